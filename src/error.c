@@ -47,7 +47,8 @@ const char *status_text(enum status status)
 	return (size_t)status < ARRAY_SIZE(statuses) ? statuses[status] : "internal";
 }
 
-static void error_fill(struct error *error, enum reason reason, const char *format, va_list args)
+__attribute__((format(printf, 3, 0))) static void error_fill(
+	struct error *error, enum reason reason, const char *format, va_list args)
 {
 	memset(error, 0, sizeof(*error));
 	error->reason = reason;
