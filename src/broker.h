@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The broker: every state transition of sets, grants, devices and bindings.
+ *
+ * Pure: it calls the three injected ports (hardware, state, clock) and nothing else. Each function checks,
+ * records the intent, causes the effect and records the outcome. What needs no hardware is done when the
+ * call returns. What needs hardware returns 0 once accepted and ends as an `outcome` with the caller's
+ * cookie; a call that returns anything else was refused, changed nothing and has no outcome. What changed
+ * is kept as change records that whoever delivers events reads.
+ *
+ * Every request names its actor. For a VMM, a set, number or device of somebody else and one that does not
+ * exist are the same error (invariant O).
+ *
+ * Operations of one set that touch the same number or device take effect in the order of their calls.
+ */
+#ifndef PASIDD_BROKER_H
+#define PASIDD_BROKER_H
+
+#include "error.h"
+#include "hw/hw.h"
+#include "metrics.h"
+#include "policy.h"
+#include "state.h"
+#include "translate.h"
+
+#define BROKER_PAIRS_MAX    32   /* devices in one bind */
+#define BROKER_ALLOCATE_MAX 4096 /* numbers in one allocate */
+#define BROKER_SPACES_MAX   16   /* address spaces of one device registration */
+
+struct broker;
+
+enum broker_policy {
+	BROKER_CYCLIC = 0, /* onwards from the last one: a number comes back as late as possible */
+	BROKER_LOWEST = 1,
+};
+
+struct broker_config {
+	uint32_t reserved_last;     /* 1..reserved_last are left to the kernel; 0: none */
+	uint32_t capacity;          /* numbers that may be out at once; 0: all that are not reserved */
+	uint32_t set_quota_default; /* when a set asks for none */
+	uint32_t set_quota_max;     /* what a quota of 0 ("what remains") is cut to */
+	uint32_t user_quota;        /* per user; 0: no limit of its own */
+	uint32_t sets_per_user;     /* 0: no limit of its own */
+	enum broker_policy policy;
+	uint64_t cooling_ms;        /* quarantine by time, at least this long */
+	uint32_t operations_max;    /* under way or waiting at once */
+};
+
+struct broker_ports {
+	struct hw hw;
+	const struct state *state;         /* must be empty: all slots free */
+	struct translate_pages pages;      /* for the guest→host maps */
+	uint64_t (*now_ms)(void *ctx);     /* monotonic, CLOCK_BOOTTIME in the daemon */
+	void *now_ctx;
+	const struct policy *policy;
+};
+
+/* Who asks. */
+struct actor {
+	enum role role;
+	uint64_t session;         /* never 0 */
+	struct set_id set;        /* a VMM's own set, v == 0 when it has none yet */
+	const struct policy_peer *peer;
+};
+
+/* -ENOMEM, -EINVAL (a configuration out of range). The configuration is copied, the ports are borrowed. */
+int broker_new(const struct broker_config *config, const struct broker_ports *ports,
+	struct broker **ret_broker);
+void broker_free(struct broker *broker);
+
+/* ---------------------------------------------------------------- sets (F10-F12) */
+
+enum set_mode {
+	SET_TRANSLATED = 1,
+	SET_IDENTITY = 2,
+	SET_GUEST_OWNED = 3,
+};
+
+struct set_create {
+	const char *name; /* 1-64 of [A-Za-z0-9._-] */
+	enum set_mode mode;
+	bool has_quota;
+	uint32_t quota;
+};
+
+struct set_info {
+	struct set_id id;
+	char name[STATE_NAME_MAX + 1];
+	enum set_mode mode;
+	uint32_t uid;
+	struct account pasids; /* current counts quarantined numbers too */
+	uint32_t active, quarantined, devices, bindings;
+	bool owned_by_session, dying;
+};
+
+/* The set of a VMM dies with its session (broker_session_end); one made by an admin does not. */
+int broker_set_create(struct broker *broker, const struct actor *actor,
+	const struct set_create *create, struct set_id *ret_set, struct error *ret_error);
+int broker_set_adjust(struct broker *broker, const struct actor *actor, struct set_id set,
+	uint32_t quota, struct error *ret_error);
+/* Outcome: none but its status. Without force refused while it has numbers or devices. */
+int broker_set_destroy(struct broker *broker, const struct actor *actor, struct set_id set,
+	bool force, uint64_t cookie, struct error *ret_error);
+/* v == 0 means the actor's own. */
+int broker_set_get(struct broker *broker, const struct actor *actor, struct set_id set,
+	struct set_info *ret_info, struct error *ret_error);
+int broker_set_by_name(struct broker *broker, const struct actor *actor, const char *name,
+	struct set_id *ret_set, struct error *ret_error);
+/* Iteration: *cursor starts at 0. false: no more. Sets that the actor may not see are passed over. */
+bool broker_set_next(struct broker *broker, const struct actor *actor, uint64_t *cursor,
+	struct set_info *ret_info);
+/* The session is over: its set is torn down without an outcome; watches and holds of it end. */
+void broker_session_end(struct broker *broker, uint64_t session);
+
+/* ---------------------------------------------------------------- numbers (F1-F6, F13-F17, F19, F24) */
+
+struct pasid_ref {
+	bool guest; /* number is a guest PASID of the set */
+	uint32_t number;
+};
+
+struct allocate {
+	struct set_id set;
+	uint32_t min, max; /* inclusive; 0 and PASID_LAST when the caller does not care */
+	uint32_t count;    /* 1..BROKER_ALLOCATE_MAX */
+	bool consecutive;  /* naturally aligned block, count a power of two up to 1024 */
+	bool has_guest;    /* count 1, translated sets */
+	struct gpasid guest;
+	uint64_t data;
+	const struct device_id *devices; /* whose PASID width bounds the choice */
+	size_t device_count;
+};
+
+/* All of them or none. ret_numbers has room for count; ascending when consecutive. */
+int broker_allocate(struct broker *broker, const struct actor *actor,
+	const struct allocate *allocate, struct hpasid *ret_numbers, struct error *ret_error);
+
+/*
+ * Frees all of the numbers or, when one is not the set's, none. Idempotent: a number that the set freed before,
+ * and that is still pending or in quarantine for it, counts as unchanged. A number that is bound or held becomes
+ * free-pending and goes into quarantine at its last unbind or release (F23).
+ */
+int broker_free_pasids(struct broker *broker, const struct actor *actor, struct set_id set,
+	const struct pasid_ref *refs, size_t count, uint32_t *ret_freed, uint32_t *ret_unchanged,
+	struct error *ret_error);
+int broker_free_all(struct broker *broker, const struct actor *actor, struct set_id set,
+	uint32_t *ret_freed, struct error *ret_error);
+
+int broker_guest_attach(struct broker *broker, const struct actor *actor, struct set_id set,
+	struct hpasid host, struct gpasid guest, struct error *ret_error);
+int broker_guest_detach(struct broker *broker, const struct actor *actor, struct set_id set,
+	struct gpasid guest, struct error *ret_error);
+int broker_guest_find(struct broker *broker, const struct actor *actor, struct set_id set,
+	struct gpasid guest, struct hpasid *ret_host, struct error *ret_error);
+int broker_data_set(struct broker *broker, const struct actor *actor, struct set_id set,
+	struct pasid_ref ref, uint64_t data, struct error *ret_error);
+
+/* A reference by the actor's session; the number is not reclaimed while one lasts (F18). */
+int broker_hold(struct broker *broker, const struct actor *actor, struct set_id set,
+	struct hpasid host, struct error *ret_error);
+int broker_release(struct broker *broker, const struct actor *actor, struct set_id set,
+	struct hpasid host, struct error *ret_error);
+
+#define QUARANTINE_COOLING   1u /* ends by time */
+#define QUARANTINE_TAINTED   2u /* ends by a proven detach, or an admin */
+#define QUARANTINE_UNDRAINED 4u /* ends when the shared device is drained or reset */
+
+struct grant_info {
+	struct hpasid host;
+	struct set_id set;
+	char set_name[STATE_NAME_MAX + 1];
+	enum grant_state state; /* GRANT_IDLE: a number that nobody has; then the rest means nothing */
+	bool has_guest;
+	struct gpasid guest;
+	uint64_t data;
+	uint32_t holds, bindings;
+	uint32_t quarantine; /* QUARANTINE_* */
+	uint64_t cooling_ms; /* left */
+};
+
+/* Admins and observers learn whose it is or that it is idle; a VMM finds its own only (F17). */
+int broker_host_find(struct broker *broker, const struct actor *actor, struct hpasid host,
+	struct grant_info *ret_info, struct error *ret_error);
+/* Of one set, or with set.v == 0 for admins and observers all. *cursor starts at 0. */
+bool broker_grant_next(struct broker *broker, const struct actor *actor, struct set_id set,
+	bool quarantined, uint64_t *cursor, struct grant_info *ret_info);
+/* Admins only: they vouch that nothing can use the number any more. Refused while it is bound or active. */
+int broker_quarantine_end(struct broker *broker, const struct actor *actor, struct hpasid host,
+	struct error *ret_error);
+
+/* ---------------------------------------------------------------- devices (F2, F30, F36, F37) */
+
+enum device_kind {
+	DEVICE_EXCLUSIVE = 1,
+	DEVICE_SHARED = 2,
+	DEVICE_SLICE = 3,
+};
+
+struct device_info {
+	struct device_id id;
+	enum device_kind kind;
+	enum device_state state;
+	struct rid rid;
+	struct set_id set;
+	struct device_id shared;
+	uint32_t group, dev_id, bindings;
+	struct hw_info hw;
+};
+
+/*
+ * Registers an exclusive device: fds {iommufd, device} with fd_count 2, or {iommufd} and open_rid.
+ * The descriptors are taken on success only. Outcome: device; fd_count 1 with the opened device when the daemon opened it.
+ */
+int broker_device_add(struct broker *broker, const struct actor *actor, struct set_id set,
+	const int *fds, uint32_t fd_count, const struct rid *open_rid, uint64_t cookie,
+	struct error *ret_error);
+/* Admins (or the daemon at its start, as an admin actor): opened and kept by the daemon. Outcome: device. */
+int broker_device_share(struct broker *broker, const struct actor *actor, struct rid rid,
+	uint64_t cookie, struct error *ret_error);
+/* Needs no hardware. Names the shared device by id, or with id.v == 0 by rid. */
+int broker_device_slice(struct broker *broker, const struct actor *actor, struct set_id set,
+	struct device_id shared, struct rid rid, struct device_id *ret_slice, struct error *ret_error);
+/* Refused while it has bindings (or, a shared one, slices or undrained numbers). Outcome: status only. */
+int broker_device_remove(struct broker *broker, const struct actor *actor, struct set_id set,
+	struct device_id device, uint64_t cookie, struct error *ret_error);
+int broker_device_get(struct broker *broker, const struct actor *actor, struct device_id device,
+	struct device_info *ret_info, struct error *ret_error);
+bool broker_device_next(struct broker *broker, const struct actor *actor, struct set_id set,
+	uint64_t *cursor, struct device_info *ret_info);
+/* Admins only: everything that the shared device had queued is done, or it was reset. */
+int broker_device_drained(struct broker *broker, const struct actor *actor,
+	struct device_id device, uint32_t *ret_released, struct error *ret_error);
+
+/* ---------------------------------------------------------------- memory and bindings (F3, F30, F31) */
+
+struct memory {
+	struct set_id set;
+	struct device_id device;
+	uint32_t space;
+	uint64_t iova, length, offset;
+	bool writeable;
+};
+
+/* fd: the memfd, taken on success only. Outcome: status only. */
+int broker_memory_map(struct broker *broker, const struct actor *actor,
+	const struct memory *memory, int fd, uint64_t cookie, struct error *ret_error);
+int broker_memory_unmap(struct broker *broker, const struct actor *actor,
+	const struct memory *memory, uint64_t cookie, struct error *ret_error);
+
+struct bind_pair {
+	struct device_id device;
+	struct hw_table table;
+};
+
+struct attached_table {
+	struct device_id device;
+	uint32_t pt_id; /* 0 on a slice: kernel ids of a shared device are not given away */
+	bool made;
+};
+
+/* Binds on all devices or on none. Outcome: host and tables. */
+int broker_bind(struct broker *broker, const struct actor *actor, struct set_id set,
+	struct pasid_ref ref, const struct bind_pair *pairs, size_t pair_count, uint64_t cookie,
+	struct error *ret_error);
+/* From the named devices, or from all with device_count 0. Outcome: status only. */
+int broker_unbind(struct broker *broker, const struct actor *actor, struct set_id set,
+	struct pasid_ref ref, const struct device_id *devices, size_t device_count, uint64_t cookie,
+	struct error *ret_error);
+/* The RID itself, exclusive devices only. Outcome: tables[0]. */
+int broker_rid_attach(struct broker *broker, const struct actor *actor, struct set_id set,
+	const struct bind_pair *pair, uint64_t cookie, struct error *ret_error);
+int broker_rid_detach(struct broker *broker, const struct actor *actor, struct set_id set,
+	struct device_id device, uint64_t cookie, struct error *ret_error);
+
+struct binding_info {
+	uint64_t id;
+	struct set_id set;
+	char set_name[STATE_NAME_MAX + 1];
+	struct device_id device;
+	struct rid rid;
+	enum binding_state state; /* never BINDING_DRAINING: that is told as a quarantine */
+	bool has_pasid, has_guest;
+	struct hpasid host;
+	struct gpasid guest;
+	struct attached_table table;
+};
+
+bool broker_binding_next(struct broker *broker, const struct actor *actor, struct set_id set,
+	uint64_t *cursor, struct binding_info *ret_info);
+
+/* ---------------------------------------------------------------- outcomes, events, time */
+
+struct outcome {
+	uint64_t cookie; /* 0: nobody waits for it */
+	int status;
+	struct error error; /* filled unless status is 0 */
+	struct device_id device;
+	uint32_t fd_count;
+	int fd; /* with fd_count 1 the receiver's to close */
+	struct hpasid host;
+	uint32_t table_count;
+	struct attached_table tables[BROKER_PAIRS_MAX];
+};
+
+/* A result from the hardware port. Its descriptors are the broker's from here on. */
+void broker_complete(struct broker *broker, const struct hw_result *result);
+/* The lane's worker has died and its process is gone; outstanding results have been delivered before. */
+void broker_lane_lost(struct broker *broker, uint64_t lane);
+/* The next ended operation. false: none. */
+bool broker_next_outcome(struct broker *broker, struct outcome *ret_outcome);
+
+enum change_kind { /* the numbers of pasid.v1.EventKind */
+	CHANGE_SET_CREATED = 1,
+	CHANGE_SET_ADJUSTED = 2,
+	CHANGE_SET_DESTROYED = 3,
+	CHANGE_GRANT_ALLOCATED = 16,
+	CHANGE_GRANT_FREE_PENDING = 17,
+	CHANGE_GRANT_QUARANTINED = 18,
+	CHANGE_GRANT_RELEASED = 19,
+	CHANGE_GUEST_ATTACHED = 20,
+	CHANGE_GUEST_DETACHED = 21,
+	CHANGE_BINDING_BOUND = 32,
+	CHANGE_BINDING_UNBOUND = 33,
+	CHANGE_BINDING_LOST = 34,
+	CHANGE_DEVICE_ADDED = 48,
+	CHANGE_DEVICE_REMOVED = 49,
+	CHANGE_DEVICE_TAINTED = 50,
+};
+
+struct change {
+	uint64_t sequence; /* 1, 2, 3, ... */
+	uint64_t set;
+	uint64_t device;
+	uint32_t kind; /* enum change_kind */
+	uint32_t host, guest;
+	uint32_t has_guest;
+};
+
+/* The sequence number that the next change will have. */
+uint64_t broker_change_sequence(const struct broker *broker);
+/* The oldest kept change with a sequence >= from; false: none yet. Older ones may be gone. */
+bool broker_change_get(const struct broker *broker, uint64_t from, struct change *ret_change);
+/* May this actor be told? A VMM hears of its own set only. */
+bool broker_change_visible(const struct actor *actor, const struct change *change);
+
+/* Ends quarantines whose time has come. */
+void broker_tick(struct broker *broker);
+/* When broker_tick() has something to do: ms on the broker's clock, UINT64_MAX for never. */
+uint64_t broker_next_tick(const struct broker *broker);
+
+struct broker_status {
+	struct account pasids;
+	uint32_t quarantined, sets, devices, bindings, operations;
+	uint32_t reserved_last;
+	struct metrics metrics;
+};
+
+void broker_status(const struct broker *broker, struct broker_status *ret_status);
+/*
+ * Recounts everything and compares: invariants U, Q, D, G and the lists. 0, or STATUS_INTERNAL with the
+ * first contradiction in *ret_error. Takes time in proportion to the state.
+ */
+int broker_recount(const struct broker *broker, struct error *ret_error);
+
+#endif

@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: MIT */
+#include "space.h"
+
+#include <assert.h>
+#include <string.h>
+
+#define NONE UINT32_MAX
+
+/* One joint search: what is free in all spaces, up to a last number. */
+struct search {
+	const struct space *const *spaces;
+	size_t count;
+	unsigned order;
+	uint32_t last;
+};
+
+/* From the free blocks of order k in a word (bit = first number) to those of order k + 1. */
+static inline uint64_t space_fold_step(uint64_t blocks, unsigned k)
+{
+	static const uint64_t aligned[SPACE_WORD_ORDER] = {
+		0x5555555555555555, /* multiples of 2 */
+		0x1111111111111111, 0x0101010101010101, 0x0001000100010001, 0x0000000100000001,
+		0x0000000000000001, /* multiples of 64 */
+	};
+
+	return blocks & (blocks >> (1u << k)) & aligned[k];
+}
+
+static inline uint64_t space_fold(uint64_t bits, unsigned order)
+{
+	for (unsigned k = 0; k < order && bits != 0; k++)
+		bits = space_fold_step(bits, k);
+	return bits;
+}
+
+/* Blocks above order 6 are runs of whole words: their summary is kept at this order. */
+static inline unsigned space_word_order(unsigned order)
+{
+	return order < SPACE_WORD_ORDER ? order : SPACE_WORD_ORDER;
+}
+
+/* Brings the tops of orders 6..10 up to date after a group's wholly free words changed. */
+static void space_update_runs(struct space *s, uint32_t group, uint64_t before, uint64_t after)
+{
+	for (unsigned k = 0; before != after; k++) {
+		if ((before == 0) != (after == 0))
+			s->tops[SPACE_WORD_ORDER + k][group / 64] ^= UINT64_C(1) << (group % 64);
+		if (SPACE_WORD_ORDER + k == SPACE_MAX_ORDER)
+			break;
+		before = space_fold_step(before, k);
+		after = space_fold_step(after, k);
+	}
+}
+
+/* A word begins or ceases to have free blocks of order k. */
+static inline void space_flip(struct space *s, uint32_t word, unsigned k)
+{
+	const uint32_t group = word / 64;
+	const uint64_t bit = UINT64_C(1) << (word % 64);
+	const uint64_t before = s->groups[group].words[k];
+
+	s->groups[group].words[k] = before ^ bit;
+	if (k == SPACE_WORD_ORDER)
+		space_update_runs(s, group, before, before ^ bit);
+	else if ((before & ~bit) == 0)
+		s->tops[k][group / 64] ^= UINT64_C(1) << (group % 64);
+}
+
+/*
+ * Stores a word of numbers and brings the summaries up to date. Stops at the first order whose
+ * blocks did not change, because those of all higher orders cannot have changed either: mostly that
+ * is order 1.
+ */
+static inline void space_store(struct space *s, uint32_t word, uint64_t after)
+{
+	uint64_t before = s->numbers[word];
+
+	s->numbers[word] = after;
+	for (unsigned k = 0; before != after; k++) {
+		if ((before == 0) != (after == 0))
+			space_flip(s, word, k);
+		if (k == SPACE_WORD_ORDER)
+			break;
+		before = space_fold_step(before, k);
+		after = space_fold_step(after, k);
+	}
+}
+
+void space_init(struct space *s)
+{
+	memset(s, 0, sizeof(*s));
+}
+
+void space_open(struct space *s, uint32_t first, uint32_t last)
+{
+	assert(first <= last && last < PASID_COUNT);
+
+	for (uint32_t word = first / 64; word <= last / 64; word++) {
+		const uint64_t before = s->numbers[word];
+		uint64_t mask = UINT64_MAX;
+
+		if (word == first / 64)
+			mask &= UINT64_MAX << (first % 64);
+		if (word == last / 64)
+			mask &= UINT64_MAX >> (63 - last % 64);
+		s->free_count += (uint32_t)__builtin_popcountll(mask & ~before);
+		space_store(s, word, before | mask);
+	}
+}
+
+bool space_is_free(const struct space *s, uint32_t n)
+{
+	assert(n < PASID_COUNT);
+	return (s->numbers[n / 64] >> (n % 64)) & 1;
+}
+
+uint32_t space_free_count(const struct space *s)
+{
+	return s->free_count;
+}
+
+void space_take(struct space *s, uint32_t n)
+{
+	assert(space_is_free(s, n));
+	space_store(s, n / 64, s->numbers[n / 64] & ~(UINT64_C(1) << (n % 64)));
+	s->free_count--;
+}
+
+void space_give(struct space *s, uint32_t n)
+{
+	assert(!space_is_free(s, n));
+	space_store(s, n / 64, s->numbers[n / 64] | (UINT64_C(1) << (n % 64)));
+	s->free_count++;
+}
+
+/* The bits of an aligned block within its word, or in each of its words. */
+static uint64_t space_block_mask(uint32_t first, unsigned order)
+{
+	const uint32_t size = 1u << order;
+
+	assert(order <= SPACE_MAX_ORDER && first < PASID_COUNT && first % size == 0);
+	return size < 64 ? ((UINT64_C(1) << size) - 1) << (first % 64) : UINT64_MAX;
+}
+
+void space_take_block(struct space *s, uint32_t first, unsigned order)
+{
+	const uint64_t mask = space_block_mask(first, order);
+	const uint32_t size = 1u << order;
+
+	for (uint32_t word = first / 64; word <= (first + size - 1) / 64; word++) {
+		assert((s->numbers[word] & mask) == mask);
+		space_store(s, word, s->numbers[word] & ~mask);
+	}
+	s->free_count -= size;
+}
+
+void space_give_block(struct space *s, uint32_t first, unsigned order)
+{
+	const uint64_t mask = space_block_mask(first, order);
+	const uint32_t size = 1u << order;
+
+	for (uint32_t word = first / 64; word <= (first + size - 1) / 64; word++) {
+		assert((s->numbers[word] & mask) == 0);
+		space_store(s, word, s->numbers[word] | mask);
+	}
+	s->free_count += size;
+}
+
+/*
+ * The search. Each level finds the next bit at or after a position in what all spaces have in
+ * common, and asks the level above for the next word worth reading. A summary of all spaces may
+ * promise what the level below does not keep (the spaces' free numbers may differ), so every level
+ * looks for itself and goes on.
+ */
+
+static inline uint32_t space_next_group(const struct search *q, uint32_t from)
+{
+	uint64_t mask = UINT64_MAX << (from % 64);
+
+	for (uint32_t top = from / 64; top < SPACE_TOPS; top++, mask = UINT64_MAX) {
+		uint64_t bits = mask;
+
+		for (size_t i = 0; i < q->count; i++)
+			bits &= q->spaces[i]->tops[q->order][top];
+		if (bits != 0)
+			return top * 64 + (uint32_t)__builtin_ctzll(bits);
+	}
+	return NONE;
+}
+
+static inline uint32_t space_next_word(const struct search *q, uint32_t from)
+{
+	const unsigned order = space_word_order(q->order);
+	uint64_t mask = UINT64_MAX << (from % 64);
+	uint32_t group = from / 64;
+
+	while (group <= q->last / 4096) {
+		uint64_t bits = UINT64_MAX;
+
+		for (size_t i = 0; i < q->count; i++)
+			bits &= q->spaces[i]->groups[group].words[order];
+		bits = space_fold(bits, q->order - order) & mask;
+		if (bits != 0)
+			return group * 64 + (uint32_t)__builtin_ctzll(bits);
+		group = space_next_group(q, group + 1);
+		mask = UINT64_MAX;
+	}
+	return NONE;
+}
+
+/* The free blocks of the order that begin in this word, for orders up to 6. */
+static inline uint64_t space_joint_word(const struct search *q, uint32_t word)
+{
+	uint64_t bits = UINT64_MAX;
+
+	for (size_t i = 0; i < q->count; i++)
+		bits &= q->spaces[i]->numbers[word];
+	return space_fold(bits, q->order);
+}
+
+/* The first block from this number on. It may lie beyond q->last. */
+static inline uint32_t space_next_block(const struct search *q, uint32_t from)
+{
+	uint64_t mask = UINT64_MAX << (from % 64);
+	uint32_t word = from / 64;
+
+	if (q->order > SPACE_WORD_ORDER) {
+		word = space_next_word(q, word);
+		return word == NONE ? NONE : word * 64;
+	}
+	while (word <= q->last / 64) {
+		const uint64_t bits = space_joint_word(q, word) & mask;
+
+		if (bits != 0)
+			return word * 64 + (uint32_t)__builtin_ctzll(bits);
+		word = space_next_word(q, word + 1);
+		mask = UINT64_MAX;
+	}
+	return NONE;
+}
+
+/* The first numbers that a block can have in the query's range, and where the search begins among
+ * them. */
+struct bounds {
+	uint32_t first;
+	uint32_t start;
+	uint32_t last;
+};
+
+static inline bool space_query_bounds(const struct space_query *q, struct bounds *ret_bounds)
+{
+	const uint32_t size = 1u << q->order;
+	const uint32_t first = (q->min + size - 1) & ~(size - 1);
+	const uint32_t end = (q->max + 1) & ~(size - 1);
+	const uint32_t start = (q->start + size - 1) & ~(size - 1);
+
+	assert(q->order <= SPACE_MAX_ORDER && q->min < PASID_COUNT && q->max < PASID_COUNT);
+
+	if (first >= end)
+		return false;
+	ret_bounds->first = first;
+	ret_bounds->last = end - size;
+	ret_bounds->start = q->start > q->max || start < first || start >= end ? first : start;
+	return true;
+}
+
+static inline int space_find_joint(const struct space *const spaces[], size_t count,
+	const struct space_query *q, uint32_t *ret_first)
+{
+	struct search search = {.spaces = spaces, .count = count, .order = q->order};
+	struct bounds bounds;
+	uint32_t found;
+
+	if (!space_query_bounds(q, &bounds))
+		return STATUS_EXHAUSTED;
+
+	search.last = bounds.last;
+	found = space_next_block(&search, bounds.start);
+	if (found > bounds.last && bounds.start > bounds.first) {
+		search.last = bounds.start - 1;
+		found = space_next_block(&search, bounds.first);
+	}
+	if (found > search.last)
+		return STATUS_EXHAUSTED;
+	*ret_first = found;
+	return 0;
+}
+
+/* The common cases, compiled again with what is constant in them: one number of one space ... */
+__attribute__((flatten)) static int space_find_number(
+	const struct space *space, const struct space_query *q, uint32_t *ret_first)
+{
+	const struct space_query number = {
+		.min = q->min, .max = q->max, .start = q->start, .order = 0};
+
+	return space_find_joint(&space, 1, &number, ret_first);
+}
+
+/* ... and a block of one space. */
+__attribute__((flatten)) static int space_find_block(
+	const struct space *space, const struct space_query *q, uint32_t *ret_first)
+{
+	return space_find_joint(&space, 1, q, ret_first);
+}
+
+int space_find(const struct space *const spaces[], size_t count, const struct space_query *q,
+	uint32_t *ret_first)
+{
+	assert(count > 0);
+	if (count > 1)
+		return space_find_joint(spaces, count, q, ret_first);
+	if (q->order > 0)
+		return space_find_block(spaces[0], q, ret_first);
+	return space_find_number(spaces[0], q, ret_first);
+}
+
+/* Up to want numbers from this one on to q->last. */
+static inline uint32_t space_collect(
+	const struct search *q, uint32_t from, uint32_t want, uint32_t *ret_numbers)
+{
+	uint64_t mask = UINT64_MAX << (from % 64);
+	uint32_t word = from / 64;
+	uint32_t found = 0;
+
+	while (word <= q->last / 64 && found < want) {
+		uint64_t bits = space_joint_word(q, word) & mask;
+
+		if (word == q->last / 64)
+			bits &= UINT64_MAX >> (63 - q->last % 64);
+		for (; bits != 0 && found < want; bits &= bits - 1)
+			ret_numbers[found++] = word * 64 + (uint32_t)__builtin_ctzll(bits);
+		word = space_next_word(q, word + 1);
+		mask = UINT64_MAX;
+	}
+	return found;
+}
+
+int space_find_many(const struct space *const spaces[], size_t count, const struct space_query *q,
+	uint32_t want, uint32_t *ret_numbers, uint32_t *ret_found)
+{
+	struct search search = {.spaces = spaces, .count = count, .order = 0};
+	struct bounds bounds;
+	uint32_t found;
+
+	assert(count > 0 && want > 0 && q->order == 0);
+	if (!space_query_bounds(q, &bounds))
+		return STATUS_EXHAUSTED;
+
+	search.last = bounds.last;
+	found = space_collect(&search, bounds.start, want, ret_numbers);
+	if (bounds.start > bounds.first) {
+		search.last = bounds.start - 1;
+		found += space_collect(&search, bounds.first, want - found, ret_numbers + found);
+	}
+	if (found == 0)
+		return STATUS_EXHAUSTED;
+	*ret_found = found;
+	return 0;
+}
+
+/* Recounts the summaries of one group of 64 words, each order from the numbers themselves. */
+static bool space_check_group(const struct space *s, uint32_t group)
+{
+	uint64_t words[SPACE_WORD_ORDERS] = {0};
+	bool agree = true;
+
+	for (uint32_t w = 0; w < 64; w++) {
+		for (unsigned k = 0; k < SPACE_WORD_ORDERS; k++) {
+			const uint64_t blocks = space_fold(s->numbers[group * 64 + w], k);
+
+			words[k] |= (uint64_t)(blocks != 0) << w;
+		}
+	}
+	for (unsigned k = 0; k < SPACE_WORD_ORDERS; k++)
+		agree &= s->groups[group].words[k] == words[k];
+	for (unsigned order = 0; order < SPACE_ORDERS; order++) {
+		const unsigned k = space_word_order(order);
+		const bool top = (s->tops[order][group / 64] >> (group % 64)) & 1;
+
+		agree &= top == (space_fold(words[k], order - k) != 0);
+	}
+	return agree;
+}
+
+bool space_check(const struct space *s)
+{
+	uint32_t free_count = 0;
+	bool agree = true;
+
+	for (uint32_t w = 0; w < SPACE_WORDS; w++)
+		free_count += (uint32_t)__builtin_popcountll(s->numbers[w]);
+	for (uint32_t group = 0; group < SPACE_GROUPS; group++)
+		agree &= space_check_group(s, group);
+	return agree && free_count == s->free_count;
+}
