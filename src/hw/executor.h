@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Carries operations to worker processes and results back, without ever blocking: the parent's
+ * side.
+ *
+ * One process a lane, started with the lane's first operation. Everything that may block (ioctls,
+ * fstat and close of foreign descriptors) happens there. The executor has an epoll descriptor to be
+ * watched by the loop, and uses no signals.
+ */
+#ifndef PASIDD_HW_EXECUTOR_H
+#define PASIDD_HW_EXECUTOR_H
+
+#include "hw.h"
+
+#define EXECUTOR_LANE_OPS 256 /* operations under way in a lane before hw_submit() says -EAGAIN */
+
+struct executor;
+
+struct executor_options {
+	const char
+		*program; /* NULL: /proc/self/exe; is started with --worker, see worker_asked() */
+	const char *simulate_dir; /* NULL: the real kernel */
+};
+
+/* The strings are copied. Returns 0 or -errno. */
+int executor_new(const struct executor_options *options, struct executor **ret_executor);
+
+/*
+ * Closes the workers' sockets, which makes each close everything and end; waits for none of them.
+ * Results that were not dispatched are lost. NULL is fine.
+ */
+void executor_free(struct executor *executor);
+
+/* The port for the broker. Valid as long as the executor. */
+struct hw executor_hw(struct executor *executor);
+
+/* Readable when executor_dispatch() has something to do. Stays the executor's. */
+int executor_fd(const struct executor *executor);
+
+struct executor_handler {
+	/* A result; descriptors in it belong to the handler. May submit further operations. */
+	void (*complete)(void *ctx, const struct hw_result *result);
+	/*
+	 * The worker of `lane` ended without being asked to, and has been reaped: its descriptors
+	 * are gone, and all its operations were completed with REASON_WORKER_LOST before. The next
+	 * operation in that lane starts a new worker, which knows nothing.
+	 */
+	void (*lost)(void *ctx, uint64_t lane);
+	void *ctx;
+};
+
+/* Delivers what has arrived, up to a fair budget; call it again while executor_fd() is readable. */
+void executor_dispatch(struct executor *executor, const struct executor_handler *handler);
+
+/* Closes a foreign descriptor in another process: always takes it, never blocks. -1 is fine. */
+void executor_dispose(struct executor *executor, int fd);
+
+/* What a lane is doing, for status. */
+struct executor_lane {
+	uint64_t lane;
+	int32_t pid;
+	uint32_t pending;  /* operations without a result, the current one included */
+	uint32_t kind;     /* enum hw_kind of the current operation, 0 when idle */
+	uint32_t device;   /* its device handle */
+	uint64_t op_id;    /* its id */
+	uint64_t since_ns; /* CLOCK_MONOTONIC when it became the current one */
+	bool ending;       /* HW_END was submitted, or the worker is gone and not yet reaped */
+};
+
+/* Fills up to `max` entries, in no order; returns how many lanes there are. */
+size_t executor_lanes(const struct executor *executor, struct executor_lane *ret_lanes, size_t max);
+
+#endif
