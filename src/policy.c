@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+#include "policy.h"
+
+static bool policy_listed(const uint32_t *list, size_t count, uint32_t id)
+{
+	for (size_t i = 0; i < count; i++)
+		if (list[i] == id)
+			return true;
+	return false;
+}
+
+static bool policy_matches(const struct policy_who *who, const struct policy_peer *peer)
+{
+	if (who->everyone || policy_listed(who->uids, who->uid_count, peer->uid))
+		return true;
+	for (uint32_t i = 0; i < peer->group_count && i < POLICY_GROUPS_MAX; i++)
+		if (policy_listed(who->gids, who->gid_count, peer->groups[i]))
+			return true;
+	return false;
+}
+
+bool policy_allows_role(const struct policy *policy, const struct policy_peer *peer, enum role role)
+{
+	switch (role) {
+	case ROLE_VMM:
+		return policy_matches(&policy->vmms, peer);
+	case ROLE_ADMIN:
+		return policy_matches(&policy->admins, peer);
+	case ROLE_OBSERVER:
+		return policy_matches(&policy->observers, peer);
+	case ROLE_NONE:
+		break;
+	}
+	return false;
+}
+
+bool policy_allows_device(const struct policy *policy, const struct policy_peer *peer,
+	struct rid rid, enum policy_use use)
+{
+	bool named = false;
+
+	for (size_t i = 0; i < policy->device_count; i++) {
+		const struct policy_device *device = &policy->devices[i];
+
+		if (device->rid.v != rid.v)
+			continue;
+		named = true;
+		if (device->use == use && policy_matches(&device->who, peer))
+			return true;
+	}
+	/* What the configuration says about a device counts, in a simulation too. */
+	return policy->any_device && !named;
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+#include "policy.h"
+
+#include <check.h>
+#include <stdlib.h>
+
+static const uint32_t root[] = {0};
+static const uint32_t kvm[] = {36, 108};
+
+static const struct policy_peer peer_root = {.uid = 0, .group_count = 1, .groups = {0}};
+static const struct policy_peer peer_qemu = {
+	.uid = 64055, .group_count = 2, .groups = {64055, 108}};
+static const struct policy_peer peer_user = {.uid = 1000, .group_count = 1, .groups = {1000}};
+
+START_TEST(role_by_user)
+	{
+		const struct policy policy = {.admins = {.uids = root, .uid_count = 1}};
+
+		ck_assert(policy_allows_role(&policy, &peer_root, ROLE_ADMIN));
+		ck_assert(!policy_allows_role(&policy, &peer_user, ROLE_ADMIN));
+		ck_assert(!policy_allows_role(&policy, &peer_root, ROLE_VMM));
+		ck_assert(!policy_allows_role(&policy, &peer_root, ROLE_OBSERVER));
+	}
+END_TEST
+
+START_TEST(role_by_any_group_of_the_peer)
+	{
+		const struct policy policy = {.vmms = {.gids = kvm, .gid_count = 2}};
+
+		ck_assert(policy_allows_role(&policy, &peer_qemu, ROLE_VMM));
+		ck_assert(!policy_allows_role(&policy, &peer_user, ROLE_VMM));
+	}
+END_TEST
+
+START_TEST(role_ignores_groups_beyond_the_count)
+	{
+		const struct policy policy = {.vmms = {.gids = kvm, .gid_count = 2}};
+		struct policy_peer peer = peer_qemu;
+
+		peer.group_count = 1;
+		ck_assert(!policy_allows_role(&policy, &peer, ROLE_VMM));
+	}
+END_TEST
+
+START_TEST(role_none_is_nobodys)
+	{
+		const struct policy policy = {.admins = {.everyone = true},
+			.observers = {.everyone = true},
+			.vmms = {.everyone = true}};
+
+		ck_assert(policy_allows_role(&policy, &peer_user, ROLE_OBSERVER));
+		ck_assert(!policy_allows_role(&policy, &peer_user, ROLE_NONE));
+		ck_assert(!policy_allows_role(&policy, &peer_user, (enum role)77));
+	}
+END_TEST
+
+START_TEST(user_number_is_no_group_number)
+	{
+		const uint32_t id[] = {1000};
+		const struct policy by_uid = {.vmms = {.uids = id, .uid_count = 1}};
+		const struct policy_peer in_group = {.uid = 5, .group_count = 1, .groups = {1000}};
+
+		ck_assert(!policy_allows_role(&by_uid, &in_group, ROLE_VMM));
+	}
+END_TEST
+
+static const struct policy_device devices[] = {
+	{.rid = {0x0100}, .use = POLICY_USE_EXCLUSIVE, .who = {.gids = kvm, .gid_count = 2}},
+	{.rid = {0x0200}, .use = POLICY_USE_SHARED, .who = {.everyone = true}},
+};
+
+START_TEST(device_needs_rid_use_and_peer)
+	{
+		const struct policy policy = {.devices = devices, .device_count = 2};
+		const struct rid one = {0x0100}, two = {0x0200}, other = {0x0300};
+
+		ck_assert(policy_allows_device(&policy, &peer_qemu, one, POLICY_USE_EXCLUSIVE));
+		ck_assert(!policy_allows_device(&policy, &peer_qemu, one, POLICY_USE_SHARED));
+		ck_assert(!policy_allows_device(&policy, &peer_user, one, POLICY_USE_EXCLUSIVE));
+		ck_assert(policy_allows_device(&policy, &peer_user, two, POLICY_USE_SHARED));
+		ck_assert(!policy_allows_device(&policy, &peer_user, two, POLICY_USE_EXCLUSIVE));
+		ck_assert(!policy_allows_device(&policy, &peer_root, other, POLICY_USE_EXCLUSIVE));
+	}
+END_TEST
+
+START_TEST(simulation_opens_only_what_is_not_configured)
+	{
+		const struct policy policy = {
+			.devices = devices, .device_count = 2, .any_device = true};
+		const struct rid one = {0x0100}, other = {0x0300};
+
+		ck_assert(policy_allows_device(&policy, &peer_user, other, POLICY_USE_EXCLUSIVE));
+		ck_assert(policy_allows_device(&policy, &peer_user, other, POLICY_USE_SHARED));
+		ck_assert(!policy_allows_device(&policy, &peer_user, one, POLICY_USE_EXCLUSIVE));
+	}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("policy");
+	TCase *tc = tcase_create("policy");
+	SRunner *runner;
+	int failed;
+
+	tcase_add_test(tc, role_by_user);
+	tcase_add_test(tc, role_by_any_group_of_the_peer);
+	tcase_add_test(tc, role_ignores_groups_beyond_the_count);
+	tcase_add_test(tc, role_none_is_nobodys);
+	tcase_add_test(tc, user_number_is_no_group_number);
+	tcase_add_test(tc, device_needs_rid_use_and_peer);
+	tcase_add_test(tc, simulation_opens_only_what_is_not_configured);
+	suite_add_tcase(suite, tc);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
