@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: MIT
+"""Makes the guest's root: busybox, an /init, programs, and the shared libraries that they need."""
+
+import gzip
+import os
+import re
+import stat
+import subprocess
+
+BUSYBOX = "/bin/busybox"
+FOLDERS = ("bin", "dev", "etc", "proc", "run", "sys", "tmp", "usr/bin", "var")
+
+
+class Archive:
+    """A cpio archive in the form that the kernel unpacks ("newc": initramfs-buffer-format in its documentation)."""
+
+    def __init__(self):
+        self._parts = []
+        self._names = set()
+
+    def add_folder(self, name):
+        for parent in _parents(name):
+            self._add(parent, stat.S_IFDIR | 0o755, b"")
+        self._add(name, stat.S_IFDIR | 0o755, b"")
+
+    def add_file(self, name, data, executable=False):
+        self.add_folder(os.path.dirname(name))
+        self._add(name, stat.S_IFREG | (0o755 if executable else 0o644), data)
+
+    def write(self, path):
+        self._add("TRAILER!!!", 0, b"")
+        with gzip.open(path, "wb", compresslevel=1) as out:
+            out.write(b"".join(self._parts))
+
+    def _add(self, name, mode, data):
+        if not name or name in self._names:
+            return
+        self._names.add(name)
+        raw = name.encode() + b"\0"
+        links = 2 if stat.S_ISDIR(mode) else 1
+        fields = (len(self._names), mode, 0, 0, links, 0, len(data), 0, 0, 0, 0, len(raw), 0)
+        header = b"070701" + b"".join(b"%08X" % field for field in fields)
+        self._parts += [_padded(header + raw), _padded(data)]
+
+
+def _padded(data):
+    return data + b"\0" * (-len(data) % 4)
+
+
+def _parents(name):
+    parts = name.split("/")[:-1]
+    return ["/".join(parts[: n + 1]) for n in range(len(parts))]
+
+
+def shared_libraries(program):
+    """Paths of the libraries that a program is linked with, its loader among them; none when it is static."""
+    result = subprocess.run(["ldd", program], capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        return []
+    if "not found" in result.stdout:
+        raise FileNotFoundError(f"{program} lacks a library:\n{result.stdout}")
+    return re.findall(r"(/\S+) \(0x[0-9a-f]+\)", result.stdout)
+
+
+def build(path, init, programs, extra=()):
+    """Writes the archive. `programs` go to /usr/bin by their names; `extra` are pairs of guest name and bytes."""
+    archive = Archive()
+    for folder in FOLDERS:
+        archive.add_folder(folder)
+    archive.add_file("init", _read(init), executable=True)
+    archive.add_file("bin/busybox", _read(BUSYBOX), executable=True)
+    for program in programs:
+        archive.add_file(f"usr/bin/{os.path.basename(program)}", _read(program), executable=True)
+        for library in shared_libraries(program):
+            archive.add_file(library.lstrip("/"), _read(library), executable=True)
+    for name, data in extra:
+        archive.add_file(name.lstrip("/"), data)
+    archive.write(path)
+
+
+def _read(path):
+    with open(path, "rb") as file:
+        return file.read()

@@ -1,0 +1,83 @@
+#!/usr/bin/python3 -B
+# SPDX-License-Identifier: MIT
+"""Runs scenarios in a guest with an emulated VT-d whose PASID tables a real kernel writes.
+
+scripts/vm-test prepares QEMU, the kernel and the programs, and calls this.
+"""
+
+import argparse
+import importlib
+import os
+import signal
+import sys
+import tempfile
+
+import initramfs
+import machine as vm
+import report as reports
+import views
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+class OutOfTime(BaseException):
+    """The time for everything is over; not an Exception, so that no scenario catches it."""
+
+
+def out_of_time(*_):
+    raise OutOfTime
+
+
+def run_scenario(name, options, report):
+    """Boots a guest for one scenario and runs it."""
+    scenario = importlib.import_module(f"scenario_{name}")
+    programs = [os.path.join(options.programs, program) for program in scenario.PROGRAMS]
+    with tempfile.NamedTemporaryFile(prefix="pasidd-initrd-") as initrd:
+        initramfs.build(initrd.name, os.path.join(HERE, "guest/init"), programs)
+        machine = vm.Machine(options.qemu_root, options.kernel, initrd.name, scenario.endpoints(), scenario.PORTS)
+        with machine:
+            failed = report.failed
+            try:
+                with report.guard(f"scenario {name} runs to its end"):
+                    machine.start()
+                    observer = views.Observer(machine)
+                    serve_shell(machine) if options.shell else scenario.run(machine, observer, report)
+                    report.equal(machine.power_off(), 0, "the guest switches itself off")
+            except OutOfTime:
+                report.check(False, f"scenario {name} ends within {options.timeout} s")
+            if report.failed > failed:
+                print(machine.logs(), end="", flush=True)
+
+
+def serve_shell(machine):
+    """Runs what comes on standard input in the guest, a command a line."""
+    print("a shell in the guest, one command a line; end with ^D", flush=True)
+    for line in sys.stdin:
+        status, text = machine.run(line.rstrip("\n"), timeout=3600)
+        print(text + (f"(exit status {status})\n" if status else ""), end="", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--qemu-root", required=True, help="folder of the system that has QEMU")
+    parser.add_argument("--kernel", required=True, help="the guest's kernel")
+    parser.add_argument("--programs", required=True, help="folder of the programs that the scenarios run")
+    parser.add_argument("--timeout", type=int, default=110, help="seconds for everything (default 110)")
+    parser.add_argument("--quiet", action="store_true", help="print the checks alone, not the tables")
+    parser.add_argument("--shell", action="store_true", help="instead of a scenario, run commands from standard input")
+    parser.add_argument("scenarios", nargs="+", metavar="scenario", help="smoke")
+    options = parser.parse_args()
+
+    # An end by signal must still end QEMU and the endpoints.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    signal.signal(signal.SIGALRM, out_of_time)
+    if not options.shell:
+        signal.alarm(options.timeout)
+    report = reports.Report(verbose=not options.quiet)
+    for name in options.scenarios:
+        run_scenario(name, options, report)
+    return report.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
