@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: MIT */
+#include "fd.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/kcmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+void fd_cleanup(int *fd)
+{
+	int saved = errno;
+
+	if (*fd >= 0)
+		(void)close(*fd);
+	*fd = -1;
+	errno = saved;
+}
+
+/* 0 when `fd` is a descriptor that can be used (not O_PATH), or -errno: -ENOTTY for an O_PATH one.
+ */
+static int fd_stat(int fd, struct stat *ret_stat)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags < 0)
+		return -errno;
+	if (flags & O_PATH)
+		return -ENOTTY;
+	return fstat(fd, ret_stat) < 0 ? -errno : 0;
+}
+
+static const char *fd_type_text(mode_t mode)
+{
+	switch (mode & S_IFMT) {
+	case S_IFREG:
+		return "a regular file";
+	case S_IFDIR:
+		return "a directory";
+	case S_IFIFO:
+		return "a pipe";
+	case S_IFSOCK:
+		return "a socket";
+	case S_IFBLK:
+		return "a block device";
+	default:
+		return "an anonymous file (eventfd, epoll or the like)";
+	}
+}
+
+void fd_describe(int fd, char *ret_text, size_t size)
+{
+	struct stat st;
+	int r = fd_stat(fd, &st);
+
+	if (r == -ENOTTY)
+		(void)snprintf(ret_text, size, "an O_PATH descriptor");
+	else if (r < 0)
+		(void)snprintf(ret_text, size, "not an open descriptor");
+	else if (S_ISCHR(st.st_mode))
+		(void)snprintf(ret_text, size, "character device %u:%u", major(st.st_rdev),
+			minor(st.st_rdev));
+	else
+		(void)snprintf(ret_text, size, "%s", fd_type_text(st.st_mode));
+}
+
+static int fd_refuse(struct error *ret_error, int fd, const char *expected, const char *hint)
+{
+	char what[64];
+
+	fd_describe(fd, what, sizeof(what));
+	return error_set(ret_error, REASON_FD_KIND, "%s was passed where %s was expected%s", what,
+		expected, hint);
+}
+
+/* A path under sysfs. 0 or -ENAMETOOLONG. */
+__attribute__((format(printf, 3, 4))) static int fd_path(
+	char ret_path[static PATH_MAX], const char *sysfs, const char *format, ...)
+{
+	int used = snprintf(ret_path, PATH_MAX, "%s/", sysfs);
+	va_list args;
+	int more;
+
+	if (used < 0 || used >= PATH_MAX)
+		return -ENAMETOOLONG;
+	va_start(args, format);
+	more = vsnprintf(ret_path + used, (size_t)(PATH_MAX - used), format, args);
+	va_end(args);
+	return more < 0 || more >= PATH_MAX - used ? -ENAMETOOLONG : 0;
+}
+
+/* Reads "major:minor" from an attribute called dev. */
+static int fd_read_number(const char *path, dev_t *ret_number)
+{
+	FD_AUTO int fd = open(path, O_RDONLY | O_CLOEXEC);
+	unsigned int maj, min;
+	char text[32];
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	n = read(fd, text, sizeof(text) - 1);
+	if (n < 0)
+		return -errno;
+	text[n] = '\0';
+	if (sscanf(text, "%u:%u", &maj, &min) != 2)
+		return -EBADMSG;
+	*ret_number = makedev(maj, min);
+	return 0;
+}
+
+/* The number of a misc device, as class/misc says. */
+static int fd_misc_number(const char *sysfs, const char *name, dev_t *ret_number)
+{
+	char path[PATH_MAX];
+	int r = fd_path(path, sysfs, "class/misc/%s/dev", name);
+
+	return r < 0 ? r : fd_read_number(path, ret_number);
+}
+
+int fd_check_iommufd(const char *sysfs, int fd, struct error *ret_error)
+{
+	static const char expected[] = "an iommufd (/dev/iommu)";
+	struct stat st;
+	dev_t number, legacy;
+
+	if (fd_stat(fd, &st) < 0 || !S_ISCHR(st.st_mode))
+		return fd_refuse(ret_error, fd, expected, "");
+	if (fd_misc_number(sysfs, "iommu", &number) < 0) {
+		(void)error_set(ret_error, REASON_KERNEL_REFUSED,
+			"this kernel has no iommufd: load the module iommufd, or use a kernel that has it");
+		ret_error->sys_errno = ENOENT;
+		return -ENOENT;
+	}
+	if (st.st_rdev == number)
+		return 0;
+	if (fd_misc_number(sysfs, "vfio", &legacy) == 0 && st.st_rdev == legacy)
+		return fd_refuse(ret_error, fd, expected,
+			": it is /dev/vfio/vfio, whose objects others can reach; open /dev/iommu");
+	return fd_refuse(ret_error, fd, expected, "");
+}
+
+/* The last part of where a link in sysfs leads. */
+static int fd_link_name(const char *path, char *ret_name, size_t size)
+{
+	char target[PATH_MAX];
+	ssize_t n = readlink(path, target, sizeof(target) - 1);
+	const char *name;
+
+	if (n < 0)
+		return -errno;
+	target[n] = '\0';
+	name = strrchr(target, '/');
+	name = name ? name + 1 : target;
+	if (strlen(name) >= size)
+		return -ENAMETOOLONG;
+	memcpy(ret_name, name, strlen(name) + 1);
+	return 0;
+}
+
+static int fd_parse_rid(const char *name, struct rid *ret_rid)
+{
+	unsigned int segment, bus, device, function;
+	int used = 0;
+
+	if (sscanf(name, "%4x:%2x:%2x.%1x%n", &segment, &bus, &device, &function, &used) != 4)
+		return -EBADMSG;
+	if (name[used] != '\0' || device > 31 || function > 7)
+		return -EBADMSG;
+	ret_rid->v = segment << 16 | bus << 8 | device << 3 | function;
+	return 0;
+}
+
+static int fd_parse_group(const char *name, uint32_t *ret_group)
+{
+	unsigned long number;
+	char *end;
+
+	errno = 0;
+	number = strtoul(name, &end, 10);
+	if (errno || end == name || *end != '\0' || number > UINT32_MAX)
+		return -EBADMSG;
+	*ret_group = (uint32_t)number;
+	return 0;
+}
+
+/*
+ * Follows a character device in sysfs: it must be of class vfio-dev, and its parent a PCI function
+ * with an IOMMU group. -ENODEV when it is something else.
+ */
+static int fd_follow_device(
+	const char *sysfs, dev_t number, struct rid *ret_rid, uint32_t *ret_group)
+{
+	char path[PATH_MAX], name[64];
+	struct rid rid = {0};
+	uint32_t group = 0;
+
+	if (fd_path(path, sysfs, "dev/char/%u:%u/subsystem", major(number), minor(number)) < 0 ||
+		fd_link_name(path, name, sizeof(name)) < 0 || strcmp(name, "vfio-dev") != 0)
+		return -ENODEV;
+	if (fd_path(path, sysfs, "dev/char/%u:%u/device/subsystem", major(number), minor(number)) <
+			0 ||
+		fd_link_name(path, name, sizeof(name)) < 0 || strcmp(name, "pci") != 0)
+		return -ENODEV;
+	if (fd_path(path, sysfs, "dev/char/%u:%u/device", major(number), minor(number)) < 0 ||
+		fd_link_name(path, name, sizeof(name)) < 0 || fd_parse_rid(name, &rid) < 0)
+		return -ENODEV;
+	if (fd_path(path, sysfs, "dev/char/%u:%u/device/iommu_group", major(number),
+		    minor(number)) < 0 ||
+		fd_link_name(path, name, sizeof(name)) < 0 || fd_parse_group(name, &group) < 0)
+		return -ENODEV;
+	*ret_rid = rid;
+	*ret_group = group;
+	return 0;
+}
+
+int fd_check_device(const char *sysfs, int fd, struct rid *ret_rid, uint32_t *ret_group,
+	struct error *ret_error)
+{
+	static const char expected[] = "a VFIO device (/dev/vfio/devices/vfioN)";
+	struct stat st;
+
+	if (fd_stat(fd, &st) < 0 || !S_ISCHR(st.st_mode))
+		return fd_refuse(ret_error, fd, expected, "");
+	if (fd_follow_device(sysfs, st.st_rdev, ret_rid, ret_group) < 0)
+		return fd_refuse(ret_error, fd, expected,
+			": sysfs knows no PCI function with an IOMMU group behind it");
+	return 0;
+}
+
+int fd_find_device(const char *sysfs, struct rid rid, char *ret_name, size_t size)
+{
+	char path[PATH_MAX], text[FD_RID_LEN];
+	struct dirent *entry;
+	DIR *dir;
+	int r;
+
+	fd_format_rid(rid, text);
+	r = fd_path(path, sysfs, "bus/pci/devices/%s/vfio-dev", text);
+	if (r < 0)
+		return r;
+	dir = opendir(path);
+	if (!dir)
+		return -ENODEV;
+	r = -ENODEV;
+	while (r == -ENODEV && (entry = readdir(dir)) != NULL) {
+		if (strncmp(entry->d_name, "vfio", 4) != 0)
+			continue;
+		r = strlen(entry->d_name) < size ? 0 : -ENAMETOOLONG;
+		if (r == 0)
+			memcpy(ret_name, entry->d_name, strlen(entry->d_name) + 1);
+	}
+	(void)closedir(dir);
+	return r;
+}
+
+int fd_same_file(int a, int b)
+{
+	pid_t self = getpid();
+	long r = syscall(SYS_kcmp, self, self, KCMP_FILE, a, b);
+
+	return r < 0 ? -errno : r == 0;
+}
+
+void fd_format_rid(struct rid rid, char ret_text[static FD_RID_LEN])
+{
+	(void)snprintf(ret_text, FD_RID_LEN, "%04x:%02x:%02x.%x", rid.v >> 16 & 0xffffu,
+		rid.v >> 8 & 0xffu, rid.v >> 3 & 0x1fu, rid.v & 7u);
+}
