@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the daemon does with datagrams: bytes in, bytes out.
+ *
+ * No I/O, no clock: the server moves datagrams and descriptors, this decides and answers. A `link`
+ * is one connection; the session behind it may outlive it. Descriptors from clients are never
+ * touched here: they go to the broker, or to the port's dispose_fd().
+ *
+ * How a server uses it:
+ *   accepted         dispatch_connect(), link_set_user()
+ *   readable         while dispatch_readable(): recvmsg, dispatch_receive(); nonzero: close the
+ * connection something ended  broker_complete() or broker_lane_lost(), then dispatch_pump() timer
+ * dispatch_tick() at dispatch_next_tick() after each       while (link = dispatch_next_output()):
+ * send dispatch_peek() until it is NULL, calling dispatch_sent() for each; at EAGAIN stop, and go
+ * on when the socket is writable connection lost  dispatch_disconnect()
+ */
+#ifndef PASIDD_DISPATCH_H
+#define PASIDD_DISPATCH_H
+
+#include "broker.h"
+#include "error.h"
+#include "policy.h"
+
+#define DISPATCH_INSTANCE_SIZE 16
+#define DISPATCH_ABUSE_MAX     16 /* refused datagrams in a row before the connection is closed */
+
+struct dispatch;
+struct link;
+struct session;
+
+struct dispatch_config {
+	const char *version;                      /* of the daemon */
+	const char *backend;                      /* "simulated", "vtd", "smmuv3", "none" */
+	uint8_t instance[DISPATCH_INSTANCE_SIZE]; /* another one after every start */
+	const char *const *notes; /* what an operator should know, a sentence each */
+	size_t note_count;
+	uint32_t grace_ms;               /* how long a session outlives its connection; 0: 30 s */
+	uint32_t sessions_per_user;      /* the parked ones too; 0: 1024 */
+	uint32_t operations_per_session; /* under way in hardware at once; 0: 64 */
+	uint32_t operations_max;         /* of all sessions; 0: 4096 */
+	uint32_t output_max;             /* bytes of unread replies of a link; 0: 256 KiB */
+	uint32_t events_max;             /* unread events of a link; 0: 1024 */
+	const struct policy *policy;
+};
+
+struct dispatch_ports {
+	uint64_t (*now_ms)(void *ctx);                           /* monotonic, the broker's clock */
+	void (*random)(void *ctx, void *ret_bytes, size_t size); /* unguessable; cannot fail */
+	void (*dispose_fd)(void *ctx, int fd); /* takes it; executor_dispose() in the daemon */
+	/* A parked session was resumed or has ended: what dispatch_disconnect() took comes back,
+	 * once. */
+	void (*unpark)(void *ctx, void *user);
+	void *ctx;
+};
+
+/* Who connected. */
+struct dispatch_peer {
+	struct policy_peer who;
+	int32_t pid; /* for the log */
+};
+
+/*
+ * The configuration's numbers are copied; its strings, notes and policy, and the broker, are
+ * borrowed until dispatch_free(). -ENOMEM.
+ */
+int dispatch_new(const struct dispatch_config *config, const struct dispatch_ports *ports,
+	struct broker *broker, struct dispatch **ret_dispatch);
+/* Frees links and sessions, which stay in the broker; parked users come back, descriptors are
+ * disposed. */
+void dispatch_free(struct dispatch *dispatch);
+
+/* From now on every request is refused with REASON_SHUTTING_DOWN. */
+void dispatch_shut_down(struct dispatch *dispatch);
+
+/* -ENOMEM. The link is the dispatcher's; it is gone with dispatch_disconnect(). */
+int dispatch_connect(
+	struct dispatch *dispatch, const struct dispatch_peer *peer, struct link **ret_link);
+void link_set_user(struct link *link, void *user);
+void *link_user(const struct link *link);
+
+/*
+ * One datagram, as recvmsg() gave it: fds and fd_count what came with it, fds_truncated MSG_CTRUNC,
+ * size > WIRE_DATAGRAM_MAX when it was cut (MSG_TRUNC). The descriptors are taken, always.
+ * Returns 0, or 1 when the connection is to be closed for abuse (after sending what there is to
+ * send).
+ */
+int dispatch_receive(struct dispatch *dispatch, struct link *link, const uint8_t *data, size_t size,
+	const int *fds, size_t fd_count, bool fds_truncated);
+
+/* May the server read more from it? false while its unread replies are at their limit. */
+bool dispatch_readable(const struct dispatch *dispatch, const struct link *link);
+/* The link is good for nothing any more (its session was resumed on another one, or memory ran
+ * out). */
+bool dispatch_doomed(const struct link *link);
+
+struct dispatch_datagram {
+	const uint8_t *data;
+	size_t size;
+	const int *fds; /* stay the dispatcher's */
+	size_t fd_count;
+};
+
+/* The next link that has something to send and was not returned since it last had nothing. NULL:
+ * none. */
+struct link *dispatch_next_output(struct dispatch *dispatch);
+/* The next datagram for the link; valid until the next call about this link. NULL: none. */
+const struct dispatch_datagram *dispatch_peek(struct dispatch *dispatch, struct link *link);
+/* The datagram of the last dispatch_peek() was sent; its descriptors are disposed of. */
+void dispatch_sent(struct dispatch *dispatch, struct link *link);
+/* Bytes of replies that wait to be sent. */
+size_t dispatch_unsent(const struct link *link);
+
+/* Turns what ended in the broker into replies, and what changed into events. */
+void dispatch_pump(struct dispatch *dispatch);
+
+/*
+ * The connection is gone, and the link with it. With peer_dead the session ends now (NULL is
+ * returned). Otherwise it is parked, if there is one: then it is returned, `user` is kept for it
+ * and comes back through unpark(). When NULL is returned, `user` stays the caller's.
+ */
+struct session *dispatch_disconnect(
+	struct dispatch *dispatch, struct link *link, bool peer_dead, void *user);
+/* The process of a parked session has died: it ends now; unpark() is called from within. */
+void dispatch_peer_dead(struct dispatch *dispatch, struct session *session);
+
+/* Answers what has passed its deadline, ends sessions whose grace period is over, ends quarantines.
+ */
+void dispatch_tick(struct dispatch *dispatch);
+/* When dispatch_tick() has something to do next: ms on the port's clock, UINT64_MAX for never. */
+uint64_t dispatch_next_tick(const struct dispatch *dispatch);
+
+/* How often something was refused for this reason since the start. */
+uint64_t dispatch_refusals(const struct dispatch *dispatch, enum reason reason);
+/* Sessions, the parked ones too; and the operations under way. */
+uint32_t dispatch_sessions(const struct dispatch *dispatch);
+uint32_t dispatch_operations(const struct dispatch *dispatch);
+
+/* For the log: the session behind the link, 0 when there is none yet; its set, v == 0 when none. */
+uint64_t link_session(const struct link *link);
+struct set_id link_set(const struct link *link);
+
+#endif
