@@ -1,0 +1,481 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * libpasid: what a VMM, or a program of an administrator, says to pasidd.
+ *
+ *     struct pasid_client *client;
+ *     struct pasid_error error;
+ *     if (pasid_open(&(struct pasid_options){.name = "my-vmm"}, &client, &error))
+ *             errx(1, "%s", error.message);
+ *     uint32_t host;
+ *     if (pasid_allocate(client, &(struct pasid_allocate_args){.count = 1}, &host))
+ *             warnx("%s", pasid_last_error(client)->message);
+ *     pasid_close(client);
+ *
+ * Results. Every function that returns int returns 0, a positive enum pasid_status when the request
+ * was refused, or a negative errno when it did not reach the daemon or the machine failed.
+ * pasid_last_error() then has a sentence for people and a stable reason for programs. Outputs are
+ * untouched on failure. -ENOTCONN   the connection is gone for good: open another client
+ *   -ECONNRESET the connection was lost under this call and could not be taken up again: a change
+ * may or may not have been done -ETIMEDOUT  the daemon did not answer in time -ECHILD     the
+ * client belongs to another process (see Fork) -EINVAL     an argument that cannot be sent (a name
+ * too long, too many items, a descriptor missing) -E2BIG      a request beyond the daemon's
+ * datagram limit -ENOMEM, and what the system calls gave
+ *
+ * Arguments are plain structs: start them with {0}, so that members of later versions are zero.
+ * They, and all that they point to, may go as soon as the function returns. A descriptor in an
+ * argument stays the caller's: the library duplicates what it has to keep and closes its copies
+ * when the reply is there. A descriptor in a result is the receiver's to close, and close-on-exec.
+ *
+ * Threads. No global state. One client belongs to one thread at a time; several clients do not know
+ * each other.
+ *
+ * Fork. A child cannot use its parent's client: every function says -ECHILD there, except
+ * pasid_close(), which frees the child's copy and leaves the parent's session alone.
+ *
+ * Signals. None is raised (no SIGPIPE) and none is waited for; interrupted calls go on.
+ *
+ * A lost connection is taken up again, once, with the session's token, and what has no reply yet is
+ * sent again under the same ids; the daemon does each of them once. That needs a client opened by
+ * path: over a connected descriptor there is no second connection.
+ */
+#ifndef LIBPASID_H
+#define LIBPASID_H
+
+#include "libpasid_types.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct pasid_client;
+
+/* ------------------------------------------------------------ connection */
+
+enum pasid_role {
+	PASID_ROLE_VMM = 1,
+	PASID_ROLE_ADMIN = 2,
+	PASID_ROLE_OBSERVER = 3,
+};
+
+struct pasid_options {
+	bool has_fd;
+	int fd;               /* with has_fd: a connected descriptor, the client's own on success */
+	const char *path;     /* NULL: $PASIDD_SOCKET, else PASID_SOCKET_DEFAULT */
+	enum pasid_role role; /* 0: a VMM */
+	const char *name;     /* for logs, at most PASID_NAME_MAX bytes; NULL: none */
+	uint32_t timeout_ms;  /* of the hello and of synchronous calls; 0: PASID_TIMEOUT_DEFAULT */
+	uint64_t reserved[4];
+};
+
+/*
+ * Connects and says hello. On success *ret_client is the caller's, to be given to pasid_close(). On
+ * failure *ret_error, unless NULL, says why: there is no client to ask.
+ */
+int pasid_open(const struct pasid_options *options, struct pasid_client **ret_client,
+	struct pasid_error *ret_error);
+
+/*
+ * Ends the connection and frees the client; NULL is fine. Calls without a reply get no callback.
+ * The daemon goes on with what it has begun and tears the session down as configured. From inside a
+ * callback: the client lives until the pasid_dispatch() above returns, and takes nothing more.
+ */
+void pasid_close(struct pasid_client *client);
+
+/* The last failure on this client (code 0 before the first). Valid until the next call. Never NULL.
+ */
+const struct pasid_error *pasid_last_error(const struct pasid_client *client);
+
+/* The time limit of synchronous calls from here on: milliseconds, or PASID_TIMEOUT_NONE. 0: do not
+ * wait at all. */
+int pasid_set_timeout(struct pasid_client *client, uint32_t timeout_ms);
+
+/* What hello agreed on. Valid as long as the client. */
+struct pasid_session {
+	uint32_t version;
+	uint64_t session;
+	enum pasid_role role;
+	uint8_t instance[16]; /* another one after every start of the daemon */
+	uint32_t window;      /* calls that can be without a reply at once; further ones wait in the
+				 library */
+	uint32_t datagram_limit; /* bytes */
+	uint32_t request_limit;  /* requests in a datagram */
+	uint32_t grace_ms;       /* how long a session outlives its connection */
+	const char *features;    /* separated by spaces */
+};
+const struct pasid_session *pasid_session_info(const struct pasid_client *client);
+
+enum pasid_connection {
+	PASID_CONNECTION_LOST = 1,    /* trying to take the session up again */
+	PASID_CONNECTION_RESUMED = 2, /* and did */
+	PASID_CONNECTION_GONE = 3,    /* could not: every call fails from here on */
+};
+/* Optional: the application is told. Called from pasid_dispatch() only. callback NULL: no more. */
+typedef void (*pasid_connection_callback)(
+	struct pasid_client *client, enum pasid_connection connection, void *userdata);
+int pasid_on_connection(
+	struct pasid_client *client, pasid_connection_callback callback, void *userdata);
+
+/* ------------------------------------------------------------ event loops
+ *
+ * Every operation has a second form, pasid_xxx_async(): it queues the request and returns 0, or
+ * refuses it at once (no callback then). The callback gets the result, once. Callbacks are called
+ * from pasid_dispatch() and from nowhere else. In a callback everything is allowed but
+ * pasid_dispatch() itself, which says -EBUSY; pasid_close() is deferred.
+ *
+ * What is queued travels with the next pasid_flush(), pasid_dispatch() or synchronous call,
+ * together, in as few datagrams as the daemon's limits allow. Requests take effect in the order of
+ * the calls.
+ */
+struct pasid_result;
+typedef void (*pasid_callback)(
+	struct pasid_client *client, const struct pasid_result *result, void *userdata);
+
+/*
+ * A descriptor to poll for pasid_events(). It stays the same over a reconnect, and stays the
+ * library's. It is readable when pasid_dispatch() has something to do, which includes queued
+ * requests.
+ */
+int pasid_fd(const struct pasid_client *client);
+/* poll(2) events to wait for: POLLIN. */
+short pasid_events(const struct pasid_client *client);
+/*
+ * Sends, receives, calls callbacks. timeout_ms as in poll(2): 0 does not wait, -1 waits for the
+ * first thing to do. The number of callbacks that ran, or a negative errno; -ENOTCONN when the
+ * connection is gone for good and every callback has been told.
+ */
+int pasid_dispatch(struct pasid_client *client, int timeout_ms);
+/* Sends what is queued as far as the socket takes it. 0 also when something is left for
+ * pasid_dispatch(). */
+int pasid_flush(struct pasid_client *client);
+/* Calls that have no result yet. */
+size_t pasid_outstanding(const struct pasid_client *client);
+
+/*
+ * A call that ended with PASID_PENDING goes on in the daemon. This asks for its result once more,
+ * for at most the client's timeout; *ret_result is filled as the callback of the asynchronous form
+ * would get it, and is valid until the next call of a function with this client. id is in
+ * pasid_last_error()->object of the call that ended so. PASID_PENDING again; -ENOENT: no such call.
+ * At most 64 such calls are remembered, the oldest is forgotten first.
+ */
+int pasid_again(struct pasid_client *client, uint64_t id, const struct pasid_result **ret_result);
+
+/* ------------------------------------------------------------ results */
+
+/* What an asynchronous call ended with. Pointers are valid in the callback. */
+struct pasid_result {
+	uint64_t id; /* the request's */
+	int code;    /* as a synchronous call would have returned; without 0 the rest means nothing
+			but: */
+	const struct pasid_error *error;
+	union {
+		struct pasid_set_info set;              /* set_create, set_adjust, set_get */
+		struct pasid_grant_info grant;          /* host_find */
+		struct pasid_device_info device;        /* device_add, device_share, device_slice */
+		const struct pasid_host_status *status; /* status */
+		struct {
+			const uint32_t *numbers;
+			size_t count;
+		} allocated; /* allocate */
+		struct {
+			uint32_t freed, unchanged;
+		} freed;             /* free */
+		uint32_t host_pasid; /* guest_find */
+		uint32_t released;   /* device_drained */
+		struct {
+			uint32_t host_pasid; /* 0 for rid_attach */
+			size_t count;
+			const struct pasid_attached *tables;
+		} bound; /* bind, rid_attach */
+		struct {
+			size_t count;
+			uint64_t next; /* for the next page; 0: this was the last */
+			const struct pasid_set_info *sets;
+			const struct pasid_grant_info *grants;
+			const struct pasid_device_info *devices;
+			const struct pasid_binding_info *bindings;
+		} page;                 /* lists; one of the pointers */
+		uint64_t next_sequence; /* watch */
+	};
+	int fd; /* device_add with open: the opened device, the receiver's to close; else -1 */
+};
+
+/* ------------------------------------------------------------ operations */
+
+/* Is the daemon there? */
+int pasid_ping(struct pasid_client *client);
+int pasid_ping_async(struct pasid_client *client, pasid_callback callback, void *userdata);
+
+int pasid_status(struct pasid_client *client, struct pasid_host_status *ret_status);
+int pasid_status_async(struct pasid_client *client, pasid_callback callback, void *userdata);
+
+/*
+ * Events from here on: callback runs in pasid_dispatch(). NULL: no more. A VMM hears of its own
+ * set. Events that come while the application does not dispatch are kept up to 4096; what is
+ * dropped is counted in the next one's lost.
+ */
+typedef void (*pasid_event_callback)(
+	struct pasid_client *client, const struct pasid_event *event, void *userdata);
+int pasid_watch(struct pasid_client *client, pasid_event_callback callback, void *userdata);
+
+struct pasid_set_create_args {
+	const char *name;         /* 1 to PASID_NAME_MAX of [A-Za-z0-9._-], unique on the host */
+	enum pasid_set_mode mode; /* 0: translated */
+	bool has_quota;           /* false: the configured default */
+	uint32_t quota;           /* numbers; 0: what remains of the host's capacity */
+};
+/* A VMM's set dies with its session; one made by an admin stays until it is destroyed. ret_info may
+ * be NULL. */
+int pasid_set_create(struct pasid_client *client, const struct pasid_set_create_args *args,
+	struct pasid_set_info *ret_info);
+int pasid_set_create_async(struct pasid_client *client, const struct pasid_set_create_args *args,
+	pasid_callback callback, void *userdata);
+
+struct pasid_set_adjust_args {
+	struct pasid_set_ref set;
+	uint32_t quota;
+};
+/* Below what is in use: PASID_QUOTA. */
+int pasid_set_adjust(struct pasid_client *client, const struct pasid_set_adjust_args *args,
+	struct pasid_set_info *ret_info);
+int pasid_set_adjust_async(struct pasid_client *client, const struct pasid_set_adjust_args *args,
+	pasid_callback callback, void *userdata);
+
+struct pasid_set_destroy_args {
+	struct pasid_set_ref set;
+	bool force; /* unbind and free what it still has; without: PASID_BUSY then */
+};
+int pasid_set_destroy(struct pasid_client *client, const struct pasid_set_destroy_args *args);
+int pasid_set_destroy_async(struct pasid_client *client, const struct pasid_set_destroy_args *args,
+	pasid_callback callback, void *userdata);
+
+int pasid_set_get(struct pasid_client *client, const struct pasid_set_ref *set,
+	struct pasid_set_info *ret_info);
+int pasid_set_get_async(struct pasid_client *client, const struct pasid_set_ref *set,
+	pasid_callback callback, void *userdata);
+
+/*
+ * Lists. The synchronous form fetches page after page and calls each for every entry; each returns
+ * 0 to go on, and anything else ends the list and is returned. The asynchronous form fetches one
+ * page: after is 0 or the page.next of the page before, limit is entries a page (0: as many as
+ * fit).
+ */
+struct pasid_list_args {
+	struct pasid_set_ref set; /* all zero: all that the caller may see */
+	bool quarantined;         /* numbers: those in quarantine too */
+	bool has_host;            /* bindings: of one number */
+	uint32_t host_pasid;
+	uint64_t after;
+	uint32_t limit;
+};
+int pasid_set_list(struct pasid_client *client, const struct pasid_list_args *args,
+	int (*each)(const struct pasid_set_info *info, void *userdata), void *userdata);
+int pasid_set_list_async(struct pasid_client *client, const struct pasid_list_args *args,
+	pasid_callback callback, void *userdata);
+
+struct pasid_allocate_args {
+	struct pasid_set_ref set;
+	uint32_t min, max; /* inclusive; 0: no bound */
+	uint32_t count;    /* 1 to PASID_ALLOCATE_MAX, 0 means 1; all of them or none */
+	bool consecutive;  /* a naturally aligned block; count is then a power of two */
+	bool has_guest;    /* translated sets, count 1: attached at once */
+	uint32_t guest_pasid;
+	uint64_t data;           /* private data of each */
+	const uint64_t *devices; /* the numbers must fit the PASID width of these */
+	size_t device_count;     /* at most PASID_PAIRS_MAX */
+};
+/* ret_numbers has room for count numbers. */
+int pasid_allocate(
+	struct pasid_client *client, const struct pasid_allocate_args *args, uint32_t *ret_numbers);
+int pasid_allocate_async(struct pasid_client *client, const struct pasid_allocate_args *args,
+	pasid_callback callback, void *userdata);
+
+struct pasid_free_args {
+	struct pasid_set_ref set;
+	const struct pasid_number *pasids; /* at most PASID_ALLOCATE_MAX */
+	size_t count;
+	bool all; /* every number of the set; count is then 0 */
+};
+/* Freeing twice is no error. A number that is bound is freed at its last unbind. ret_ may be NULL.
+ */
+int pasid_free(struct pasid_client *client, const struct pasid_free_args *args, uint32_t *ret_freed,
+	uint32_t *ret_unchanged);
+int pasid_free_async(struct pasid_client *client, const struct pasid_free_args *args,
+	pasid_callback callback, void *userdata);
+
+struct pasid_guest_args {
+	struct pasid_set_ref set;
+	uint32_t guest_pasid;
+	uint32_t host_pasid; /* attach only */
+};
+int pasid_guest_attach(struct pasid_client *client, const struct pasid_guest_args *args);
+int pasid_guest_attach_async(struct pasid_client *client, const struct pasid_guest_args *args,
+	pasid_callback callback, void *userdata);
+int pasid_guest_detach(struct pasid_client *client, const struct pasid_guest_args *args);
+int pasid_guest_detach_async(struct pasid_client *client, const struct pasid_guest_args *args,
+	pasid_callback callback, void *userdata);
+int pasid_guest_find(
+	struct pasid_client *client, const struct pasid_guest_args *args, uint32_t *ret_host_pasid);
+int pasid_guest_find_async(struct pasid_client *client, const struct pasid_guest_args *args,
+	pasid_callback callback, void *userdata);
+
+/* Whose is it? A VMM finds its own numbers only; somebody else's and none look the same to it. */
+int pasid_host_find(
+	struct pasid_client *client, uint32_t host_pasid, struct pasid_grant_info *ret_info);
+int pasid_host_find_async(
+	struct pasid_client *client, uint32_t host_pasid, pasid_callback callback, void *userdata);
+
+struct pasid_data_args {
+	struct pasid_set_ref set;
+	struct pasid_number pasid;
+	uint64_t data;
+};
+int pasid_data_set(struct pasid_client *client, const struct pasid_data_args *args);
+int pasid_data_set_async(struct pasid_client *client, const struct pasid_data_args *args,
+	pasid_callback callback, void *userdata);
+
+int pasid_grant_list(struct pasid_client *client, const struct pasid_list_args *args,
+	int (*each)(const struct pasid_grant_info *info, void *userdata), void *userdata);
+int pasid_grant_list_async(struct pasid_client *client, const struct pasid_list_args *args,
+	pasid_callback callback, void *userdata);
+
+/* Admins vouch that nothing can use the number any more. */
+int pasid_quarantine_end(struct pasid_client *client, uint32_t host_pasid);
+int pasid_quarantine_end_async(
+	struct pasid_client *client, uint32_t host_pasid, pasid_callback callback, void *userdata);
+
+struct pasid_device_add_args {
+	struct pasid_set_ref set;
+	int iommufd;
+	int device;          /* the open device; ignored with: */
+	const char *address; /* the daemon opens this function and hands it back */
+};
+/*
+ * An exclusive device. ret_info may be NULL. ret_fd is needed with address, and else NULL: the
+ * opened device, the caller's to close.
+ */
+int pasid_device_add(struct pasid_client *client, const struct pasid_device_add_args *args,
+	struct pasid_device_info *ret_info, int *ret_fd);
+int pasid_device_add_async(struct pasid_client *client, const struct pasid_device_add_args *args,
+	pasid_callback callback, void *userdata);
+
+/* Admins: the daemon opens the function and keeps it, for slices. ret_info may be NULL. */
+int pasid_device_share(
+	struct pasid_client *client, const char *address, struct pasid_device_info *ret_info);
+int pasid_device_share_async(
+	struct pasid_client *client, const char *address, pasid_callback callback, void *userdata);
+
+struct pasid_device_slice_args {
+	struct pasid_set_ref set;
+	uint64_t device; /* the shared device, or 0 and: */
+	const char *address;
+};
+int pasid_device_slice(struct pasid_client *client, const struct pasid_device_slice_args *args,
+	struct pasid_device_info *ret_info);
+int pasid_device_slice_async(struct pasid_client *client,
+	const struct pasid_device_slice_args *args, pasid_callback callback, void *userdata);
+
+/* A device of a set. */
+struct pasid_device_ref {
+	struct pasid_set_ref set;
+	uint64_t device;
+};
+/* PASID_BUSY while something is bound. */
+int pasid_device_remove(struct pasid_client *client, const struct pasid_device_ref *device);
+int pasid_device_remove_async(struct pasid_client *client, const struct pasid_device_ref *device,
+	pasid_callback callback, void *userdata);
+
+int pasid_device_list(struct pasid_client *client, const struct pasid_list_args *args,
+	int (*each)(const struct pasid_device_info *info, void *userdata), void *userdata);
+int pasid_device_list_async(struct pasid_client *client, const struct pasid_list_args *args,
+	pasid_callback callback, void *userdata);
+
+/* Admins vouch that all the shared device had queued is done, or that it was reset. ret_released
+ * may be NULL. */
+int pasid_device_drained(struct pasid_client *client, uint64_t device, uint32_t *ret_released);
+int pasid_device_drained_async(
+	struct pasid_client *client, uint64_t device, pasid_callback callback, void *userdata);
+
+struct pasid_memory_args {
+	struct pasid_set_ref set;
+	uint64_t device;       /* the registration that the address space belongs to */
+	uint32_t space;        /* 0 to 15; made on first use */
+	uint64_t iova, length; /* bytes, multiples of 4096 */
+	uint64_t offset;       /* in the memfd; map only */
+	bool writeable;        /* map only */
+	int memfd;             /* map only */
+};
+/* A device behind that address space then reaches this memory. */
+int pasid_memory_map(struct pasid_client *client, const struct pasid_memory_args *args);
+int pasid_memory_map_async(struct pasid_client *client, const struct pasid_memory_args *args,
+	pasid_callback callback, void *userdata);
+int pasid_memory_unmap(struct pasid_client *client, const struct pasid_memory_args *args);
+int pasid_memory_unmap_async(struct pasid_client *client, const struct pasid_memory_args *args,
+	pasid_callback callback, void *userdata);
+
+enum pasid_table_source {
+	PASID_TABLE_HWPT = 1,  /* id: a page table that the VMM made on its own iommufd */
+	PASID_TABLE_IOAS = 2,  /* id: the VMM's IOAS; the daemon makes the page table over it */
+	PASID_TABLE_SPACE = 3, /* id: an address space filled by pasid_memory_map() */
+	PASID_TABLE_GUEST = 4, /* a first-stage table of the guest, nested on a second stage: */
+};
+
+struct pasid_table {
+	enum pasid_table_source source;
+	uint32_t id;
+	uint64_t address; /* of the guest's table: guest-physical, 4 KiB aligned */
+	uint32_t width;   /* 48 or 57 */
+	uint64_t flags;   /* 1 supervisor requests, 2 extended accessed flags, 4 write protection */
+	bool parent_is_space; /* parent is an address space, not a page table of the VMM's */
+	uint32_t parent;
+};
+
+struct pasid_pair {
+	uint64_t device;
+	struct pasid_table table;
+};
+
+struct pasid_bind_args {
+	struct pasid_set_ref set;
+	struct pasid_number pasid;
+	const struct pasid_pair *pairs;
+	size_t count; /* 1 to PASID_PAIRS_MAX */
+};
+/* On all of the devices or on none. Both outputs may be NULL; ret_tables has room for count. */
+int pasid_bind(struct pasid_client *client, const struct pasid_bind_args *args,
+	uint32_t *ret_host_pasid, struct pasid_attached *ret_tables);
+int pasid_bind_async(struct pasid_client *client, const struct pasid_bind_args *args,
+	pasid_callback callback, void *userdata);
+
+struct pasid_unbind_args {
+	struct pasid_set_ref set;
+	struct pasid_number pasid;
+	const uint64_t *devices; /* at most PASID_PAIRS_MAX */
+	size_t count;            /* 0: from all */
+};
+int pasid_unbind(struct pasid_client *client, const struct pasid_unbind_args *args);
+int pasid_unbind_async(struct pasid_client *client, const struct pasid_unbind_args *args,
+	pasid_callback callback, void *userdata);
+
+struct pasid_rid_args {
+	struct pasid_set_ref set;
+	struct pasid_pair pair;
+};
+/* The RID itself, for DMA without a PASID; exclusive devices only. ret_table may be NULL. */
+int pasid_rid_attach(struct pasid_client *client, const struct pasid_rid_args *args,
+	struct pasid_attached *ret_table);
+int pasid_rid_attach_async(struct pasid_client *client, const struct pasid_rid_args *args,
+	pasid_callback callback, void *userdata);
+int pasid_rid_detach(struct pasid_client *client, const struct pasid_device_ref *device);
+int pasid_rid_detach_async(struct pasid_client *client, const struct pasid_device_ref *device,
+	pasid_callback callback, void *userdata);
+
+int pasid_binding_list(struct pasid_client *client, const struct pasid_list_args *args,
+	int (*each)(const struct pasid_binding_info *info, void *userdata), void *userdata);
+int pasid_binding_list_async(struct pasid_client *client, const struct pasid_list_args *args,
+	pasid_callback callback, void *userdata);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
