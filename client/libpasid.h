@@ -14,12 +14,15 @@
  * Results. Every function that returns int returns 0, a positive enum pasid_status when the request
  * was refused, or a negative errno when it did not reach the daemon or the machine failed.
  * pasid_last_error() then has a sentence for people and a stable reason for programs. Outputs are
- * untouched on failure. -ENOTCONN   the connection is gone for good: open another client
- *   -ECONNRESET the connection was lost under this call and could not be taken up again: a change
- * may or may not have been done -ETIMEDOUT  the daemon did not answer in time -ECHILD     the
- * client belongs to another process (see Fork) -EINVAL     an argument that cannot be sent (a name
- * too long, too many items, a descriptor missing) -E2BIG      a request beyond the daemon's
- * datagram limit -ENOMEM, and what the system calls gave
+ * untouched on failure. Negative results:
+ * - ENOTCONN: the connection is gone for good; open another client
+ * - ECONNRESET: the connection was lost under this call and could not be taken up again: a change
+ *   may or may not have been done
+ * - ETIMEDOUT: the daemon did not answer in time
+ * - ECHILD: the client belongs to another process (see Fork)
+ * - EINVAL: an argument that cannot be sent (a name too long, too many items, a descriptor missing)
+ * - E2BIG: a request beyond the daemon's datagram limit
+ * - ENOMEM, and what the system calls gave
  *
  * Arguments are plain structs: start them with {0}, so that members of later versions are zero.
  * They, and all that they point to, may go as soon as the function returns. A descriptor in an
