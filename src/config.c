@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include "config_json.h"
+#include "config_rules.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* One key whose field is a member of struct config, and a nested object in it. */
+#define FIELD(key, reader, member, ...)                                                            \
+	{                                                                                          \
+		.name = (key), .read = (reader), .offset = offsetof(struct config, member),        \
+		__VA_ARGS__                                                                        \
+	}
+#define SECTION(key, table)                                                                        \
+	{                                                                                          \
+		.name = (key), .read = json_read_object, .keys = (table)                           \
+	}
+#define END                                                                                        \
+	{                                                                                          \
+		.name = NULL                                                                       \
+	}
+
+static const struct json_key socket_keys[] = {
+	FIELD("path", json_read_text, socket.path, .min = 1, .max = 107),
+	FIELD("mode", config_read_mode, socket.mode),
+	FIELD("group", config_read_socket_group, socket),
+	END,
+};
+
+static const struct json_choice policy_choices[] = {
+	{"cyclic", BROKER_CYCLIC}, {"lowest", BROKER_LOWEST}, {.text = NULL}};
+
+static const struct json_key namespace_keys[] = {
+	FIELD("reserved_last", json_read_u32, broker.reserved_last, .max = PASID_LAST - 1),
+	FIELD("capacity", json_read_u32, broker.capacity, .max = PASID_LAST),
+	FIELD("policy", json_read_choice, broker.policy, .choices = policy_choices),
+	END,
+};
+
+static const struct json_key quota_keys[] = {
+	FIELD("set_default", json_read_u32, broker.set_quota_default, .max = PASID_LAST),
+	FIELD("set_max", json_read_u32, broker.set_quota_max, .min = 1, .max = PASID_LAST),
+	FIELD("per_user", json_read_u32, broker.user_quota, .max = PASID_LAST),
+	FIELD("sets_per_user", json_read_u32, broker.sets_per_user, .max = 16384),
+	END,
+};
+
+static const struct json_key quarantine_keys[] = {
+	FIELD("cooling_ms", json_read_u64, broker.cooling_ms, .max = 86400000),
+	END,
+};
+
+static const struct json_key session_keys[] = {
+	FIELD("grace_ms", json_read_u32, session.grace_ms, .max = 86400000),
+	FIELD("hello_ms", json_read_u32, session.hello_ms, .min = 10, .max = 3600000),
+	FIELD("stalled_ms", json_read_u32, session.stalled_ms, .min = 10, .max = 3600000),
+	END,
+};
+
+static const struct json_key roles_keys[] = {
+	FIELD("admins", config_read_who, policy.admins),
+	FIELD("observers", config_read_who, policy.observers),
+	FIELD("vmms", config_read_who, policy.vmms),
+	END,
+};
+
+static const struct json_key simulate_keys[] = {
+	{.name = "devices", .read = config_read_sim_devices},
+	FIELD("nesting", json_read_bool, simulate.nesting),
+	FIELD("five_level", json_read_bool, simulate.five_level),
+	FIELD("latency_us", json_read_u32, simulate.latency_us, .max = 10000000),
+	END,
+};
+
+static const struct json_choice level_choices[] = {
+	{"error", CONFIG_LEVEL_ERROR},
+	{"warning", CONFIG_LEVEL_WARNING},
+	{"info", CONFIG_LEVEL_INFO},
+	{"debug", CONFIG_LEVEL_DEBUG},
+	{.text = NULL},
+};
+
+static const struct json_key log_keys[] = {
+	FIELD("level", json_read_choice, log_level, .choices = level_choices),
+	END,
+};
+
+static const struct json_key limits_keys[] = {
+	FIELD("connections", json_read_u32, limits.connections, .min = 1, .max = 65536),
+	FIELD("connections_per_user", json_read_u32, limits.connections_per_user, .max = 65536),
+	FIELD("sessions_per_user", json_read_u32, limits.sessions_per_user, .min = 1, .max = 65536),
+	FIELD("operations", json_read_u32, limits.operations, .min = 1, .max = 65536),
+	FIELD("operations_per_session", json_read_u32, limits.operations_per_session, .min = 1,
+		.max = 65536),
+	FIELD("unread_bytes", json_read_u32, limits.unread_bytes, .min = 1 << 17, .max = 1 << 30),
+	FIELD("unread_events", json_read_u32, limits.unread_events, .min = 1, .max = 1 << 20),
+	END,
+};
+
+static const struct json_key config_keys[] = {
+	SECTION("socket", socket_keys),
+	SECTION("namespace", namespace_keys),
+	SECTION("quota", quota_keys),
+	SECTION("quarantine", quarantine_keys),
+	SECTION("session", session_keys),
+	SECTION("roles", roles_keys),
+	{.name = "devices", .read = config_read_devices},
+	SECTION("simulate", simulate_keys),
+	SECTION("log", log_keys),
+	SECTION("limits", limits_keys),
+	END,
+};
+
+static const struct config config_default = {
+	.socket = {.mode = 0666},
+	.broker = {.reserved_last = 1023,
+		.set_quota_default = 1024,
+		.set_quota_max = 65536,
+		.user_quota = 524288,
+		.sets_per_user = 4096,
+		.policy = BROKER_CYCLIC,
+		.cooling_ms = 1000},
+	.session = {.grace_ms = 30000, .hello_ms = 10000, .stalled_ms = 10000},
+	.limits = {.connections = 16384,
+		.connections_per_user = 8192,
+		.sessions_per_user = 8192,
+		.operations = 4096,
+		.operations_per_session = 64,
+		.unread_bytes = 1 << 18,
+		.unread_events = 1024},
+	.simulate = {.device_count = 4,
+		.devices = {{{0x08}, PASID_BITS, 0, 0}, {{0x10}, PASID_BITS, 0, 0},
+			{{0x18}, PASID_BITS, 0, 0}, {{0x20}, PASID_BITS, 0, 0}},
+		.nesting = true},
+	.policy = {.vmms = {.everyone = true}},
+	.log_level = CONFIG_LEVEL_INFO,
+};
+
+int config_new(uint32_t own_uid, struct config **ret_config)
+{
+	struct config *config = malloc(sizeof(*config));
+
+	if (config == NULL)
+		return -ENOMEM;
+	*config = config_default;
+	if (config_who_init(&config->policy.admins, 0, own_uid) != 0 ||
+		config_who_init(&config->policy.observers, 0, own_uid) != 0) {
+		config_free(config);
+		return -ENOMEM;
+	}
+	*ret_config = config;
+	return 0;
+}
+
+void config_free(struct config *config)
+{
+	struct policy *policy;
+
+	if (config == NULL)
+		return;
+	policy = &config->policy;
+	free(config->socket.path);
+	config_who_done(&policy->admins);
+	config_who_done(&policy->observers);
+	config_who_done(&policy->vmms);
+	for (size_t i = 0; i < policy->device_count; i++) {
+		struct policy_who who = policy->devices[i].who;
+
+		config_who_done(&who);
+	}
+	free((void *)(uintptr_t)policy->devices);
+	free(config);
+}
+
+/* What no single key can see. */
+static int config_check(struct json_reader *reader, const struct config *config)
+{
+	const struct broker_config *broker = &config->broker;
+	const uint32_t numbers = PASID_LAST - broker->reserved_last;
+
+	if (broker->capacity > numbers)
+		return json_fail(reader,
+			"namespace.capacity: found %u, but only %u numbers are above "
+			"namespace.reserved_last (%u)",
+			broker->capacity, numbers, broker->reserved_last);
+	if (broker->set_quota_default > broker->set_quota_max)
+		return json_fail(reader,
+			"quota.set_default: found %u, expected at most quota.set_max (%u)",
+			broker->set_quota_default, broker->set_quota_max);
+	return 0;
+}
+
+static int config_read(
+	struct json_reader *reader, const char *text, size_t length, struct config *config)
+{
+	json_error_t error;
+	json_t *root = json_loadb(text, length, JSON_REJECT_DUPLICATES, &error);
+	int r;
+
+	if (root == NULL) {
+		(void)snprintf(reader->error->text, sizeof(reader->error->text), "%.100s:%d:%d: %s",
+			reader->name, error.line, error.column, error.text);
+		return STATUS_INVALID;
+	}
+	r = json_read_keys(reader, root, config_keys, config);
+	json_decref(root);
+	if (r != 0)
+		return r;
+	reader->path[0] = '\0';
+	reader->path_length = 0;
+	return config_check(reader, config);
+}
+
+int config_parse(const char *name, const char *text, size_t length, uint32_t own_uid,
+	struct config **ret_config, struct config_error *ret_error)
+{
+	struct json_reader reader = {.name = name, .error = ret_error};
+	struct config *config;
+	int r = config_new(own_uid, &config);
+
+	if (r != 0) {
+		(void)json_fail(&reader, "out of memory");
+		return r;
+	}
+	r = config_read(&reader, text, length, config);
+	if (r != 0) {
+		config_free(config);
+		return r;
+	}
+	*ret_config = config;
+	return 0;
+}
+
+/* Reads a whole file of at most CONFIG_SIZE_MAX bytes. Returns its length or -errno. */
+static ssize_t config_slurp(const char *path, char *buffer)
+{
+	size_t length = 0;
+	ssize_t n;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+
+	if (fd < 0)
+		return -errno;
+	while ((n = read(fd, buffer + length, CONFIG_SIZE_MAX + 1 - length)) > 0)
+		length += (size_t)n;
+	if (n < 0)
+		n = -errno;
+	else
+		n = length > CONFIG_SIZE_MAX ? -EFBIG : (ssize_t)length;
+	close(fd);
+	return n;
+}
+
+int config_load(const char *path, uint32_t own_uid, struct config **ret_config,
+	struct config_error *ret_error)
+{
+	char *buffer = malloc(CONFIG_SIZE_MAX + 1);
+	ssize_t length = buffer == NULL ? -ENOMEM : config_slurp(path, buffer);
+	int r;
+
+	if (length < 0) {
+		(void)snprintf(ret_error->text, sizeof(ret_error->text), "%.100s: %s", path,
+			strerror((int)-length));
+		r = (int)length;
+	} else {
+		r = config_parse(path, buffer, (size_t)length, own_uid, ret_config, ret_error);
+	}
+	free(buffer);
+	return r;
+}
+
+int config_level_parse(const char *text, uint32_t *ret_level)
+{
+	for (const struct json_choice *choice = level_choices; choice->text != NULL; choice++)
+		if (strcmp(text, choice->text) == 0) {
+			*ret_level = choice->value;
+			return 0;
+		}
+	return STATUS_INVALID;
+}

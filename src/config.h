@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The settings: JSON, strict. docs/CONFIGURATION.md describes every key.
+ */
+#ifndef PASIDD_CONFIG_H
+#define PASIDD_CONFIG_H
+
+#include "broker.h"
+
+#define CONFIG_SIM_DEVICES_MAX 64
+#define CONFIG_DEVICES_MAX     4096
+#define CONFIG_WHO_MAX         256 /* users, or groups, in one list */
+#define CONFIG_SIZE_MAX        (1u << 20)
+
+struct config_socket {
+	char *path; /* NULL: the default, see pasidd(8) */
+	uint32_t mode;
+	bool has_group;
+	uint32_t group;
+};
+
+struct config_session {
+	uint32_t grace_ms;   /* how long a session outlives its connection */
+	uint32_t hello_ms;   /* within which a new connection must say hello */
+	uint32_t stalled_ms; /* after which a client that does not read is disconnected */
+};
+
+struct config_limits {
+	uint32_t connections;
+	uint32_t connections_per_user;   /* 0: no limit of its own */
+	uint32_t sessions_per_user;      /* parked ones too */
+	uint32_t operations;             /* of the whole daemon, under way in hardware */
+	uint32_t operations_per_session; /* the same of one session */
+	uint32_t unread_bytes;           /* of replies that one client has not read */
+	uint32_t unread_events;          /* of events that one client has not read */
+};
+
+struct config_sim_device {
+	struct rid rid;
+	uint32_t width, group, unit;
+};
+
+struct config_simulate {
+	struct config_sim_device devices[CONFIG_SIM_DEVICES_MAX];
+	uint32_t device_count;
+	uint32_t latency_us;
+	bool nesting, five_level;
+};
+
+enum config_level { /* the numbers of syslog(3) */
+	CONFIG_LEVEL_ERROR = 3,
+	CONFIG_LEVEL_WARNING = 4,
+	CONFIG_LEVEL_INFO = 6,
+	CONFIG_LEVEL_DEBUG = 7,
+};
+
+struct config {
+	struct config_socket socket;
+	struct broker_config broker;
+	struct config_session session;
+	struct config_limits limits;
+	struct config_simulate simulate;
+	struct policy policy; /* points to memory of this configuration */
+	uint32_t log_level;   /* enum config_level */
+};
+
+/* What is wrong with it, for people: where, what was found, what is allowed. */
+struct config_error {
+	char text[512];
+};
+
+/*
+ * The defaults. `own_uid` is the daemon's own user, who is an admin beside root. Returns 0 or
+ * -ENOMEM.
+ */
+int config_new(uint32_t own_uid, struct config **ret_config);
+
+/*
+ * The defaults, changed by a file, or by a text that is called `name` in errors. Returns 0; or
+ * STATUS_INVALID, -ENOMEM or the -errno of reading the file, all with *ret_error filled. Looks up
+ * users and groups that are given by name.
+ */
+int config_load(const char *path, uint32_t own_uid, struct config **ret_config,
+	struct config_error *ret_error);
+int config_parse(const char *name, const char *text, size_t length, uint32_t own_uid,
+	struct config **ret_config, struct config_error *ret_error);
+
+/* NULL is fine. */
+void config_free(struct config *config);
+
+/* "error", "warning", "info" or "debug". Returns 0, or STATUS_INVALID. */
+int config_level_parse(const char *text, uint32_t *ret_level);
+
+#endif

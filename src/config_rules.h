@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The parts of the settings that are lists: roles, devices, the simulated devices. Of config.c
+ * only.
+ */
+#ifndef PASIDD_CONFIG_RULES_H
+#define PASIDD_CONFIG_RULES_H
+
+#include "config_json.h"
+
+/* Readers for tables of keys; the field is the whole struct config. */
+int config_read_devices(
+	struct json_reader *reader, const json_t *value, const struct json_key *key, void *field);
+int config_read_sim_devices(
+	struct json_reader *reader, const json_t *value, const struct json_key *key, void *field);
+/* The field is a struct policy_who, which is replaced. */
+int config_read_who(
+	struct json_reader *reader, const json_t *value, const struct json_key *key, void *field);
+/* A group by name or number, or null for none; the field is a struct config_socket. */
+int config_read_socket_group(
+	struct json_reader *reader, const json_t *value, const struct json_key *key, void *field);
+/* "0660"; the field is a uint32_t. */
+int config_read_mode(
+	struct json_reader *reader, const json_t *value, const struct json_key *key, void *field);
+
+/* Makes a list that allows two users. Returns 0 or -ENOMEM. */
+int config_who_init(struct policy_who *who, uint32_t uid, uint32_t other_uid);
+void config_who_done(struct policy_who *who);
+
+#endif
