@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: MIT
+"""usage: integration.py FOLDER
+
+Runs the unittest files test_*.py of a folder, prints each test with its time, and counts for scripts/test.
+"""
+
+import os
+import pathlib
+import sys
+import time
+import unittest
+
+
+class Result(unittest.TextTestResult):
+    """Counts what passed, and says how long each test took."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.passed = 0
+        self.started = 0.0
+
+    def startTest(self, test):
+        self.started = time.monotonic()
+        super().startTest(test)
+
+    def stopTest(self, test):
+        super().stopTest(test)
+        self.stream.writeln(f"    {time.monotonic() - self.started:.2f} s")
+
+    def addSuccess(self, test):
+        super().addSuccess(test)
+        self.passed += 1
+
+    def addExpectedFailure(self, test, err):
+        super().addExpectedFailure(test, err)
+        self.passed += 1
+
+    def addSkip(self, test, reason):
+        super().addSkip(test, reason)
+        print(f"SKIP: {test.id()}: {reason}", flush=True)
+
+
+def main():
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    folder = str(pathlib.Path(sys.argv[1]).resolve())
+    suite = unittest.defaultTestLoader.discover(folder, pattern="test_*.py", top_level_dir=folder)
+    runner = unittest.TextTestRunner(stream=sys.stdout, verbosity=2, resultclass=Result)
+    result = runner.run(suite)
+    failed = len(result.failures) + len(result.errors) + len(result.unexpectedSuccesses)
+    if "REPORT_COUNTS" in os.environ:
+        pathlib.Path(os.environ["REPORT_COUNTS"]).write_text(f"{result.passed} {failed} {len(result.skipped)}\n")
+    sys.exit(1 if failed or not result.passed else 0)
+
+
+main()

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: MIT
+"""Runs the Check programs of a build and says which tests failed, by name."""
+
+import concurrent.futures
+import os
+import pathlib
+import re
+import subprocess
+import tempfile
+
+TAP_LINE = re.compile(r"^(ok|not ok) \d+ - (?P<file>[^:]*):(?P<case>[^:]*):(?P<test>[^:]*): (?P<message>.*)")
+ENVIRONMENT = {
+    "ASAN_OPTIONS": "abort_on_error=0:detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1",
+    "CK_TIMEOUT_MULTIPLIER": "4",  # sanitizers on a loaded machine
+    "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
+}
+
+
+class Result:
+    """What one program of tests did."""
+
+    def __init__(self, name):
+        self.name = name
+        self.passed = 0
+        self.failed = []  # (test, message)
+        self.skipped = []
+        self.output = ""
+
+    def read_tap(self, text):
+        plan = None
+        for line in text.splitlines():
+            match = TAP_LINE.match(line)
+            if match and match[1] == "ok":
+                self.passed += 1
+            elif match:
+                self.failed.append((match["test"], match["message"]))
+            elif line.startswith("1.."):
+                plan = int(line[3:])
+        return plan
+
+    def conclude(self, plan, code):
+        """Everything that is wrong without any test having said so."""
+        if plan is None:
+            self.failed.append((self.name, "ended before all its tests had run"))
+        elif plan == 0 or plan != self.passed + len(self.failed):
+            self.failed.append((self.name, f"announced {plan} tests, ran {self.passed + len(self.failed)}"))
+        if code != 0 and not self.failed:
+            self.failed.append((self.name, f"all tests passed, yet it exited with {code}"))
+
+
+def run_limited(path, folder, environment, timeout):
+    """Exit code and output; the code is None when it was ended because it took too long."""
+    with subprocess.Popen([str(path)], cwd=folder, env=environment, stdin=subprocess.DEVNULL, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, errors="replace") as run:
+        try:
+            output = run.communicate(timeout=timeout)[0]
+            return run.returncode, output
+        except subprocess.TimeoutExpired:
+            run.terminate()  # Check then ends the test that it has forked
+        try:
+            return None, run.communicate(timeout=10)[0]
+        except subprocess.TimeoutExpired:
+            run.kill()
+            return None, run.communicate()[0]
+
+
+def run_program(path, timeout):
+    """Runs one program of tests in a folder of its own."""
+    result = Result(path.name)
+    with tempfile.TemporaryDirectory(prefix="pasidd-test-") as folder:
+        tap = pathlib.Path(folder, "log.tap")
+        environment = {**ENVIRONMENT, **os.environ, "CK_TAP_LOG_FILE_NAME": str(tap)}
+        code, result.output = run_limited(path, folder, environment, timeout)
+        plan = result.read_tap(tap.read_text(errors="replace")) if tap.exists() else None
+    result.skipped = [line[5:].strip() for line in result.output.splitlines() if line.startswith("SKIP:")]
+    if code is None:
+        result.failed.append((result.name, f"did not end within {timeout} s"))
+    else:
+        result.conclude(plan, code)
+    return result
+
+
+def programs(build, source):
+    """The program of each tests/unit/test_*.c, whether it was built or not."""
+    names = sorted(path.stem for path in pathlib.Path(source, "tests/unit").glob("test_*.c"))
+    return [pathlib.Path(build, "tests/unit", name).resolve() for name in names]
+
+
+def run_all(build, source, jobs, timeout):
+    """The results of all programs, in order; one that was not built is a failure."""
+    found = programs(build, source)
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        def one(path):
+            if path.exists():
+                return run_program(path, timeout)
+            missing = Result(path.name)
+            missing.failed.append((path.name, "was not built"))
+            return missing
+        return list(pool.map(one, found))
