@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Reads what the guest's kernel says of VT-d's tables: its debugfs file iommu/intel/dmar_translation_struct.
+"""Reads what the guest's kernel says of VT-d's tables.
 
-The file prints, for each IOMMU, a line with the address of the root table and then one line an entry: function, root
-entry, context entry, PASID, and the first three words of the PASID table entry, the last one first.
+Its debugfs file iommu/intel/dmar_translation_struct prints, for each IOMMU, the address of the root
+table and then one line an entry: function, root entry, context entry, PASID, and the first three
+words of the PASID table entry, the last one first.
 """
+
 
 import re
 

@@ -12,7 +12,7 @@ FOLDERS = ("bin", "dev", "etc", "proc", "run", "sys", "tmp", "usr/bin", "var")
 
 
 class Archive:
-    """A cpio archive in the form that the kernel unpacks ("newc": initramfs-buffer-format in its documentation)."""
+    """A cpio archive in the form that the kernel unpacks (its initramfs-buffer-format.rst)."""
 
     def __init__(self):
         self._parts = []
@@ -53,7 +53,7 @@ def _parents(name):
 
 
 def shared_libraries(program):
-    """Paths of the libraries that a program is linked with, its loader among them; none when it is static."""
+    """Paths of the libraries that a program needs, its loader included; none for a static one."""
     result = subprocess.run(["ldd", program], capture_output=True, text=True, check=False)
     if result.returncode != 0:
         return []
@@ -63,7 +63,7 @@ def shared_libraries(program):
 
 
 def build(path, init, programs, extra=()):
-    """Writes the archive. `programs` go to /usr/bin by their names; `extra` are pairs of guest name and bytes."""
+    """Writes the archive: `programs` go to /usr/bin, `extra` are pairs of name and bytes."""
     archive = Archive()
     for folder in FOLDERS:
         archive.add_folder(folder)

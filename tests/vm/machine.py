@@ -29,7 +29,7 @@ class MachineError(Exception):
 
 
 class Endpoint:
-    """One PCI function of the machine: where it sits, and the bits of its PASIDs (0: no PASID capability)."""
+    """One PCI function: where it sits, and the bits of its PASIDs (0: no PASID capability)."""
 
     def __init__(self, slot, function=0, width=20, multifunction=False):
         self.slot, self.function, self.width = slot, function, width
@@ -45,7 +45,7 @@ class Endpoint:
 
 
 class Channel:
-    """Our end of one of the guest's virtio ports: a stream of lines and counted bytes, each wait bounded."""
+    """Our end of a virtio port of the guest: lines and counted bytes, each wait bounded."""
 
     def __init__(self, name):
         self.name = name
@@ -61,7 +61,9 @@ class Channel:
         return self._take(lambda data: data.find(b"\n") + 1, timeout).decode().rstrip("\n")
 
     def read_bytes(self, count, timeout):
-        return self._take(lambda data: count if len(data) >= count else 0, timeout) if count else b""
+        if count == 0:
+            return b""
+        return self._take(lambda data: count if len(data) >= count else 0, timeout)
 
     def ask(self, line, timeout=10):
         """Sends a line and returns the line that answers it."""
@@ -101,7 +103,8 @@ class Monitor:
         self.execute("qmp_capabilities")
 
     def execute(self, command, **arguments):
-        self.stream.sendall(json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n")
+        request = {"execute": command, "arguments": arguments}
+        self.stream.sendall(json.dumps(request).encode() + b"\n")
         while line := self._lines.readline():
             reply = json.loads(line)
             if "error" in reply:
@@ -168,14 +171,14 @@ class Machine:
         return text
 
     def spawn(self, command, port):
-        """Starts a program in the guest whose standard input and output are a port; returns its id there."""
+        """Starts a program in the guest with a port as its input and output; its process id."""
         self.channels[port].drop_input()
         log = f"/run/{port}.log"
         line = f"exec setsid {command} 0<>/dev/virtio-ports/{port} 1>&0 2>>{log}"
         return int(self.output(f"({line}) & echo $!"))
 
     def kill(self, process, timeout=20):
-        """Ends a process in the guest by SIGKILL and waits until the kernel has let go of all that it held."""
+        """Kills a process in the guest; waits until the kernel let go of all that it held."""
         alive = f"grep -qs '^State:.[^Z]' /proc/{process}/status"
         self.output(f"kill -9 {process}; while {alive}; do usleep 10000; done", timeout)
 
@@ -188,7 +191,7 @@ class Machine:
             raise MachineError(f"the guest did not switch off within {timeout} s") from None
 
     def open_memory(self):
-        """A descriptor of the memory that QEMU shares, found among its descriptors by the name that QEMU gave it."""
+        """A descriptor of the memory that QEMU shares; QEMU's own has a name to find it by."""
         folder = pathlib.Path(f"/proc/{self.qemu.pid}/fd")
         for link in folder.iterdir():
             if os.readlink(link).startswith("/memfd:memory-backend-memfd"):
@@ -196,7 +199,7 @@ class Machine:
         raise MachineError("QEMU has no memory to share")
 
     def logs(self):
-        """The last of what QEMU and the guest's kernel wrote, for whoever looks for the cause of a failure."""
+        """The last of what QEMU and the guest's kernel wrote: where a failure's cause may be."""
         text = ""
         for path in (self.complaints_path, self.console_path):
             if path.exists():
@@ -206,14 +209,14 @@ class Machine:
 
     def _start_endpoint(self, endpoint):
         endpoint.socket = self.folder / f"{endpoint.name}.sock"
-        program = [sys.executable, HERE / "pasid_device.py", endpoint.socket, "--width", str(endpoint.width)]
-        child = self._start(program, stdout=subprocess.PIPE)
+        program = [sys.executable, HERE / "pasid_device.py", endpoint.socket]
+        child = self._start([*program, "--width", endpoint.width], stdout=subprocess.PIPE)
         if child.stdout.readline() != b"ready\n":
             raise MachineError(f"the endpoint {endpoint.name} did not start")
 
     def _start_qemu(self):
-        # QEMU comes from a root folder of another release. Its own loader is told where its libraries are, so that no
-        # chroot is needed, and no privilege.
+        # QEMU comes from a root folder of another release. Its own loader is told where its
+        # libraries are, so that no chroot is needed, and no privilege.
         root = self.qemu_root
         loader = [root / "lib64/ld-linux-x86-64.so.2", "--library-path", root / LIBRARIES]
         program = [*loader, root / "usr/bin/qemu-system-x86_64"]
@@ -236,7 +239,8 @@ class Machine:
             *("-machine", "q35,accel=tcg,kernel-irqchip=off,memory-backend=memory"),
             *("-cpu", "max", "-smp", "2", "-m", f"{MEMORY_MIB}M"),
             *("-object", f"memory-backend-memfd,id=memory,size={MEMORY_MIB}M,share=on"),
-            *("-nodefaults", "-display", "none", "-no-reboot", "-serial", f"file:{self.console_path}"),
+            *("-nodefaults", "-display", "none", "-no-reboot"),
+            *("-serial", f"file:{self.console_path}"),
             *("-kernel", self.kernel, "-initrd", self.initrd),
             *("-append", "console=ttyS0 intel_iommu=on,sm_on panic=-1"),
             *("-device", "intel-iommu,scalable-mode=on,pasid-bits=20,caching-mode=on,fsts=on"),

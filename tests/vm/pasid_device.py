@@ -2,18 +2,21 @@
 # SPDX-License-Identifier: MIT
 """A PCI function with a PASID capability, for QEMU's vfio-user-pci.
 
-QEMU has no device of its own that carries a PASID capability. It does have a client for the vfio-user protocol, so this
-program plays the server: QEMU connects to its socket and shows the guest the function whose registers live here. The
-guest's kernel can switch PASID on in it and attach address spaces to it. The function has one small memory BAR, raises
-no interrupts and does no DMA: what is tested is the table that the IOMMU would look a DMA up in.
+QEMU has no device of its own that carries a PASID capability. It does have a client for the
+vfio-user protocol, so this program plays the server: QEMU connects to its socket and shows the
+guest the function whose registers live here. The guest's kernel can switch PASID on in it and
+attach address spaces to it. The function has one small memory BAR, raises no interrupts and does no
+DMA: what is tested is the table that the IOMMU would look a DMA up in.
 
-The function can be made to hang. Writing N to byte 0x800 of its configuration space arms it; after the next reset of
-the function (FLR) every read of its configuration space gives all-ones for N seconds, which keeps the kernel waiting
-for it that long.
+The function can be made to hang. Writing N to byte 0x800 of its configuration space arms it; after
+the next reset of the function (FLR) every read of its configuration space gives all-ones for N
+seconds, which keeps the kernel waiting for it that long.
 
-One process serves one function and one connection. It prints "ready" when QEMU may connect and ends when QEMU does.
+One process serves one function and one connection. It prints "ready" when QEMU may connect and ends
+when QEMU does.
 
-Protocol: libvfio-user's description of vfio-user 0.1. Registers: PCI Express Base Specification, chapter 7.
+Protocol: libvfio-user's description of vfio-user 0.1. Registers: PCI Express Base Specification,
+chapter 7.
 """
 
 import argparse
@@ -59,7 +62,7 @@ class Command(enum.IntEnum):
 
 
 class Registers:
-    """Bytes of which the guest may change some: each bit has a bit in a mask that says whether it is writable."""
+    """Bytes, each bit of which has a bit in a mask that says whether the guest may change it."""
 
     def __init__(self, size, writable=0x00):
         self.data = bytearray(size)
@@ -85,7 +88,7 @@ class Registers:
 
 
 def make_config_space(width):
-    """The configuration space of an endpoint whose PASIDs have `width` bits; 0: no PASID capability at all."""
+    """Configuration space of an endpoint with PASIDs of `width` bits; 0: no PASID capability."""
     space = Registers(CONFIG_SIZE)
     _put_header(space)
     _put_express(space)
@@ -95,7 +98,7 @@ def make_config_space(width):
 
 
 def _put_header(space):
-    space.put("HH", 0x00, 0x1B36, 0x00AA)  # vendor of QEMU's own devices; a device number nobody uses
+    space.put("HH", 0x00, 0x1B36, 0x00AA)  # vendor of QEMU's own devices; a number nobody uses
     space.put("H", 0x06, 0x0010)  # status: there is a list of capabilities
     space.put("I", 0x08, 0x08800001)  # class 08.80, "other system peripheral", revision 1
     space.put("HH", 0x2C, 0x1B36, 0x1100)
@@ -111,7 +114,8 @@ def _put_express(space):
     space.put("I", PCIE + 0x04, DEVCAP_ROLE_BASED_ERRORS | DEVCAP_FLR)
     space.put("I", PCIE + 0x0C, 0x11)  # link: one lane, 2.5 GT/s
     space.put("H", PCIE + 0x12, 0x11)
-    space.put("I", PCIE + 0x24, DEVCAP2_EETLP | DEVCAP2_TWO_PREFIXES)  # a PASID travels as a TLP prefix
+    # A PASID travels as a TLP prefix.
+    space.put("I", PCIE + 0x24, DEVCAP2_EETLP | DEVCAP2_TWO_PREFIXES)
     space.allow("H", DEVICE_CONTROL, 0x70FF)
     space.allow("H", PCIE + 0x10, 0x0FFF)
     space.allow("H", PCIE + 0x28, 0xFFFF)
@@ -135,13 +139,16 @@ def _put_extended(space, width):
 
 
 class Function:
-    """The function behind the protocol: its regions, and what reads and writes do beside storing bytes."""
+    """The function behind the protocol: its regions, and what reads and writes of them do."""
 
     BAR0_REGION, CONFIG_REGION, REGION_COUNT = 0, 7, 9
 
     def __init__(self, width):
         self.config = make_config_space(width)
-        self.regions = {self.CONFIG_REGION: self.config, self.BAR0_REGION: Registers(BAR_SIZE, 0xFF)}
+        self.regions = {
+            self.CONFIG_REGION: self.config,
+            self.BAR0_REGION: Registers(BAR_SIZE, 0xFF),
+        }
         self.silent_until = 0.0
 
     def size(self, index):
@@ -160,7 +167,8 @@ class Function:
             self._start_reset_if_asked(offset, values)
 
     def _start_reset_if_asked(self, offset, values):
-        at = DEVICE_CONTROL + 1 - offset  # the bit is in the register's upper byte, and always reads 0
+        # The bit is in the register's upper byte, and always reads 0.
+        at = DEVICE_CONTROL + 1 - offset
         if 0 <= at < len(values) and values[at] & DEVCTL_START_FLR >> 8:
             self.silent_until = time.monotonic() + self.config.get("B", ARM_HANG)
             self.config.put("B", ARM_HANG, 0)
@@ -183,8 +191,8 @@ class Connection:
             Command.DMA_UNMAP: lambda body: body[:24],
             Command.DEVICE_GET_INFO: self._device_info,
             Command.GET_REGION_INFO: self._region_info,
-            Command.GET_REGION_IO_FDS: lambda body: struct.pack("<IIII", 16, 0, self._index(body), 0),
-            Command.GET_IRQ_INFO: lambda body: struct.pack("<IIII", 16, 0, self._index(body), 0),
+            Command.GET_REGION_IO_FDS: self._none_of_index,
+            Command.GET_IRQ_INFO: self._none_of_index,
             Command.SET_IRQS: lambda body: b"",
             Command.REGION_READ: self._read,
             Command.REGION_WRITE: self._write,
@@ -211,7 +219,7 @@ class Connection:
         return None if body is None else (number, command, flags, body)
 
     def _receive_bytes(self, count):
-        """Exactly `count` bytes, None at the end. Descriptors (guest memory, which a DMA would use) are closed."""
+        """Exactly `count` bytes, None at the end. Guest memory that comes along is let go of."""
         data = b""
         while len(data) < count:
             part, descriptors, _, _ = socket.recv_fds(self.stream, count - len(data), 16)
@@ -224,11 +232,15 @@ class Connection:
 
     def _send(self, number, command, body, error):
         flags = self.FLAG_REPLY | (self.FLAG_ERROR if error else 0)
-        self.stream.sendall(self.HEADER.pack(number, command, self.HEADER.size + len(body), flags, error) + body)
+        size = self.HEADER.size + len(body)
+        self.stream.sendall(self.HEADER.pack(number, command, size, flags, error) + body)
 
     @staticmethod
     def _index(body):
         return struct.unpack_from("<I", body, 8)[0]
+
+    def _none_of_index(self, body):
+        return struct.pack("<IIII", 16, 0, self._index(body), 0)
 
     @staticmethod
     def _version(_):
@@ -247,7 +259,8 @@ class Connection:
 
     def _read(self, body):
         offset, index, count = self.ACCESS.unpack_from(body)
-        return self.ACCESS.pack(offset, index, count) + self.function.read(index, offset, min(count, MAX_MESSAGE))
+        count = min(count, MAX_MESSAGE)
+        return self.ACCESS.pack(offset, index, count) + self.function.read(index, offset, count)
 
     def _write(self, body):
         offset, index, count = self.ACCESS.unpack_from(body)
@@ -276,7 +289,9 @@ def main():
         description=summary, epilog=rest, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("socket", help="path of the socket to listen on; it must not exist")
-    parser.add_argument("--width", type=parse_width, default=20, help="bits of a PASID, 0 to 20 (default 20)")
+    parser.add_argument(
+        "--width", type=parse_width, default=20, help="bits of a PASID, 0 to 20 (default 20)"
+    )
     options = parser.parse_args()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(options.socket)

@@ -17,6 +17,7 @@ import machine as vm
 import report as reports
 import views
 
+SCENARIOS = ("smoke",)
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -34,14 +35,19 @@ def run_scenario(name, options, report):
     programs = [os.path.join(options.programs, program) for program in scenario.PROGRAMS]
     with tempfile.NamedTemporaryFile(prefix="pasidd-initrd-") as initrd:
         initramfs.build(initrd.name, os.path.join(HERE, "guest/init"), programs)
-        machine = vm.Machine(options.qemu_root, options.kernel, initrd.name, scenario.endpoints(), scenario.PORTS)
+        machine = vm.Machine(
+            options.qemu_root, options.kernel, initrd.name, scenario.endpoints(), scenario.PORTS
+        )
         with machine:
             failed = report.failed
             try:
                 with report.guard(f"scenario {name} runs to its end"):
                     machine.start()
                     observer = views.Observer(machine)
-                    serve_shell(machine) if options.shell else scenario.run(machine, observer, report)
+                    if options.shell:
+                        serve_shell(machine)
+                    else:
+                        scenario.run(machine, observer, report)
                     report.equal(machine.power_off(), 0, "the guest switches itself off")
             except OutOfTime:
                 report.check(False, f"scenario {name} ends within {options.timeout} s")
@@ -58,15 +64,30 @@ def serve_shell(machine):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--qemu-root", required=True, help="folder of the system that has QEMU")
     parser.add_argument("--kernel", required=True, help="the guest's kernel")
-    parser.add_argument("--programs", required=True, help="folder of the programs that the scenarios run")
-    parser.add_argument("--timeout", type=int, default=110, help="seconds for everything (default 110)")
-    parser.add_argument("--quiet", action="store_true", help="print the checks alone, not the tables")
-    parser.add_argument("--shell", action="store_true", help="instead of a scenario, run commands from standard input")
-    parser.add_argument("scenarios", nargs="+", metavar="scenario", help="smoke")
+    parser.add_argument(
+        "--programs", required=True, help="folder of the programs that the scenarios run"
+    )
+    parser.add_argument(
+        "--timeout", type=int, default=110, help="seconds for everything (default 110)"
+    )
+    parser.add_argument(
+        "--quiet", action="store_true", help="print the checks alone, not the tables"
+    )
+    parser.add_argument(
+        "--shell",
+        action="store_true",
+        help="instead of a scenario, run commands from standard input",
+    )
+    parser.add_argument("scenarios", nargs="*", help=f"of: {' '.join(SCENARIOS)} (default: all)")
     options = parser.parse_args()
+    unknown = set(options.scenarios) - set(SCENARIOS)
+    if unknown:
+        parser.error(f"unknown: {' '.join(sorted(unknown))}; there is: {' '.join(SCENARIOS)}")
 
     # An end by signal must still end QEMU and the endpoints.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
@@ -74,7 +95,7 @@ def main():
     if not options.shell:
         signal.alarm(options.timeout)
     report = reports.Report(verbose=not options.quiet)
-    for name in options.scenarios:
+    for name in options.scenarios or SCENARIOS:
         run_scenario(name, options, report)
     return report.finish()
 

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Reads VT-d's PASID tables the way the IOMMU does: out of memory, from the root table down.
 
-Nothing here asks the guest. The memory is the one that QEMU shares, the root is what the IOMMU's register says, and the
-layouts are those of the Intel Virtualization Technology for Directed I/O specification, chapter 9, restated here on
-purpose and not shared with the daemon: a reader that used the daemon's decoder would repeat the daemon's mistakes.
+Nothing here asks the guest. The memory is the one that QEMU shares, the root is what the IOMMU's
+register says, and the layouts are those of the Intel Virtualization Technology for Directed I/O
+specification, chapter 9, restated here on purpose and not shared with the daemon: a reader that
+used the daemon's decoder would repeat the daemon's mistakes.
 """
 
 import enum
@@ -14,6 +15,7 @@ import struct
 PAGE = 4096
 ADDRESS = 0x000F_FFFF_FFFF_F000  # the bits of an entry that hold a page's address
 PRESENT = 1
+READABLE = 1
 PASIDS_PER_TABLE = 64
 ENTRY_SIZE = 64
 
@@ -32,7 +34,7 @@ class Stage(enum.IntEnum):
 
 
 class Memory:
-    """A guest's memory that QEMU shares; read only. Below 2 GiB an offset in it is a guest-physical address."""
+    """A guest's memory, read only. Below 2 GiB an offset in it is a guest-physical address."""
 
     def __init__(self, descriptor):
         self.size = os.fstat(descriptor).st_size
@@ -46,7 +48,7 @@ class Memory:
 
     def bytes(self, address, count):
         if address + count > self.size:
-            raise TableError(f"address {address:#x} lies outside the memory of {self.size:#x} bytes")
+            raise TableError(f"address {address:#x} lies outside the guest's memory")
         return self._view[address : address + count]
 
     def close(self):
@@ -83,7 +85,8 @@ class Entry:
         try:
             return Stage(number)
         except ValueError:
-            raise TableError(f"PGTT {number} of {function_name(self.rid)} PASID {self.pasid:#x}") from None
+            where = f"{function_name(self.rid)} PASID {self.pasid:#x}"
+            raise TableError(f"{where} has the unknown PGTT {number}") from None
 
     @property
     def domain(self):
@@ -107,7 +110,7 @@ class Entry:
 
     @property
     def page_table(self):
-        """The address that decides what a DMA with this PASID reaches; 0 when nothing translates it."""
+        """Address of the table that a DMA with this PASID goes through; 0 when none does."""
         if self.stage in (Stage.FIRST, Stage.NESTED):
             return self.first_stage_table
         return self.second_stage_table if self.stage == Stage.SECOND else 0
@@ -131,7 +134,9 @@ class Tables:
         self.root = root_register & ADDRESS
         mode = root_register >> 10 & 3
         if mode != self.SCALABLE_MODE:
-            raise TableError(f"the root table register {root_register:#x} does not say scalable mode")
+            raise TableError(
+                f"the root table register, {root_register:#x}, is not in scalable mode"
+            )
 
     def entries(self):
         """Every present entry of every function, by requester ID and PASID."""
@@ -147,7 +152,8 @@ class Tables:
         for index, half in enumerate(halves):
             if not half & PRESENT:
                 continue
-            first = index * self.SLOTS_PER_HALF  # of bus index / 2, the lower or the upper half of its devices
+            # Two words a bus: the lower and the upper half of its devices.
+            first = index * self.SLOTS_PER_HALF
             for slot in range(self.SLOTS_PER_HALF):
                 words = self.memory.words((half & ADDRESS) + slot * self.CONTEXT_SIZE, 4)
                 if words[0] & PRESENT:
@@ -176,17 +182,17 @@ class Tables:
         if entry.stage == Stage.PASSTHROUGH:
             return address
         if entry.stage == Stage.SECOND:
-            return self._walk(entry.second_stage_table, entry.second_stage_levels, address, readable=1)
+            return self._walk(entry.second_stage_table, entry.second_stage_levels, address)
         if entry.stage == Stage.FIRST:
-            return self._walk(entry.first_stage_table, entry.first_stage_levels, address, readable=PRESENT)
+            return self._walk(entry.first_stage_table, entry.first_stage_levels, address)
         raise TableError("a nested entry: its tables are addressed through another one")
 
-    def _walk(self, table, levels, address, readable):
-        """Down the page table. Both stages have nine bits a level, the page size in bit 7, and bit 0 to permit reads."""
+    def _walk(self, table, levels, address):
+        """Down a page table of either stage: nine bits a level; bit 7 is set in a large page."""
         for level in range(levels - 1, -1, -1):
             shift = 12 + 9 * level
             entry = self.memory.word(table + (address >> shift & 511) * 8)
-            if not entry & readable:
+            if not entry & READABLE:
                 return None
             if level == 0 or entry >> 7 & 1:
                 low = (1 << shift) - 1

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Looks at the PASID tables through two readers at once, and compares them with each other and with what is claimed.
+"""Looks at the PASID tables through two readers at once, and compares them with each other and with
+what is claimed.
 
-A claim says which entries there are, {(requester ID, PASID): name of a page table}: the names are the claimant's own,
-so that what is compared is which entries share a page table and which do not.
+A claim says which entries there are, {(requester ID, PASID): name of a page table}: the names are
+the claimant's own, so that what is compared is which entries share a page table and which do not.
 """
 
 import collections
@@ -24,15 +25,17 @@ class View:
     def disagreements(self):
         """Where the two readers differ, a line each."""
         if self.debugfs_roots != [self.tables.root]:
-            yield f"root table: register {self.tables.root:#x}, debugfs {[hex(root) for root in self.debugfs_roots]}"
+            roots = [hex(root) for root in self.debugfs_roots]
+            yield f"root table: register {self.tables.root:#x}, debugfs {roots}"
         for key in sorted(self.outside.keys() | self.debugfs.keys()):
             outside = self.outside[key].words[:3] if key in self.outside else None
             debugfs = self.debugfs.get(key)
             if outside != debugfs:
-                yield f"{name_key(key)}: outside {name_words(outside)}, debugfs {name_words(debugfs)}"
+                both = f"outside {name_words(outside)}, debugfs {name_words(debugfs)}"
+                yield f"{name_key(key)}: {both}"
 
     def violations(self, claim, rids):
-        """Where the tables of `rids` differ from a claim, a line each. PASID 0 is the kernel's and not looked at."""
+        """Where the tables of `rids` differ from a claim, a line each; PASID 0 is the kernel's."""
         present = {key for key in self.outside if key[0] in rids and key[1] != 0}
         for key in sorted(present - claim.keys()):
             yield f"{name_key(key)}: there is an entry that nobody claims"
@@ -56,11 +59,15 @@ class View:
         return found == text.encode() + b"\0"
 
     def describe(self, rids):
-        """Both readers' entries of some functions, for people: PASIDs with equal entries share a line."""
+        """Both readers' entries for people; PASIDs with equal entries share a line."""
         rows = collections.defaultdict(list)
         for key in sorted(self.outside.keys() | self.debugfs.keys()):
             if key[0] in rids and key[1] != 0:
-                row = table_reader.function_name(key[0]), self._outside_text(key), name_words(self.debugfs.get(key))
+                row = (
+                    table_reader.function_name(key[0]),
+                    self._outside_text(key),
+                    name_words(self.debugfs.get(key)),
+                )
                 rows[row].append(f"{key[1]:#x}")
         if not rows:
             return "both readers: no entry with a PASID in any table"
@@ -73,11 +80,12 @@ class View:
         entry = self.outside.get(key)
         if entry is None:
             return "absent"
-        return f"{entry.stage.name.lower()} stage, domain {entry.domain}, table {entry.page_table:#x}"
+        stage = entry.stage.name.lower()
+        return f"{stage} stage, domain {entry.domain}, table {entry.page_table:#x}"
 
 
 class Observer:
-    """Takes views of a machine. The guest must be at rest, which it is between two commands to it."""
+    """Takes views of a machine, whose guest is at rest between two commands to it."""
 
     def __init__(self, machine):
         self.machine = machine
@@ -91,11 +99,14 @@ class Observer:
         return View(tables, tables.entries(), roots, debugfs)
 
     def compare(self, report, claim, when):
-        """Prints both readers' entries; checks that they agree with each other, and with the claim."""
+        """Prints both readers' entries; checks that they agree with each other and the claim."""
         view = self.look()
         report.note(view.describe(self.rids))
         report.none(view.disagreements(), f"{when}: debugfs and the walk from outside agree")
-        report.none(view.violations(claim, self.rids), f"{when}: {len(claim)} entries, as claimed, and no other")
+        report.none(
+            view.violations(claim, self.rids),
+            f"{when}: {len(claim)} entries, as claimed, and no other",
+        )
         return view
 
 

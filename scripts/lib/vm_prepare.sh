@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=bash
+#
+# What the VM tests need and Debian 12 does not have: QEMU >= 11.1 and a kernel >= 6.15 with
+# iommufd. Both are made once, from packages of Debian 13 and its backports, and kept in a cache
+# outside the checkout. Sourced by scripts/vm-test, which sets vm_checkout.
+#
+# A part's folder carries a hash of all that it is made from in its name: a change makes a new one,
+# and a part that is there is complete, because it gets its name last.
+
+: "${vm_checkout:?}"
+vm_cache=${PASIDD_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/pasidd-vm}
+vm_release=trixie
+vm_qemu_minimum=11.1
+vm_kernel_package=linux-source-7.3
+vm_machine=x86_64
+
+vm_say() {
+    printf 'vm-test: %s\n' "$*" >&2
+}
+
+vm_die() {
+    vm_say "$*"
+    exit 1
+}
+
+# vm_need_packages COMMAND=PACKAGE...: installs the packages of missing commands, or says what to
+# install.
+vm_need_packages() {
+    local pair missing=()
+    for pair; do
+        command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}")
+    done
+    [[ ${#missing[@]} -gt 0 ]] || return 0
+    command -v apt-get >/dev/null || vm_die "needs the Debian packages ${missing[*]}"
+    [[ $EUID -eq 0 ]] || vm_die "missing; install with: sudo apt-get install ${missing[*]}"
+    vm_say "installing ${missing[*]} with apt-get"
+    DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}" >&2 ||
+        { apt-get update >&2 && DEBIAN_FRONTEND=noninteractive \
+            apt-get install -y --no-install-recommends "${missing[@]}" >&2; } ||
+        vm_die "apt-get could not install ${missing[*]}"
+}
+
+# Prints the address of the Debian mirror that this machine's own apt uses.
+vm_mirror() {
+    # shellcheck disable=SC2016 # the variables are apt's
+    local codename format='$(ORIGIN) $(CODENAME) $(COMPONENT) $(REPO_URI)'
+    codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
+    apt-get indextargets --format "$format" 'Created-By: Packages' |
+        awk -v name="$codename" '$1 == "Debian" && $2 == name && $3 == "main" { print $4; exit }'
+}
+
+# Fills vm_apt_options with what this machine's apt is told about reaching mirrors.
+vm_read_apt_options() {
+    local key value
+    vm_apt_options=()
+    for key in Acquire::{http::Proxy,https::Proxy,Check-Valid-Until,Check-Date}; do
+        value=
+        eval "$(apt-config shell value "$key")"
+        [[ -z $value ]] || vm_apt_options+=(--aptopt="$key \"$value\"")
+    done
+}
+
+# vm_debian TARGET PACKAGES [OPTION...]: installs Debian 13 with packages, backports preferred, into
+# a folder (or, with the target "-" and --format=null, for the hooks alone).
+vm_debian() {
+    local target=$1 packages=$2 mirror
+    shift 2
+    mirror=$(vm_mirror)
+    [[ -n $mirror ]] || vm_die "apt names no Debian mirror; run 'apt-get update', look at its sources"
+    vm_read_apt_options
+    mmdebstrap --quiet --variant=apt --include="$packages" "$@" "${vm_apt_options[@]}" \
+        --aptopt="APT::Default-Release \"$vm_release-backports\"" \
+        --aptopt='APT::Install-Recommends "false"' "$vm_release" "$target" \
+        "deb $mirror $vm_release main" "deb $mirror $vm_release-backports main" >&2
+}
+
+# vm_part NAME FUNCTION [INPUT-FILE...]: prints the folder of a cached part; FUNCTION fills the
+# folder that it is given when none is there yet. The function's own text and those of its inputs
+# decide whether one is.
+vm_part() {
+    local name=$1 make=$2 hash part lock fresh
+    shift 2
+    hash=$({
+        declare -f "$make" vm_debian
+        echo "$vm_release $vm_qemu_minimum $vm_kernel_package $vm_machine"
+        [[ $# -eq 0 ]] || cat -- "$@"
+    } | sha256sum | cut -c1-16)
+    part=$vm_cache/$name-$hash
+    mkdir -p "$vm_cache"
+    exec {lock}>"$vm_cache/$name.lock"
+    if ! flock --nonblock "$lock"; then
+        vm_say "waiting for another run that prepares the $name"
+        flock "$lock"
+    fi
+    if [[ ! -d $part ]]; then
+        rm -rf -- "$vm_cache/$name".new.*
+        fresh=$(mktemp -d "$vm_cache/$name.new.XXXXXX")
+        chmod 755 "$fresh"
+        "$make" "$fresh" "$@" || vm_die "could not prepare the $name"
+        vm_drop_parts "$name"
+        mv -- "$fresh" "$part"
+    fi
+    exec {lock}>&-
+    echo "$part"
+}
+
+# vm_drop_parts NAME: removes what earlier inputs made.
+vm_drop_parts() {
+    local old
+    for old in "$vm_cache/$1"-????????????????; do
+        [[ ! -d $old ]] || rm -rf -- "$old"
+    done
+}
+
+vm_make_qemu() {
+    local folder=$1 version
+    vm_say "installing QEMU of $vm_release-backports in $folder (about a minute, once)"
+    vm_debian "$folder/root" qemu-system-x86 || return 1
+    version=$(vm_qemu_version "$folder/root") || return 1
+    printf '%s\n' "$vm_qemu_minimum" "$version" | sort --check=quiet --version-sort ||
+        vm_die "QEMU is $version; the tests need $vm_qemu_minimum"
+    vm_say "QEMU $version is ready"
+}
+
+vm_qemu_version() {
+    "$1/lib64/ld-linux-x86-64.so.2" --library-path "$1/usr/lib/x86_64-linux-gnu" \
+        "$1/usr/bin/qemu-system-x86_64" --version |
+        sed -n 's/^QEMU emulator version \([0-9.]*\).*/\1/p'
+}
+
+# The kernel is built in a system of its own, which is thrown away: it only lives while mmdebstrap
+# runs its hooks.
+vm_make_kernel() {
+    local folder=$1 inputs
+    local tools=bc,bison,flex,gcc,kmod,libc6-dev,libelf-dev,libssl-dev,make,xz-utils
+    shift
+    inputs=$(printf '%q ' "$@")
+    vm_say "building the kernel from $vm_kernel_package (about ten minutes, once)"
+    # shellcheck disable=SC2016 # the hooks' shell expands $1
+    vm_debian - "$vm_kernel_package,$tools" --format=null \
+        --customize-hook='mkdir "$1/build"' \
+        --customize-hook="copy-in $inputs /build" \
+        --customize-hook='chroot "$1" sh /build/vm_build_kernel.sh' \
+        --customize-hook="copy-out /build/bzImage /build/config $(printf %q "$folder")"
+}
+
+# Prints the folder of a system with QEMU.
+vm_prepare_qemu() {
+    local part
+    part=$(vm_part qemu vm_make_qemu) || return 1
+    echo "$part/root"
+}
+
+# vm_prepare_kernel [build]: prints the path of the guest's kernel: one that is given, or one that
+# is built.
+vm_prepare_kernel() {
+    local given part config=$vm_checkout/tests/vm/kernel
+    for given in "${PASIDD_KERNELS-}" "$vm_checkout/../shared/vm/kernels"; do
+        if [[ ${1-} != build && -n $given && -f $given/$vm_machine-bzImage ]]; then
+            vm_say "using the kernel $given/$vm_machine-bzImage"
+            echo "$given/$vm_machine-bzImage"
+            return
+        fi
+    done
+    [[ -z ${PASIDD_KERNELS-} || ${1-} == build ]] ||
+        vm_die "PASIDD_KERNELS=$PASIDD_KERNELS has no file $vm_machine-bzImage"
+    part=$(vm_part kernel vm_make_kernel "$vm_checkout/scripts/lib/vm_build_kernel.sh" \
+        "$config/common.config" "$config/$vm_machine.config") || return 1
+    echo "$part/bzImage"
+}
