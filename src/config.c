@@ -57,7 +57,7 @@ static const struct json_key quarantine_keys[] = {
 };
 
 static const struct json_key session_keys[] = {
-	FIELD("grace_ms", json_read_u32, session.grace_ms, .max = 86400000),
+	FIELD("grace_ms", json_read_u32, session.grace_ms, .min = 1, .max = 86400000),
 	FIELD("hello_ms", json_read_u32, session.hello_ms, .min = 10, .max = 3600000),
 	FIELD("stalled_ms", json_read_u32, session.stalled_ms, .min = 10, .max = 3600000),
 	END,

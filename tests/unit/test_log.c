@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+#include "log.h"
+
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static int reader, kept_stderr;
+static char seen[65536];
+
+/* Standard error becomes a pipe that the test reads. */
+static void setup(void)
+{
+	int ends[2];
+
+	ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+	kept_stderr = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 10);
+	ck_assert_int_ge(dup2(ends[1], STDERR_FILENO), 0);
+	close(ends[1]);
+	reader = ends[0];
+	log_open(LOG_LEVEL_INFO);
+}
+
+static void teardown(void)
+{
+	dup2(kept_stderr, STDERR_FILENO);
+	close(kept_stderr);
+	close(reader);
+}
+
+static const char *written(void)
+{
+	struct pollfd ready = {.fd = reader, .events = POLLIN};
+	size_t length = 0;
+
+	while (length < sizeof(seen) - 1 && poll(&ready, 1, 0) == 1) {
+		ssize_t n = read(reader, seen + length, sizeof(seen) - 1 - length);
+
+		if (n <= 0)
+			break;
+		length += (size_t)n;
+	}
+	seen[length] = '\0';
+	return seen;
+}
+
+START_TEST(a_line_has_level_text_and_fields)
+	{
+		const struct log_about about = {.operation = "bind",
+			.reason = "policy-denies",
+			.set = 5,
+			.device = 6,
+			.pasid = 1024,
+			.session = 9};
+
+		log_write(LOG_LEVEL_WARNING, &about, "refused %d", 3);
+		ck_assert_str_eq(written(),
+			"pasidd: warning: refused 3 [operation=bind reason=policy-denies session=9 set=5 "
+			"device=6 pasid=1024]\n");
+		log_write(LOG_LEVEL_INFO, NULL, "plain");
+		ck_assert_str_eq(written(), "pasidd: plain\n");
+	}
+END_TEST
+
+START_TEST(levels_below_are_left_out)
+	{
+		ck_assert(log_wanted(LOG_LEVEL_INFO));
+		ck_assert(!log_wanted(LOG_LEVEL_DEBUG));
+		log_write(LOG_LEVEL_DEBUG, NULL, "hidden");
+		ck_assert_str_eq(written(), "");
+	}
+END_TEST
+
+START_TEST(long_texts_are_cut_and_end_with_a_newline)
+	{
+		char text[5000];
+
+		memset(text, 'x', sizeof(text) - 1);
+		text[sizeof(text) - 1] = '\0';
+		const struct log_about about = {.operation = text, .reason = text};
+
+		log_write(LOG_LEVEL_ERROR, &about, "%s", text);
+		ck_assert_uint_lt(strlen(written()), 2000);
+		ck_assert_int_eq(seen[strlen(seen) - 1], '\n');
+	}
+END_TEST
+
+START_TEST(what_clients_cause_is_limited)
+	{
+		const struct log_about about = {.by_client = true};
+		size_t lines = 0;
+
+		for (int i = 0; i < LOG_CLIENT_BURST + 20; i++)
+			log_write(LOG_LEVEL_INFO, &about, "again");
+		for (const char *p = written(); *p != '\0'; p++)
+			lines += *p == '\n';
+		ck_assert_uint_eq(lines, LOG_CLIENT_BURST);
+		log_write(LOG_LEVEL_INFO, NULL, "ours");
+		ck_assert_str_eq(written(), "pasidd: ours\n");
+	}
+END_TEST
+
+START_TEST(a_full_pipe_never_blocks_and_errno_is_kept)
+	{
+		errno = ENOENT;
+		for (int i = 0; i < 3000; i++)
+			log_write(LOG_LEVEL_INFO, NULL, "%0200d", i);
+		ck_assert_int_eq(errno, ENOENT);
+	}
+END_TEST
+
+START_TEST(journal_only_when_the_stream_is_ours)
+	{
+		/* Another file's identity: lines still come here. */
+		setenv("JOURNAL_STREAM", "1:2", 1);
+		log_open(LOG_LEVEL_INFO);
+		log_write(LOG_LEVEL_INFO, NULL, "here");
+		ck_assert_str_eq(written(), "pasidd: here\n");
+	}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("log");
+	TCase *tc = tcase_create("log");
+	SRunner *runner;
+	int failed;
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, a_line_has_level_text_and_fields);
+	tcase_add_test(tc, levels_below_are_left_out);
+	tcase_add_test(tc, long_texts_are_cut_and_end_with_a_newline);
+	tcase_add_test(tc, what_clients_cause_is_limited);
+	tcase_add_test(tc, a_full_pipe_never_blocks_and_errno_is_kept);
+	tcase_add_test(tc, journal_only_when_the_stream_is_ours);
+	suite_add_tcase(suite, tc);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
