@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: MIT */
+#include "session.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "session_private.h"
+
+int peer_new(const struct policy_peer *who, int32_t pid, struct peer **ret_peer)
+{
+	size_t groups = who->group_count * sizeof(who->groups[0]);
+	struct peer *peer;
+
+	assert(who->group_count <= POLICY_GROUPS_MAX);
+	peer = malloc(sizeof(*peer) + groups);
+	if (!peer)
+		return -ENOMEM;
+	peer->refs = 1;
+	peer->pid = pid;
+	peer->uid = who->uid;
+	peer->group_count = who->group_count;
+	memcpy(peer->groups, who->groups, groups);
+	*ret_peer = peer;
+	return 0;
+}
+
+struct peer *peer_ref(struct peer *peer)
+{
+	peer->refs++;
+	return peer;
+}
+
+struct peer *peer_unref(struct peer *peer)
+{
+	if (peer && --peer->refs == 0)
+		free(peer);
+	return NULL;
+}
+
+void peer_read(const struct peer *peer, struct policy_peer *ret_who)
+{
+	ret_who->uid = peer->uid;
+	ret_who->group_count = peer->group_count;
+	memcpy(ret_who->groups, peer->groups, peer->group_count * sizeof(peer->groups[0]));
+}
+
+int sessions_new(const struct session_config *config, session_random_fn *random, void *random_ctx,
+	struct sessions **ret_sessions)
+{
+	struct sessions *sessions = calloc(1, sizeof(*sessions));
+
+	if (!sessions)
+		return -ENOMEM;
+	sessions->config = *config;
+	sessions->random = random;
+	sessions->random_ctx = random_ctx;
+	random(random_ctx, &sessions->key, sizeof(sessions->key));
+	TAILQ_INIT(&sessions->parked);
+	TAILQ_INIT(&sessions->spare);
+	*ret_sessions = sessions;
+	return 0;
+}
+
+void sessions_free(struct sessions *sessions)
+{
+	if (!sessions)
+		return;
+	for (size_t i = 0; i < SESSION_BUCKETS; i++) {
+		while (sessions->by_token[i]) {
+			if (!sessions->by_token[i]->link)
+				(void)session_unpark(sessions, sessions->by_token[i]);
+			session_close(sessions, sessions->by_token[i]);
+		}
+	}
+	session_memory_done(sessions);
+	free(sessions);
+}
+
+uint32_t sessions_count(const struct sessions *sessions)
+{
+	return sessions->count;
+}
+
+/* ---------------------------------------------------------------- users */
+
+static int session_user_charge(struct sessions *sessions, uint32_t uid,
+	struct session_user **ret_user, struct error *ret_error)
+{
+	struct session_user **head = &sessions->users[uid % SESSION_USER_BUCKETS];
+	struct session_user *user = *head;
+
+	while (user && user->uid != uid)
+		user = user->next;
+	if (user && user->sessions >= sessions->config.per_user)
+		return error_set_limit(ret_error, REASON_LIMIT, uid, sessions->config.per_user,
+			user->sessions,
+			"user %u has %u sessions, of at most %u; end processes that hold one", uid,
+			user->sessions, sessions->config.per_user);
+	if (!user) {
+		user = calloc(1, sizeof(*user));
+		if (!user)
+			return error_set(ret_error, REASON_NO_MEMORY,
+				"no memory for another session; try again");
+		*user = (struct session_user){.uid = uid, .next = *head};
+		*head = user;
+	}
+	user->sessions++;
+	*ret_user = user;
+	return 0;
+}
+
+static void session_user_release(struct sessions *sessions, struct session_user *user)
+{
+	struct session_user **at = &sessions->users[user->uid % SESSION_USER_BUCKETS];
+
+	if (--user->sessions)
+		return;
+	while (*at != user)
+		at = &(*at)->next;
+	*at = user->next;
+	free(user);
+}
+
+/* ---------------------------------------------------------------- sessions */
+
+static struct session **session_bucket(struct sessions *sessions, const uint8_t *token)
+{
+	uint64_t hash = siphash(&sessions->key, 0, token, SESSION_TOKEN_SIZE);
+
+	return &sessions->by_token[hash % SESSION_BUCKETS];
+}
+
+int session_open(struct sessions *sessions, struct peer *peer, enum role role,
+	struct session **ret_session, struct error *ret_error)
+{
+	struct session *session = calloc(1, sizeof(*session));
+	struct session **bucket;
+	int r;
+
+	if (!session)
+		return error_set(
+			ret_error, REASON_NO_MEMORY, "no memory for another session; try again");
+	r = session_user_charge(sessions, peer->uid, &session->user, ret_error);
+	if (r) {
+		free(session);
+		return r;
+	}
+	session->id = ++sessions->last_session;
+	sessions->random(sessions->random_ctx, session->token, sizeof(session->token));
+	session->role = role;
+	session->peer = peer_ref(peer);
+	TAILQ_INIT(&session->remembered);
+	bucket = session_bucket(sessions, session->token);
+	session->next = *bucket;
+	*bucket = session;
+	sessions->count++;
+	*ret_session = session;
+	return 0;
+}
+
+void session_close(struct sessions *sessions, struct session *session)
+{
+	struct session **at = session_bucket(sessions, session->token);
+
+	assert(session->parked_until == 0);
+	session_memory_clear(sessions, session);
+	while (*at != session)
+		at = &(*at)->next;
+	*at = session->next;
+	session_user_release(sessions, session->user);
+	sessions->count--;
+	session->peer = peer_unref(session->peer);
+	free(session);
+}
+
+/* Looks at every byte, whatever the first difference. */
+static bool session_token_equal(const uint8_t *a, const uint8_t *b)
+{
+	unsigned difference = 0;
+
+	for (size_t i = 0; i < SESSION_TOKEN_SIZE; i++)
+		difference |= (unsigned)(a[i] ^ b[i]);
+	return difference == 0;
+}
+
+struct session *session_by_token(
+	struct sessions *sessions, const uint8_t token[static SESSION_TOKEN_SIZE], uint32_t uid)
+{
+	struct session *session = *session_bucket(sessions, token);
+
+	for (; session; session = session->next) {
+		if (session_token_equal(session->token, token))
+			return session->peer->uid == uid ? session : NULL;
+	}
+	return NULL;
+}
+
+void session_park(struct sessions *sessions, struct session *session, uint64_t now, void *user)
+{
+	assert(session->parked_until == 0);
+	session->link = NULL;
+	session->parked_user = user;
+	/* One period for all keeps the list in the order of their ends. */
+	session->parked_until = now + sessions->config.grace_ms;
+	TAILQ_INSERT_TAIL(&sessions->parked, session, parked);
+}
+
+void *session_unpark(struct sessions *sessions, struct session *session)
+{
+	void *user = session->parked_user;
+
+	if (session->parked_until)
+		TAILQ_REMOVE(&sessions->parked, session, parked);
+	session->parked_until = 0;
+	session->parked_user = NULL;
+	return user;
+}
+
+struct session *sessions_parked(const struct sessions *sessions)
+{
+	return TAILQ_FIRST(&sessions->parked);
+}
+
+struct session *sessions_expired(const struct sessions *sessions, uint64_t now)
+{
+	struct session *session = TAILQ_FIRST(&sessions->parked);
+
+	return session && session->parked_until <= now ? session : NULL;
+}
+
+uint64_t sessions_next_expiry(const struct sessions *sessions)
+{
+	struct session *session = TAILQ_FIRST(&sessions->parked);
+
+	return session ? session->parked_until : UINT64_MAX;
+}
