@@ -23,7 +23,7 @@ grep -h '^CONFIG_' ../common.config ../x86_64.config | while read -r option; do
     grep -qx "$option" .config || progress "warning: $option did not take effect"
 done
 
-progress "compiling (about 2000 files)"
+progress "compiling (about 1500 files)"
 make -j"$(nproc)" bzImage >/build/make.log 2>&1 &
 compiler=$!
 while kill -0 "$compiler" 2>/dev/null; do

@@ -121,11 +121,15 @@ class Monitor:
 
 
 class Machine:
-    """A machine with VT-d, PASID-capable functions, a shell port and further named ports."""
+    """A machine with VT-d, PASID-capable functions, a shell port and further named ports.
 
-    def __init__(self, qemu_root, kernel, initrd, endpoints, ports=()):
+    The kernel uses first-stage page tables where the IOMMU has them, second-stage ones otherwise.
+    """
+
+    def __init__(self, qemu_root, kernel, initrd, endpoints, ports=(), first_stage=True):
         self.qemu_root = pathlib.Path(qemu_root)
         self.kernel, self.initrd, self.endpoints = kernel, initrd, endpoints
+        self.first_stage = first_stage
         self.channels = {name: Channel(name) for name in ("shell", *ports)}
         self.monitor = Monitor()
         self._folder = tempfile.TemporaryDirectory(prefix="pasidd-vm-")
@@ -235,6 +239,7 @@ class Machine:
         return qemu
 
     def _machine_options(self):
+        iommu = "intel-iommu,scalable-mode=on,pasid-bits=20,caching-mode=on"
         return [
             *("-machine", "q35,accel=tcg,kernel-irqchip=off,memory-backend=memory"),
             *("-cpu", "max", "-smp", "2", "-m", f"{MEMORY_MIB}M"),
@@ -243,7 +248,7 @@ class Machine:
             *("-serial", f"file:{self.console_path}"),
             *("-kernel", self.kernel, "-initrd", self.initrd),
             *("-append", "console=ttyS0 intel_iommu=on,sm_on panic=-1"),
-            *("-device", "intel-iommu,scalable-mode=on,pasid-bits=20,caching-mode=on,fsts=on"),
+            *("-device", f"{iommu},fsts={'on' if self.first_stage else 'off'}"),
         ]
 
     def _port_options(self):

@@ -13,11 +13,10 @@ import sys
 import tempfile
 
 import initramfs
-import machine as vm
 import report as reports
 import views
 
-SCENARIOS = ("smoke",)
+SCENARIOS = ("smoke", "second_stage")
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -35,9 +34,7 @@ def run_scenario(name, options, report):
     programs = [os.path.join(options.programs, program) for program in scenario.PROGRAMS]
     with tempfile.NamedTemporaryFile(prefix="pasidd-initrd-") as initrd:
         initramfs.build(initrd.name, os.path.join(HERE, "guest/init"), programs)
-        machine = vm.Machine(
-            options.qemu_root, options.kernel, initrd.name, scenario.endpoints(), scenario.PORTS
-        )
+        machine = scenario.make_machine(options.qemu_root, options.kernel, initrd.name)
         with machine:
             failed = report.failed
             try:

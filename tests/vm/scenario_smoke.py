@@ -249,9 +249,9 @@ def run(machine, observer, report):
     Scenario(machine, observer, report).run()
 
 
-def endpoints():
+def make_machine(*parts):
     """Four functions of full width, a narrow one, one without PASIDs, and a group of two."""
     one = vm.Endpoint
     wide = [one(slot) for slot in (4, 5, 6, 7)]
     pair = [one(10, function, multifunction=True) for function in (0, 1)]
-    return [*wide, one(8, width=8), one(9, width=0), *pair]
+    return vm.Machine(*parts, [*wide, one(8, width=8), one(9, width=0), *pair], PORTS)
