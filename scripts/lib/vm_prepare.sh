@@ -155,16 +155,14 @@ vm_prepare_qemu() {
 # vm_prepare_kernel [build]: prints the path of the guest's kernel: one that is given, or one that
 # is built.
 vm_prepare_kernel() {
-    local given part config=$vm_checkout/tests/vm/kernel
-    for given in "${PASIDD_KERNELS-}" "$vm_checkout/../shared/vm/kernels"; do
-        if [[ ${1-} != build && -n $given && -f $given/$vm_machine-bzImage ]]; then
-            vm_say "using the kernel $given/$vm_machine-bzImage"
-            echo "$given/$vm_machine-bzImage"
-            return
-        fi
-    done
-    [[ -z ${PASIDD_KERNELS-} || ${1-} == build ]] ||
-        vm_die "PASIDD_KERNELS=$PASIDD_KERNELS has no file $vm_machine-bzImage"
+    local part config=$vm_checkout/tests/vm/kernel
+    local given=${PASIDD_KERNELS:-$vm_checkout/../shared/vm/kernels}/$vm_machine-bzImage
+    if [[ ${1-} != build && -f $given ]]; then
+        vm_say "using the kernel $given"
+        echo "$given"
+        return
+    fi
+    [[ -z ${PASIDD_KERNELS-} || ${1-} == build ]] || vm_die "PASIDD_KERNELS: there is no $given"
     part=$(vm_part kernel vm_make_kernel "$vm_checkout/scripts/lib/vm_build_kernel.sh" \
         "$config/common.config" "$config/$vm_machine.config") || return 1
     echo "$part/bzImage"
