@@ -49,6 +49,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 struct pasid_client;
 
@@ -72,7 +73,7 @@ struct pasid_options {
 
 /*
  * Connects and says hello. On success *ret_client is the caller's, to be given to pasid_close(). On
- * failure *ret_error, unless NULL, says why: there is no client to ask.
+ * failure *ret_error, unless NULL, says why: there is no client to ask. options NULL: all defaults.
  */
 int pasid_open(const struct pasid_options *options, struct pasid_client **ret_client,
 	struct pasid_error *ret_error);
@@ -477,6 +478,7 @@ int pasid_binding_list(struct pasid_client *client, const struct pasid_list_args
 int pasid_binding_list_async(struct pasid_client *client, const struct pasid_list_args *args,
 	pasid_callback callback, void *userdata);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

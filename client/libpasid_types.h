@@ -16,6 +16,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 #define PASID_SOCKET_DEFAULT  "/run/pasidd/pasidd.socket"
 #define PASID_SOCKET_ENV      "PASIDD_SOCKET"
@@ -54,7 +55,7 @@ struct pasid_error {
 	bool has_limit;  /* limit and used mean something */
 	uint64_t limit, used;
 	char reason[48];   /* stable: "set-quota", "pasid-zero", ... */
-	char message[464]; /* a sentence: object, limit, use and remedy */
+	char message[256]; /* a sentence: object, limit, use and remedy */
 };
 
 /* ------------------------------------------------------------ words */
@@ -219,6 +220,7 @@ struct pasid_event {
 /* "grant-allocated", ...; "unknown" for a number that is none. Never NULL. */
 const char *pasid_event_text(enum pasid_event_kind kind);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: MIT */
+/* Replies and events of the protocol as the plain structs of the public header. */
+#include "libpasid_internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void decode_copy(char *to, size_t room, const char *from)
+{
+	size_t size = from != NULL ? strnlen(from, room - 1) : 0;
+	if (size > 0)
+		memcpy(to, from, size);
+	to[size] = '\0';
+}
+
+/* Words with spaces between; one that does not fit ends it. */
+static void decode_words(char *to, size_t room, char *const *words, size_t count)
+{
+	size_t size = 0;
+	to[0] = '\0';
+	for (size_t i = 0; i < count; i++) {
+		size_t length = strlen(words[i]);
+		if (size + length + 2 > room)
+			return;
+		if (i > 0)
+			to[size++] = ' ';
+		memcpy(to + size, words[i], length + 1);
+		size += length;
+	}
+}
+
+void decode_status(const Pasid__V1__Status *status, struct pasid_error *ret_error)
+{
+	struct pasid_error error = {
+		.code = (int)status->code,
+		.sys_errno = status->sys_errno,
+		.object = status->object,
+	};
+	if (status->limits_case == PASID__V1__STATUS__LIMITS_LIMIT) {
+		error.has_limit = true;
+		error.limit = status->limit->limit;
+		error.used = status->limit->used;
+	}
+	decode_copy(error.reason, sizeof(error.reason), status->reason);
+	decode_copy(error.message, sizeof(error.message), status->message);
+	*ret_error = error;
+}
+
+void decode_event(const Pasid__V1__Event *event, struct pasid_event *ret_event)
+{
+	*ret_event = (struct pasid_event){
+		.sequence = event->sequence,
+		.kind = (enum pasid_event_kind)event->kind,
+		.set = event->set,
+		.device = event->device,
+		.host_pasid = event->host_pasid,
+		.lost = event->lost,
+	};
+	if (event->guest_case == PASID__V1__EVENT__GUEST_GUEST_PASID) {
+		ret_event->has_guest = true;
+		ret_event->guest_pasid = event->guest_pasid;
+	}
+}
+
+/* ------------------------------------------------------------ objects */
+
+static void decode_counter(const Pasid__V1__Counter *counter, struct pasid_counter *ret)
+{
+	if (counter != NULL)
+		*ret = (struct pasid_counter){
+			counter->limit, counter->current, counter->peak, counter->hits};
+}
+
+static void decode_set(const Pasid__V1__SetInfo *set, struct pasid_set_info *ret)
+{
+	*ret = (struct pasid_set_info){
+		.id = set->id,
+		.mode = (enum pasid_set_mode)set->mode,
+		.uid = set->uid,
+		.active = set->active,
+		.quarantined = set->quarantined,
+		.devices = set->devices,
+		.bindings = set->bindings,
+		.owned_by_session = set->owned_by_session,
+		.dying = set->dying,
+	};
+	decode_copy(ret->name, sizeof(ret->name), set->name);
+	decode_counter(set->pasids, &ret->pasids);
+}
+
+static void decode_grant(const Pasid__V1__GrantInfo *grant, struct pasid_grant_info *ret)
+{
+	*ret = (struct pasid_grant_info){
+		.host_pasid = grant->host_pasid,
+		.state = (enum pasid_grant_state)grant->state,
+		.set = grant->set,
+		.data = grant->data,
+		.holds = grant->holds,
+		.bindings = grant->bindings,
+		.cooling_ms = grant->cooling_ms,
+	};
+	decode_copy(ret->set_name, sizeof(ret->set_name), grant->set_name);
+	decode_words(
+		ret->quarantine, sizeof(ret->quarantine), grant->quarantine, grant->n_quarantine);
+	if (grant->guest_case == PASID__V1__GRANT_INFO__GUEST_GUEST_PASID) {
+		ret->has_guest = true;
+		ret->guest_pasid = grant->guest_pasid;
+	}
+}
+
+static void decode_device(const Pasid__V1__DeviceInfo *device, struct pasid_device_info *ret)
+{
+	*ret = (struct pasid_device_info){
+		.id = device->id,
+		.kind = (enum pasid_device_kind)device->kind,
+		.set = device->set,
+		.shared = device->shared,
+		.group = device->group,
+		.pasid_width = device->pasid_width,
+		.dev_id = device->dev_id,
+		.bindings = device->bindings,
+		.tainted = device->tainted,
+	};
+	decode_copy(ret->address, sizeof(ret->address), device->address);
+	decode_copy(ret->iommu, sizeof(ret->iommu), device->iommu);
+	decode_words(ret->capabilities, sizeof(ret->capabilities), device->capabilities,
+		device->n_capabilities);
+	for (size_t i = 0; i < device->n_registers && i < ARRAY_SIZE(ret->registers); i++)
+		ret->registers[ret->register_count++] = device->registers[i];
+}
+
+static void decode_attached(const Pasid__V1__AttachedTable *table, struct pasid_attached *ret)
+{
+	*ret = (struct pasid_attached){table->device, table->hwpt, table->made};
+}
+
+static void decode_binding(const Pasid__V1__BindingInfo *binding, struct pasid_binding_info *ret)
+{
+	*ret = (struct pasid_binding_info){
+		.id = binding->id,
+		.set = binding->set,
+		.device = binding->device,
+		.state = (enum pasid_binding_state)binding->state,
+	};
+	decode_copy(ret->set_name, sizeof(ret->set_name), binding->set_name);
+	decode_copy(ret->address, sizeof(ret->address), binding->address);
+	if (binding->pasid_case == PASID__V1__BINDING_INFO__PASID_HOST_PASID) {
+		ret->has_pasid = true;
+		ret->host_pasid = binding->host_pasid;
+	}
+	if (binding->guest_case == PASID__V1__BINDING_INFO__GUEST_GUEST_PASID) {
+		ret->has_guest = true;
+		ret->guest_pasid = binding->guest_pasid;
+	}
+	if (binding->table != NULL)
+		decode_attached(binding->table, &ret->table);
+}
+
+static void decode_host(const Pasid__V1__StatusResult *status, struct pasid_host_status *ret)
+{
+	*ret = (struct pasid_host_status){
+		.uptime_ms = status->uptime_ms,
+		.quarantined = status->quarantined,
+		.sets = status->sets,
+		.devices = status->devices,
+		.bindings = status->bindings,
+		.sessions = status->sessions,
+		.operations = status->operations,
+		.reserved_first = status->reserved_first,
+		.reserved_last = status->reserved_last,
+		.consistent = status->consistent,
+	};
+	decode_copy(ret->version, sizeof(ret->version), status->version);
+	decode_copy(ret->backend, sizeof(ret->backend), status->backend);
+	if (status->instance.len == sizeof(ret->instance))
+		memcpy(ret->instance, status->instance.data, sizeof(ret->instance));
+	decode_counter(status->pasids, &ret->pasids);
+	for (size_t i = 0; i < status->n_notes && i < ARRAY_SIZE(ret->notes); i++)
+		decode_copy(ret->notes[ret->note_count++], sizeof(ret->notes[0]), status->notes[i]);
+	for (size_t i = 0; i < status->n_counters && i < ARRAY_SIZE(ret->counters); i++) {
+		decode_copy(ret->counters[i].name, sizeof(ret->counters[i].name),
+			status->counters[i]->name);
+		ret->counters[i].value = status->counters[i]->value;
+		ret->counter_count++;
+	}
+}
+
+/* ------------------------------------------------------------ results */
+
+/* Room for count things, at least one, that goes with the call; NULL: no memory. */
+static void *decode_room(struct call *call, size_t count, size_t size)
+{
+	free(call->storage);
+	call->storage = calloc(count > 0 ? count : 1, size);
+	return call->storage;
+}
+
+static int decode_allocate(struct call *call, const Pasid__V1__AllocateResult *from)
+{
+	uint64_t count = 0;
+	for (size_t i = 0; i < from->n_runs; i++)
+		count += from->runs[i]->count;
+	if (count > PASID_ALLOCATE_MAX)
+		return -EPROTO;
+	uint32_t *numbers = decode_room(call, count, sizeof(*numbers));
+	if (numbers == NULL)
+		return -ENOMEM;
+	call->result.allocated.numbers = numbers;
+	call->result.allocated.count = (size_t)count;
+	for (size_t i = 0; i < from->n_runs; i++)
+		for (uint32_t n = 0; n < from->runs[i]->count; n++)
+			*numbers++ = from->runs[i]->first + n;
+	return 0;
+}
+
+static int decode_bound(
+	struct call *call, uint32_t host, Pasid__V1__AttachedTable *const *from, size_t count)
+{
+	struct pasid_attached *tables = decode_room(call, count, sizeof(*tables));
+	if (tables == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < count; i++)
+		decode_attached(from[i], &tables[i]);
+	call->result.bound.host_pasid = host;
+	call->result.bound.tables = tables;
+	call->result.bound.count = count;
+	return 0;
+}
+
+static int decode_host_status(struct call *call, const Pasid__V1__StatusResult *from)
+{
+	struct pasid_host_status *status = decode_room(call, 1, sizeof(*status));
+	if (status == NULL)
+		return -ENOMEM;
+	decode_host(from, status);
+	call->result.status = status;
+	return 0;
+}
+
+/* One page of a list: an array of the decoded entries. */
+#define DECODE_PAGE(name, message, items, type)                                                    \
+	static int decode_##name##_page(struct call *call, const Pasid__V1__##message *from)       \
+	{                                                                                          \
+		struct type *page = decode_room(call, from->n_##items, sizeof(*page));             \
+		if (page == NULL)                                                                  \
+			return -ENOMEM;                                                            \
+		for (size_t i = 0; i < from->n_##items; i++)                                       \
+			decode_##name(from->items[i], &page[i]);                                   \
+		call->result.page.items = page;                                                    \
+		call->result.page.count = from->n_##items;                                         \
+		call->result.page.next = from->next;                                               \
+		return 0;                                                                          \
+	}
+DECODE_PAGE(set, SetListResult, sets, pasid_set_info)
+DECODE_PAGE(grant, GrantListResult, grants, pasid_grant_info)
+DECODE_PAGE(device, DeviceListResult, devices, pasid_device_info)
+DECODE_PAGE(binding, BindingListResult, bindings, pasid_binding_info)
+
+/* Results that are one thing without storage of its own. */
+static int decode_plain(struct pasid_result *to, const Pasid__V1__Reply *reply)
+{
+	switch ((int)reply->result_case) {
+	case PASID__V1__REPLY__RESULT_SET_CREATE:
+	case PASID__V1__REPLY__RESULT_SET_ADJUST:
+	case PASID__V1__REPLY__RESULT_SET_GET:
+		decode_set(reply->set_get, &to->set);
+		return 0;
+	case PASID__V1__REPLY__RESULT_FREE:
+		to->freed.freed = reply->free->freed;
+		to->freed.unchanged = reply->free->unchanged;
+		return 0;
+	case PASID__V1__REPLY__RESULT_GUEST_FIND:
+		to->host_pasid = reply->guest_find->host_pasid;
+		return 0;
+	case PASID__V1__REPLY__RESULT_HOST_FIND:
+		decode_grant(reply->host_find, &to->grant);
+		return 0;
+	case PASID__V1__REPLY__RESULT_DEVICE_ADD:
+	case PASID__V1__REPLY__RESULT_DEVICE_SHARE:
+	case PASID__V1__REPLY__RESULT_DEVICE_SLICE:
+		decode_device(reply->device_add, &to->device);
+		return 0;
+	case PASID__V1__REPLY__RESULT_DEVICE_DRAINED:
+		to->released = reply->device_drained->released;
+		return 0;
+	case PASID__V1__REPLY__RESULT_WATCH:
+		to->next_sequence = reply->watch->next_sequence;
+		return 0;
+	default:
+		return 0; /* ping: that it came is all */
+	}
+}
+
+static bool decode_has_result(uint32_t operation)
+{
+	switch (operation) {
+	case PASID__V1__REQUEST__OPERATION_SET_DESTROY:
+	case PASID__V1__REQUEST__OPERATION_GUEST_ATTACH:
+	case PASID__V1__REQUEST__OPERATION_GUEST_DETACH:
+	case PASID__V1__REQUEST__OPERATION_DATA_SET:
+	case PASID__V1__REQUEST__OPERATION_QUARANTINE_END:
+	case PASID__V1__REQUEST__OPERATION_DEVICE_REMOVE:
+	case PASID__V1__REQUEST__OPERATION_MEMORY_MAP:
+	case PASID__V1__REQUEST__OPERATION_MEMORY_UNMAP:
+	case PASID__V1__REQUEST__OPERATION_UNBIND:
+	case PASID__V1__REQUEST__OPERATION_RID_DETACH:
+		return false;
+	default:
+		return true;
+	}
+}
+
+/* An operation and its result have the same field number. */
+int decode_reply(struct call *call, const Pasid__V1__Reply *reply)
+{
+	if (!decode_has_result(call->operation))
+		return 0;
+	if ((uint32_t)reply->result_case != call->operation)
+		return -EPROTO;
+	switch ((int)reply->result_case) {
+	case PASID__V1__REPLY__RESULT_GET_STATUS:
+		return decode_host_status(call, reply->get_status);
+	case PASID__V1__REPLY__RESULT_ALLOCATE:
+		return decode_allocate(call, reply->allocate);
+	case PASID__V1__REPLY__RESULT_BIND:
+		return decode_bound(
+			call, reply->bind->host_pasid, reply->bind->tables, reply->bind->n_tables);
+	case PASID__V1__REPLY__RESULT_RID_ATTACH:
+		return decode_bound(call, 0, &reply->rid_attach, 1);
+	case PASID__V1__REPLY__RESULT_SET_LIST:
+		return decode_set_page(call, reply->set_list);
+	case PASID__V1__REPLY__RESULT_GRANT_LIST:
+		return decode_grant_page(call, reply->grant_list);
+	case PASID__V1__REPLY__RESULT_DEVICE_LIST:
+		return decode_device_page(call, reply->device_list);
+	case PASID__V1__REPLY__RESULT_BINDING_LIST:
+		return decode_binding_page(call, reply->binding_list);
+	default:
+		return decode_plain(&call->result, reply);
+	}
+}
