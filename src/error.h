@@ -2,8 +2,9 @@
 /*
  * Why something was refused: a stable reason for programs and a sentence for people.
  *
- * A `struct error` is filled by the function that refuses and passed up untouched to the edge, which sends
- * or logs it once. Plain memory: it may be copied, sent to another process and compared.
+ * A `struct error` is filled by the function that refuses and passed up untouched to the edge,
+ * which sends or logs it once. Plain memory: it may be copied, sent to another process and
+ * compared.
  */
 #ifndef PASIDD_ERROR_H
 #define PASIDD_ERROR_H
@@ -35,6 +36,7 @@
 	R(FD_TRUNCATED, "descriptors-truncated", STATUS_RETRY)                                     \
 	R(FD_KIND, "descriptor-kind", STATUS_INVALID)                                              \
 	R(FD_FOREIGN, "descriptor-foreign", STATUS_DENIED)                                         \
+	R(FD_NOT_KEPT, "descriptor-not-kept", STATUS_STATE)                                        \
 	/* authority */                                                                            \
 	R(ROLE, "role-not-allowed", STATUS_DENIED)                                                 \
 	R(POLICY, "policy-denies", STATUS_DENIED)                                                  \
@@ -104,11 +106,11 @@ enum reason {
 };
 
 struct error {
-	uint32_t reason;    /* enum reason */
-	int32_t sys_errno;  /* what the kernel said, 0 when it was not asked */
-	uint64_t object;    /* the set, PASID, RID or id that it is about */
+	uint32_t reason;      /* enum reason */
+	int32_t sys_errno;    /* what the kernel said, 0 when it was not asked */
+	uint64_t object;      /* the set, PASID, RID or id that it is about */
 	uint64_t limit, used; /* both 0 when no limit is involved */
-	char text[232];     /* names the object, the limit, the use and the remedy; always terminated */
+	char text[232]; /* names the object, the limit, the use and the remedy; always terminated */
 };
 ASSERT_SIZE(struct error, 264);
 
@@ -128,6 +130,7 @@ __attribute__((format(printf, 3, 4))) int error_set(
 
 /* The same with the object and the limit that programs can read; returns the status. */
 __attribute__((format(printf, 6, 7))) int error_set_limit(struct error *ret_error,
-	enum reason reason, uint64_t object, uint64_t limit, uint64_t used, const char *format, ...);
+	enum reason reason, uint64_t object, uint64_t limit, uint64_t used, const char *format,
+	...);
 
 #endif
