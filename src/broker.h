@@ -2,16 +2,17 @@
 /*
  * The broker: every state transition of sets, grants, devices and bindings.
  *
- * Pure: it calls the three injected ports (hardware, state, clock) and nothing else. Each function checks,
- * records the intent, causes the effect and records the outcome. What needs no hardware is done when the
- * call returns. What needs hardware returns 0 once accepted and ends as an `outcome` with the caller's
- * cookie; a call that returns anything else was refused, changed nothing and has no outcome. What changed
- * is kept as change records that whoever delivers events reads.
+ * Pure: it calls the three injected ports (hardware, state, clock) and nothing else. Each function
+ * checks, records the intent, causes the effect and records the outcome. What needs no hardware is
+ * done when the call returns. What needs hardware returns 0 once accepted and ends as an `outcome`
+ * with the caller's cookie; a call that returns anything else was refused, changed nothing and has
+ * no outcome. What changed is kept as change records that whoever delivers events reads.
  *
- * Every request names its actor. For a VMM, a set, number or device of somebody else and one that does not
- * exist are the same error (invariant O).
+ * Every request names its actor. For a VMM, a set, number or device of somebody else and one that
+ * does not exist are the same error (invariant O).
  *
- * Operations of one set that touch the same number or device take effect in the order of their calls.
+ * Operations of one set that touch the same number or device take effect in the order of their
+ * calls.
  */
 #ifndef PASIDD_BROKER_H
 #define PASIDD_BROKER_H
@@ -35,22 +36,22 @@ enum broker_policy {
 };
 
 struct broker_config {
-	uint32_t reserved_last;     /* 1..reserved_last are left to the kernel; 0: none */
-	uint32_t capacity;          /* numbers that may be out at once; 0: all that are not reserved */
+	uint32_t reserved_last; /* 1..reserved_last are left to the kernel; 0: none */
+	uint32_t capacity;      /* numbers that may be out at once; 0: all that are not reserved */
 	uint32_t set_quota_default; /* when a set asks for none */
 	uint32_t set_quota_max;     /* what a quota of 0 ("what remains") is cut to */
 	uint32_t user_quota;        /* per user; 0: no limit of its own */
 	uint32_t sets_per_user;     /* 0: no limit of its own */
 	enum broker_policy policy;
-	uint64_t cooling_ms;        /* quarantine by time, at least this long */
-	uint32_t operations_max;    /* under way or waiting at once */
+	uint64_t cooling_ms;     /* quarantine by time, at least this long */
+	uint32_t operations_max; /* under way or waiting at once */
 };
 
 struct broker_ports {
 	struct hw hw;
-	const struct state *state;         /* must be empty: all slots free */
-	struct translate_pages pages;      /* for the guest→host maps */
-	uint64_t (*now_ms)(void *ctx);     /* monotonic, CLOCK_BOOTTIME in the daemon */
+	const struct state *state;     /* must be empty: all slots free */
+	struct translate_pages pages;  /* for the guest→host maps */
+	uint64_t (*now_ms)(void *ctx); /* monotonic, CLOCK_BOOTTIME in the daemon */
 	void *now_ctx;
 	const struct policy *policy;
 };
@@ -58,12 +59,13 @@ struct broker_ports {
 /* Who asks. */
 struct actor {
 	enum role role;
-	uint64_t session;         /* never 0 */
-	struct set_id set;        /* a VMM's own set, v == 0 when it has none yet */
+	uint64_t session;  /* never 0 */
+	struct set_id set; /* a VMM's own set, v == 0 when it has none yet */
 	const struct policy_peer *peer;
 };
 
-/* -ENOMEM, -EINVAL (a configuration out of range). The configuration is copied, the ports are borrowed. */
+/* -ENOMEM, -EINVAL (a configuration out of range). The configuration is copied, the ports are
+ * borrowed. */
 int broker_new(const struct broker_config *config, const struct broker_ports *ports,
 	struct broker **ret_broker);
 void broker_free(struct broker *broker);
@@ -106,13 +108,15 @@ int broker_set_get(struct broker *broker, const struct actor *actor, struct set_
 	struct set_info *ret_info, struct error *ret_error);
 int broker_set_by_name(struct broker *broker, const struct actor *actor, const char *name,
 	struct set_id *ret_set, struct error *ret_error);
-/* Iteration: *cursor starts at 0. false: no more. Sets that the actor may not see are passed over. */
+/* Iteration: *cursor starts at 0. false: no more. Sets that the actor may not see are passed over.
+ */
 bool broker_set_next(struct broker *broker, const struct actor *actor, uint64_t *cursor,
 	struct set_info *ret_info);
 /* The session is over: its set is torn down without an outcome; watches and holds of it end. */
 void broker_session_end(struct broker *broker, uint64_t session);
 
-/* ---------------------------------------------------------------- numbers (F1-F6, F13-F17, F19, F24) */
+/* ---------------------------------------------------------------- numbers (F1-F6, F13-F17, F19,
+ * F24) */
 
 struct pasid_ref {
 	bool guest; /* number is a guest PASID of the set */
@@ -136,9 +140,10 @@ int broker_allocate(struct broker *broker, const struct actor *actor,
 	const struct allocate *allocate, struct hpasid *ret_numbers, struct error *ret_error);
 
 /*
- * Frees all of the numbers or, when one is not the set's, none. Idempotent: a number that the set freed before,
- * and that is still pending or in quarantine for it, counts as unchanged. A number that is bound or held becomes
- * free-pending and goes into quarantine at its last unbind or release (F23).
+ * Frees all of the numbers or, when one is not the set's, none. Idempotent: a number that the set
+ * freed before, and that is still pending or in quarantine for it, counts as unchanged. A number
+ * that is bound or held becomes free-pending and goes into quarantine at its last unbind or release
+ * (F23).
  */
 int broker_free_pasids(struct broker *broker, const struct actor *actor, struct set_id set,
 	const struct pasid_ref *refs, size_t count, uint32_t *ret_freed, uint32_t *ret_unchanged,
@@ -169,7 +174,8 @@ struct grant_info {
 	struct hpasid host;
 	struct set_id set;
 	char set_name[STATE_NAME_MAX + 1];
-	enum grant_state state; /* GRANT_IDLE: a number that nobody has; then the rest means nothing */
+	enum grant_state
+		state; /* GRANT_IDLE: a number that nobody has; then the rest means nothing */
 	bool has_guest;
 	struct gpasid guest;
 	uint64_t data;
@@ -184,7 +190,8 @@ int broker_host_find(struct broker *broker, const struct actor *actor, struct hp
 /* Of one set, or with set.v == 0 for admins and observers all. *cursor starts at 0. */
 bool broker_grant_next(struct broker *broker, const struct actor *actor, struct set_id set,
 	bool quarantined, uint64_t *cursor, struct grant_info *ret_info);
-/* Admins only: they vouch that nothing can use the number any more. Refused while it is bound or active. */
+/* Admins only: they vouch that nothing can use the number any more. Refused while it is bound or
+ * active. */
 int broker_quarantine_end(struct broker *broker, const struct actor *actor, struct hpasid host,
 	struct error *ret_error);
 
@@ -209,18 +216,22 @@ struct device_info {
 
 /*
  * Registers an exclusive device: fds {iommufd, device} with fd_count 2, or {iommufd} and open_rid.
- * The descriptors are taken on success only. Outcome: device; fd_count 1 with the opened device when the daemon opened it.
+ * The descriptors are taken on success only. Outcome: device; fd_count 1 with the opened device
+ * when the daemon opened it.
  */
 int broker_device_add(struct broker *broker, const struct actor *actor, struct set_id set,
 	const int *fds, uint32_t fd_count, const struct rid *open_rid, uint64_t cookie,
 	struct error *ret_error);
-/* Admins (or the daemon at its start, as an admin actor): opened and kept by the daemon. Outcome: device. */
+/* Admins (or the daemon at its start, as an admin actor): opened and kept by the daemon. Outcome:
+ * device. */
 int broker_device_share(struct broker *broker, const struct actor *actor, struct rid rid,
 	uint64_t cookie, struct error *ret_error);
 /* Needs no hardware. Names the shared device by id, or with id.v == 0 by rid. */
 int broker_device_slice(struct broker *broker, const struct actor *actor, struct set_id set,
-	struct device_id shared, struct rid rid, struct device_id *ret_slice, struct error *ret_error);
-/* Refused while it has bindings (or, a shared one, slices or undrained numbers). Outcome: status only. */
+	struct device_id shared, struct rid rid, struct device_id *ret_slice,
+	struct error *ret_error);
+/* Refused while it has bindings (or, a shared one, slices or undrained numbers). Outcome: status
+ * only. */
 int broker_device_remove(struct broker *broker, const struct actor *actor, struct set_id set,
 	struct device_id device, uint64_t cookie, struct error *ret_error);
 int broker_device_get(struct broker *broker, const struct actor *actor, struct device_id device,
@@ -228,10 +239,11 @@ int broker_device_get(struct broker *broker, const struct actor *actor, struct d
 bool broker_device_next(struct broker *broker, const struct actor *actor, struct set_id set,
 	uint64_t *cursor, struct device_info *ret_info);
 /* Admins only: everything that the shared device had queued is done, or it was reset. */
-int broker_device_drained(struct broker *broker, const struct actor *actor,
-	struct device_id device, uint32_t *ret_released, struct error *ret_error);
+int broker_device_drained(struct broker *broker, const struct actor *actor, struct device_id device,
+	uint32_t *ret_released, struct error *ret_error);
 
-/* ---------------------------------------------------------------- memory and bindings (F3, F30, F31) */
+/* ---------------------------------------------------------------- memory and bindings (F3, F30,
+ * F31) */
 
 struct memory {
 	struct set_id set;
@@ -242,8 +254,8 @@ struct memory {
 };
 
 /* fd: the memfd, taken on success only. Outcome: status only. */
-int broker_memory_map(struct broker *broker, const struct actor *actor,
-	const struct memory *memory, int fd, uint64_t cookie, struct error *ret_error);
+int broker_memory_map(struct broker *broker, const struct actor *actor, const struct memory *memory,
+	int fd, uint64_t cookie, struct error *ret_error);
 int broker_memory_unmap(struct broker *broker, const struct actor *actor,
 	const struct memory *memory, uint64_t cookie, struct error *ret_error);
 
@@ -296,7 +308,10 @@ struct outcome {
 	struct error error; /* filled unless status is 0 */
 	struct device_id device;
 	uint32_t fd_count;
-	int fd; /* with fd_count 1 the receiver's to close */
+	int fd;                /* with fd_count 1 the receiver's to close */
+	uint32_t unused_count; /* descriptors that were taken but not used: the receiver's to
+				  dispose of */
+	int unused[HW_FDS_MAX];
 	struct hpasid host;
 	uint32_t table_count;
 	struct attached_table tables[BROKER_PAIRS_MAX];
@@ -304,7 +319,8 @@ struct outcome {
 
 /* A result from the hardware port. Its descriptors are the broker's from here on. */
 void broker_complete(struct broker *broker, const struct hw_result *result);
-/* The lane's worker has died and its process is gone; outstanding results have been delivered before. */
+/* The lane's worker has died and its process is gone; outstanding results have been delivered
+ * before. */
 void broker_lane_lost(struct broker *broker, uint64_t lane);
 /* The next ended operation. false: none. */
 bool broker_next_outcome(struct broker *broker, struct outcome *ret_outcome);
@@ -357,9 +373,9 @@ struct broker_status {
 
 void broker_status(const struct broker *broker, struct broker_status *ret_status);
 /*
- * Recounts everything and compares: invariants U, Q, D, G and the lists. 0, or STATUS_INTERNAL with the
- * first contradiction in *ret_error. Takes time in proportion to the state.
+ * Recounts everything and compares: invariants U, Q, D, G and the lists. 0, or STATUS_INTERNAL with
+ * the first contradiction in *ret_error. Takes time in proportion to the state.
  */
-int broker_recount(const struct broker *broker, struct error *ret_error);
+int broker_recount(struct broker *broker, struct error *ret_error);
 
 #endif

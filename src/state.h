@@ -2,13 +2,14 @@
 /*
  * The state port: records in fixed-size slots, each committed by its state word, written last.
  *
- * The broker's records are these slots; there is no second copy that could disagree. A table is an array
- * that is there in full as address space; slots are all zero (free) until used. What a record says counts
- * from the moment its word is committed, and a change that needs hardware is committed as an intent first
- * (BINDING, UNBINDING, DYING, ...), so that whoever finds the records later knows what may have happened.
+ * The broker's records are these slots; there is no second copy that could disagree. A table is an
+ * array that is there in full as address space; slots are all zero (free) until used. What a record
+ * says counts from the moment its word is committed, and a change that needs hardware is committed
+ * as an intent first (BINDING, UNBINDING, DYING, ...), so that whoever finds the records later
+ * knows what may have happened.
  *
- * A word of 0 is a free slot. Fields other than the word may be written while the word says so in the
- * layout below, and mean something only under the states that name them.
+ * A word of 0 is a free slot. Fields other than the word may be written while the word says so in
+ * the layout below, and mean something only under the states that name them.
  */
 #ifndef PASIDD_STATE_H
 #define PASIDD_STATE_H
@@ -23,7 +24,7 @@ enum state_table {
 	STATE_TABLES,
 };
 
-#define STATE_NONE UINT32_MAX /* a link to nothing */
+#define STATE_NONE     UINT32_MAX /* a link to nothing */
 #define STATE_NAME_MAX 64
 
 /* Words keep their state in the lowest four bits. */
@@ -32,7 +33,7 @@ enum state_table {
 enum set_state {
 	SET_FREE = 0,
 	SET_ACTIVE = 1,
-	SET_DYING = 2, /* being torn down: an intent */
+	SET_DYING = 2,  /* being torn down: an intent */
 	SET_ZOMBIE = 3, /* gone, but numbers of it are in quarantine or a device of it is tainted */
 };
 
@@ -61,9 +62,9 @@ enum grant_state {
  */
 struct grant_slot {
 	uint64_t word;
-	uint64_t data;     /* private data; in quarantine the time (ms) at which cooling ends */
-	uint32_t set;      /* slot of the set */
-	uint32_t bindings; /* first binding slot, or STATE_NONE */
+	uint64_t data;       /* private data; in quarantine the time (ms) at which cooling ends */
+	uint32_t set;        /* slot of the set */
+	uint32_t bindings;   /* first binding slot, or STATE_NONE */
 	uint32_t next, prev; /* in the list of its set, or of its kind of quarantine */
 };
 ASSERT_SIZE(struct grant_slot, 32);
@@ -116,7 +117,8 @@ ASSERT_SIZE(struct binding_slot, 64);
 struct state_ops {
 	/* Makes sure that slots [0, count) can be written. -ENOSPC or -ENOMEM: they cannot. */
 	int (*reserve)(void *ctx, enum state_table table, uint32_t count);
-	/* Stores a record's word, after everything that was written before. The moment that counts. */
+	/* Stores a record's word, after everything that was written before. The moment that counts.
+	 */
 	void (*commit)(void *ctx, uint64_t *word, uint64_t value);
 };
 

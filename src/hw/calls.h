@@ -2,9 +2,9 @@
 /*
  * The kernel's calls as a port: `iommufd.c` makes them, `sim.c` behaves as if it were the kernel.
  *
- * A backend (vtd.c, smmuv3.c) is written against this, so that its checks and orders are the same code on
- * the simulator and on a host. Everything may block and is called in workers only. All functions return 0
- * or the negative errno of the kernel's call; outputs stay untouched on failure.
+ * A backend (vtd.c, smmuv3.c) is written against this, so that its checks and orders are the same
+ * code on the simulator and on a host. Everything may block and is called in workers only. All
+ * functions return 0 or the negative errno of the kernel's call; outputs stay untouched on failure.
  */
 #ifndef PASIDD_HW_CALLS_H
 #define PASIDD_HW_CALLS_H
@@ -16,7 +16,7 @@
 #define CALLS_HWPT_PASID       8u
 
 struct calls_hwpt {
-	uint32_t flags;     /* CALLS_HWPT_* */
+	uint32_t flags; /* CALLS_HWPT_* */
 	uint32_t dev_id;
 	uint32_t pt_id;     /* an IOAS, or the nest parent of a nested table */
 	uint32_t data_type; /* 0 none, 1 VTD_S1, 2 ARM_SMMUV3 */
@@ -29,7 +29,7 @@ struct calls_info {
 	uint32_t type;           /* enum hw_iommu's numbers */
 	uint32_t max_pasid_log2; /* 0: no PASID */
 	uint64_t capabilities;
-	uint64_t raw[6];         /* VT-d: cap, ecap; SMMUv3: idr[0..5] */
+	uint64_t raw[6]; /* VT-d: cap, ecap; SMMUv3: idr[0..5] */
 };
 
 struct calls_node {
@@ -40,8 +40,10 @@ struct calls_node {
 struct calls {
 	/* Is this an iommufd? 0, or STATUS_INVALID with *ret_error saying what it is instead. */
 	int (*check_iommufd)(void *ctx, int fd, struct error *ret_error);
-	/* Is this a VFIO device node? Its RID and group come from the system, never from the client. */
-	int (*check_device)(void *ctx, int fd, struct calls_node *ret_node, struct error *ret_error);
+	/* Is this a VFIO device node? Its RID and group come from the system, never from the
+	 * client. */
+	int (*check_device)(
+		void *ctx, int fd, struct calls_node *ret_node, struct error *ret_error);
 	/* Two descriptors of this process: 1 the same open file, 0 not, or -errno. */
 	int (*same_file)(void *ctx, int a, int b);
 	int (*open_iommufd)(void *ctx, int *ret_fd);
@@ -53,7 +55,8 @@ struct calls {
 	int (*map_file)(void *ctx, int iommufd, uint32_t ioas, int memfd, uint64_t offset,
 		uint64_t length, uint64_t iova, uint32_t map_flags);
 	int (*unmap)(void *ctx, int iommufd, uint32_t ioas, uint64_t iova, uint64_t length);
-	int (*hwpt_alloc)(void *ctx, int iommufd, const struct calls_hwpt *hwpt, uint32_t *ret_hwpt);
+	int (*hwpt_alloc)(
+		void *ctx, int iommufd, const struct calls_hwpt *hwpt, uint32_t *ret_hwpt);
 	/* pasid is NULL for the RID itself. */
 	int (*attach)(void *ctx, int device, uint32_t pt_id, const struct hpasid *pasid);
 	int (*detach)(void *ctx, int device, const struct hpasid *pasid);

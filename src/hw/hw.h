@@ -2,12 +2,13 @@
 /*
  * The hardware port: what the broker asks of an IOMMU, whoever carries it out.
  *
- * Operations are plain memory: the executor sends them to worker processes as they stand. They are carried
- * out one after the other within a lane, and independently between lanes; each submitted operation gets
- * exactly one result, later, never from within hw_submit().
+ * Operations are plain memory: the executor sends them to worker processes as they stand. They are
+ * carried out one after the other within a lane, and independently between lanes; each submitted
+ * operation gets exactly one result, later, never from within hw_submit().
  *
- * A lane is what one worker holds: the descriptors of one set, or of one shared device. Handles (`device`)
- * are chosen by the broker, unique among all lanes, and mean something to the worker of that lane only.
+ * A lane is what one worker holds: the descriptors of one set, or of one shared device. Handles
+ * (`device`) are chosen by the broker, unique among all lanes, and mean something to the worker of
+ * that lane only.
  */
 #ifndef PASIDD_HW_HW_H
 #define PASIDD_HW_HW_H
@@ -18,20 +19,22 @@
 /* What can be asked. What each kind reads and answers is said beside it. */
 enum hw_kind {
 	/*
-	 * Takes the descriptors into the lane under `device` and says what they are; changes nothing.
-	 * reads: fds {iommufd, device} with fd_count 2; or {iommufd} with fd_count 1 and rid, when the
-	 * daemon is to open the device; or none and rid: both are opened by the daemon (shared devices).
-	 * answers: rid, group, iommufd_key. On failure the lane keeps nothing of it.
+	 * Takes the descriptors into the lane under `device` and says what they are; changes
+	 * nothing. reads: fds {iommufd, device} with fd_count 2; or {iommufd} with fd_count 1 and
+	 * rid, when the daemon is to open the device; or none and rid: both are opened by the
+	 * daemon (shared devices). answers: rid, group, iommufd_key. On failure the lane keeps
+	 * nothing of it.
 	 */
 	HW_IDENTIFY = 1,
 	/* Binds an identified device to its iommufd. answers: info, dev_id; the opened device's
 	   descriptor in fds[0] (fd_count 1) when the daemon opened it for an exclusive owner. */
 	HW_OPEN,
 	/* Forgets a device: detaches what is attached, destroys what was made for it, closes our
-	   copies. Also undoes an IDENTIFY alone. Success proves that nothing is left attached by us. */
+	   copies. Also undoes an IDENTIFY alone. Success proves that nothing is left attached by
+	   us. */
 	HW_CLOSE,
-	/* Maps `length` bytes of the memfd fds[0] from `offset` at `iova` in address space `space` of
-	   `device` (made on first use, one per set and number). fd_count 1. */
+	/* Maps `length` bytes of the memfd fds[0] from `offset` at `iova` in address space `space`
+	   of `device` (made on first use, one per set and number). fd_count 1. */
 	HW_MAP,
 	HW_UNMAP,
 	/* Attaches `table` to `pasid` of `device`, or to its RID when has_pasid is false.
@@ -39,7 +42,8 @@ enum hw_kind {
 	HW_ATTACH,
 	/* Detaches and destroys the page table that the attach made. Success proves absence. */
 	HW_DETACH,
-	/* The set gave up its part of a shared device: unmaps and destroys all its address spaces there. */
+	/* The set gave up its part of a shared device: unmaps and destroys all its address spaces
+	   there. */
 	HW_LEAVE,
 	/* Last operation of a lane: everything is closed, the worker ends. */
 	HW_END,
@@ -51,16 +55,19 @@ enum hw_table_kind {
 	HW_TABLE_HWPT,   /* `id` is a page table that the VMM made on its own iommufd */
 	HW_TABLE_IOAS,   /* `id` is an IOAS of the VMM's; the daemon makes the page table over it */
 	HW_TABLE_SPACE,  /* `id` is the number of an address space that HW_MAP filled */
-	HW_TABLE_VTD_S1, /* a guest's first-stage table, nested on the parent described by parent_kind/id */
+	HW_TABLE_VTD_S1, /* a guest's first-stage table, nested on the parent described by
+			    parent_kind/id */
 };
 
 struct hw_table {
-	uint32_t kind;        /* enum hw_table_kind */
-	uint32_t id;          /* HWPT, IOAS or space number; for a nested table that of its parent */
-	uint32_t parent_kind; /* nested only: HW_TABLE_HWPT (made with NEST_PARENT) or HW_TABLE_SPACE */
+	uint32_t kind; /* enum hw_table_kind */
+	uint32_t id;   /* HWPT, IOAS or space number; for a nested table that of its parent */
+	uint32_t parent_kind; /* nested only: HW_TABLE_HWPT (made with NEST_PARENT) or
+				 HW_TABLE_SPACE */
 	uint32_t addr_width;  /* nested only: 48 or 57 bits */
 	uint64_t flags;       /* nested only: HW_VTD_S1_* */
-	uint64_t pgtbl_addr;  /* nested only: guest-physical address of the first-stage root, 4 KiB aligned */
+	uint64_t pgtbl_addr;  /* nested only: guest-physical address of the first-stage root, 4 KiB
+				 aligned */
 };
 /* struct iommu_hwpt_vtd_s1.flags, linux/iommufd.h */
 #define HW_VTD_S1_SRE  1u
@@ -72,7 +79,7 @@ struct hw_table {
 #define HW_FDS_MAX 2
 
 struct hw_op {
-	uint64_t id;     /* chosen by the broker, comes back in the result */
+	uint64_t id; /* chosen by the broker, comes back in the result */
 	uint64_t lane;
 	uint64_t owner;  /* the set, for what is kept per set on a shared device; 0 is the daemon */
 	uint32_t kind;   /* enum hw_kind */
@@ -94,10 +101,10 @@ enum hw_iommu {
 	HW_IOMMU_SMMUV3 = 2, /* IOMMU_HW_INFO_TYPE_ARM_SMMUV3 */
 };
 
-#define HW_CAP_PASID  1u /* PASID attach works: the device has a width and the kernel the call */
-#define HW_CAP_NESTED 2u /* first-stage tables of a guest can be nested */
-#define HW_CAP_SRE    4u /* supervisor requests */
-#define HW_CAP_EAFE   8u /* extended accessed flags */
+#define HW_CAP_PASID  1u  /* PASID attach works: the device has a width and the kernel the call */
+#define HW_CAP_NESTED 2u  /* first-stage tables of a guest can be nested */
+#define HW_CAP_SRE    4u  /* supervisor requests */
+#define HW_CAP_EAFE   8u  /* extended accessed flags */
 #define HW_CAP_FL5    16u /* five-level first-stage tables (57 bits) */
 #define HW_CAP_WPE    32u /* write protection for supervisor requests */
 
@@ -107,16 +114,18 @@ struct hw_info {
 	uint32_t pasid_width; /* bits, 0: no PASID can be bound (KERNEL trap 1) */
 	uint32_t caps;        /* HW_CAP_* */
 	uint32_t unit;        /* number of the IOMMU unit where known, 0 otherwise */
-	uint64_t raw[6];      /* capability registers as the kernel gave them: VT-d cap, ecap; SMMUv3 idr[] */
+	uint64_t raw[6]; /* capability registers as the kernel gave them: VT-d cap, ecap; SMMUv3
+			    idr[] */
 };
 
 struct hw_result {
 	uint64_t id;
-	int32_t status;       /* as everywhere: 0, a status, or -errno; error is filled unless 0 */
+	int32_t status; /* as everywhere: 0, a status, or -errno; error is filled unless 0 */
 	uint32_t device;
 	struct rid rid;
 	uint32_t group;       /* IOMMU group number */
-	uint64_t iommufd_key; /* equal for two operations if and only if both passed the same open file */
+	uint64_t iommufd_key; /* equal for two operations if and only if both passed the same open
+				 file */
 	uint32_t dev_id;      /* iommufd's name for the device */
 	uint32_t pt_id;       /* iommufd's name for the attached page table */
 	uint32_t made_pt;     /* 1: the page table was made by the attach, goes with the detach */
@@ -128,9 +137,9 @@ struct hw_result {
 
 struct hw_ops {
 	/*
-	 * Takes the operation, and its descriptors on success. -EAGAIN when too much is under way in that
-	 * lane, another -errno when the lane cannot be served at all; then nothing was taken and no
-	 * result comes.
+	 * Takes the operation, and its descriptors on success. -EAGAIN when too much is under way
+	 * in that lane, another -errno when the lane cannot be served at all; then nothing was
+	 * taken and no result comes.
 	 */
 	int (*submit)(void *ctx, const struct hw_op *op);
 };

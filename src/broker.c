@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: MIT */
+#include "broker_private.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ------------------------------------------------------------------ slots and names */
+
+int pool_take(struct broker *b, struct pool *pool, uint32_t *ret_slot)
+{
+	uint32_t slot = pool->free;
+	int r;
+
+	if (slot == STATE_NONE) {
+		slot = pool->used;
+		if (slot >= pool->capacity)
+			return -ENOSPC;
+		r = state_reserve(b->ports.state, pool->table, slot + 1);
+		if (r)
+			return r;
+		pool->used++;
+	} else {
+		pool->free = pool->next[slot];
+	}
+	pool->live++;
+	*ret_slot = slot;
+	return 0;
+}
+
+void pool_give(struct pool *pool, uint32_t slot)
+{
+	pool->next[slot] = pool->free;
+	pool->free = slot;
+	pool->live--;
+}
+
+static int pool_init(struct pool *pool, enum state_table table, uint32_t capacity)
+{
+	pool->next = calloc(capacity, sizeof(*pool->next));
+	pool->free = STATE_NONE;
+	pool->capacity = capacity;
+	pool->table = table;
+	return pool->next ? 0 : -ENOMEM;
+}
+
+uint64_t broker_generation(struct broker *b)
+{
+	return ++b->generation << WORD_GENERATION_SHIFT;
+}
+
+uint64_t set_name_of(const struct broker *b, uint32_t set)
+{
+	return set == STATE_NONE ? 0 : broker_id(b->set_slots[set].word, set);
+}
+
+uint64_t device_name_of(const struct broker *b, uint32_t device)
+{
+	return device == STATE_NONE ? 0 : broker_id(b->device_slots[device].word, device);
+}
+
+uint32_t set_slot_of(const struct broker *b, struct set_id id)
+{
+	uint32_t slot = (uint32_t)(id.v & SLOT_MASK) - 1;
+
+	if (slot >= b->set_pool.used || set_state(b, slot) == SET_FREE)
+		return STATE_NONE;
+	return set_name_of(b, slot) == id.v ? slot : STATE_NONE;
+}
+
+uint32_t device_slot_of(const struct broker *b, struct device_id id)
+{
+	uint32_t slot = (uint32_t)(id.v & SLOT_MASK) - 1;
+
+	if (slot >= b->device_pool.used || device_state(b, slot) == DEVICE_FREE)
+		return STATE_NONE;
+	return device_name_of(b, slot) == id.v ? slot : STATE_NONE;
+}
+
+void broker_commit(struct broker *b, uint64_t *word, uint64_t value)
+{
+	state_commit(b->ports.state, word, value);
+}
+
+uint64_t broker_now(const struct broker *b)
+{
+	return b->ports.now_ms(b->ports.now_ctx);
+}
+
+/* ------------------------------------------------------------------ changes */
+
+void broker_change(
+	struct broker *b, enum change_kind kind, uint32_t set, uint32_t grant, uint32_t device)
+{
+	struct change *change = &b->changes[b->change_next % BROKER_CHANGES];
+
+	*change = (struct change){
+		.sequence = b->change_next++,
+		.kind = kind,
+		.set = set_name_of(b, set),
+		.device = device_name_of(b, device),
+	};
+	if (grant != STATE_NONE) {
+		change->host = grant_host(&b->grant_slots[grant]);
+		change->has_guest = grant_has_guest(&b->grant_slots[grant]);
+		change->guest = change->has_guest ? grant_guest(&b->grant_slots[grant]) : 0;
+	}
+}
+
+uint64_t broker_change_sequence(const struct broker *b)
+{
+	return b->change_next;
+}
+
+bool broker_change_get(const struct broker *b, uint64_t from, struct change *ret_change)
+{
+	uint64_t oldest = b->change_next > BROKER_CHANGES ? b->change_next - BROKER_CHANGES : 1;
+
+	from = from < oldest ? oldest : from;
+	if (from >= b->change_next)
+		return false;
+	*ret_change = b->changes[from % BROKER_CHANGES];
+	return true;
+}
+
+bool broker_change_visible(const struct actor *actor, const struct change *change)
+{
+	return actor_sees_all(actor) || (change->set != 0 && change->set == actor->set.v);
+}
+
+/* ------------------------------------------------------------------ actors */
+
+bool actor_sees_all(const struct actor *actor)
+{
+	return actor->role == ROLE_ADMIN || actor->role == ROLE_OBSERVER;
+}
+
+int actor_must_be_admin(const struct actor *actor, const char *what, struct error *ret_error)
+{
+	if (actor->role == ROLE_ADMIN)
+		return 0;
+	return error_set(ret_error, REASON_ROLE,
+		"%s is for admins; connect with the admin role, as a user that roles.admins names",
+		what);
+}
+
+static int no_set(const struct actor *actor, struct set_id id, struct error *ret_error)
+{
+	if (id.v == 0 && actor_sees_all(actor))
+		return error_set(ret_error, REASON_NO_SET, "name the set that is meant");
+	if (id.v == 0)
+		return error_set(
+			ret_error, REASON_NO_SET, "this session has no set yet; create one first");
+	return error_set(ret_error, REASON_NO_SET, "there is no set %llu that this session may use",
+		(unsigned long long)id.v);
+}
+
+int set_for_reading(struct broker *b, const struct actor *actor, struct set_id id,
+	uint32_t *ret_set, struct error *ret_error)
+{
+	struct set_id meant = id.v == 0 ? actor->set : id;
+	uint32_t set = set_slot_of(b, meant);
+	bool own = meant.v == actor->set.v;
+
+	if (set == STATE_NONE || !(own || actor_sees_all(actor) || MUTANT(O)))
+		return no_set(actor, id, ret_error);
+	*ret_set = set;
+	return 0;
+}
+
+int set_for_change(struct broker *b, const struct actor *actor, struct set_id id, uint32_t *ret_set,
+	struct error *ret_error)
+{
+	uint32_t set;
+	int r;
+
+	if (actor->role != ROLE_VMM && actor->role != ROLE_ADMIN)
+		return error_set(ret_error, REASON_ROLE,
+			"an observer changes nothing; connect as VMM or admin");
+	r = set_for_reading(b, actor, id, &set, ret_error);
+	if (r)
+		return r;
+	if (set_state(b, set) != SET_ACTIVE)
+		return error_set_limit(ret_error, REASON_SET_DYING, set_name_of(b, set), 0, 0,
+			"set '%.*s' is being destroyed", SET_NAME(b, set));
+	*ret_set = set;
+	return 0;
+}
+
+/* ------------------------------------------------------------------ life, status */
+
+static int broker_allocate_tables(struct broker *b)
+{
+	const struct state *state = b->ports.state;
+
+	b->set_slots = state->table[STATE_SETS];
+	b->grant_slots = state->table[STATE_GRANTS];
+	b->device_slots = state->table[STATE_DEVICES];
+	b->binding_slots = state->table[STATE_BINDINGS];
+	b->op_capacity = b->config.operations_max + state->capacity[STATE_SETS];
+	b->sets = calloc(state->capacity[STATE_SETS], sizeof(*b->sets));
+	b->devices = calloc(state->capacity[STATE_DEVICES], sizeof(*b->devices));
+	b->grant_of = calloc(PASID_COUNT, sizeof(*b->grant_of));
+	b->changes = calloc(BROKER_CHANGES, sizeof(*b->changes));
+	b->ops = calloc(b->op_capacity, sizeof(*b->ops));
+	if (!b->sets || !b->devices || !b->grant_of || !b->changes || !b->ops)
+		return -ENOMEM;
+	if (pool_init(&b->set_pool, STATE_SETS, state->capacity[STATE_SETS]) ||
+		pool_init(&b->device_pool, STATE_DEVICES, state->capacity[STATE_DEVICES]) ||
+		pool_init(&b->binding_pool, STATE_BINDINGS, state->capacity[STATE_BINDINGS]))
+		return -ENOMEM;
+	return 0;
+}
+
+static int config_check(const struct broker_config *config, const struct state *state)
+{
+	if (config->reserved_last >= PASID_LAST || config->operations_max == 0 ||
+		config->operations_max > (1u << 16))
+		return -EINVAL;
+	if (config->set_quota_default == 0 || config->set_quota_max == 0)
+		return -EINVAL;
+	for (unsigned i = 0; i < STATE_TABLES; i++) {
+		if (state->capacity[i] == 0 || state->capacity[i] >= SLOT_MASK)
+			return -EINVAL;
+	}
+	return 0;
+}
+
+int broker_new(const struct broker_config *config, const struct broker_ports *ports,
+	struct broker **ret_broker)
+{
+	uint32_t numbers = PASID_LAST - config->reserved_last;
+	struct broker *b;
+
+	if (config_check(config, ports->state))
+		return -EINVAL;
+	b = calloc(1, sizeof(*b));
+	if (!b)
+		return -ENOMEM;
+	b->config = *config;
+	b->ports = *ports;
+	if (broker_allocate_tables(b)) {
+		broker_free(b);
+		return -ENOMEM;
+	}
+	space_init(&b->numbers);
+	space_open(&b->numbers, config->reserved_last + 1, PASID_LAST);
+	if (config->capacity && config->capacity < numbers)
+		numbers = config->capacity;
+	ledger_init(&b->ledger, numbers, config->user_quota, config->sets_per_user);
+	b->cursor = config->reserved_last + 1;
+	b->change_next = 1;
+	b->grant_free = b->cooling_first = b->cooling_last = STATE_NONE;
+	b->op_free = b->ended_first = b->ended_last = b->refused_first = STATE_NONE;
+	*ret_broker = b;
+	return 0;
+}
+
+void broker_free(struct broker *b)
+{
+	if (!b)
+		return;
+	for (uint32_t i = 0; i < b->set_pool.used; i++) {
+		if (set_state(b, i) != SET_FREE)
+			translate_done(&b->sets[i].map);
+	}
+	free(b->set_pool.next);
+	free(b->device_pool.next);
+	free(b->binding_pool.next);
+	free(b->sets);
+	free(b->devices);
+	free(b->grant_of);
+	free(b->changes);
+	free(b->ops);
+	free(b);
+}
+
+void broker_status(const struct broker *b, struct broker_status *ret_status)
+{
+	*ret_status = (struct broker_status){
+		.pasids = b->ledger.host,
+		.quarantined = b->quarantined,
+		.sets = b->set_pool.live,
+		.devices = b->device_pool.live,
+		.bindings = b->bound,
+		.operations = b->op_live,
+		.reserved_last = b->config.reserved_last,
+		.metrics = b->metrics,
+	};
+}

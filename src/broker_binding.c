@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The records of bindings: which lists they are in, what they count for, and what becomes of them.
+ */
+#include "broker_private.h"
+
+#include <string.h>
+
+void binding_commit_state(struct broker *b, uint32_t binding, enum binding_state state)
+{
+	uint64_t word = b->binding_slots[binding].word;
+
+	broker_commit(b, &b->binding_slots[binding].word, (word & ~UINT64_C(0xf)) | state);
+}
+
+static void device_link(struct broker *b, uint32_t binding, uint32_t device)
+{
+	struct binding_slot *slot = &b->binding_slots[binding];
+	struct device *run = &b->devices[device];
+
+	slot->device = device;
+	slot->device_prev = STATE_NONE;
+	slot->device_next = run->bindings;
+	if (run->bindings != STATE_NONE)
+		b->binding_slots[run->bindings].device_prev = binding;
+	run->bindings = binding;
+}
+
+static void device_unlink(struct broker *b, uint32_t binding)
+{
+	struct binding_slot *slot = &b->binding_slots[binding];
+
+	if (slot->device_prev != STATE_NONE)
+		b->binding_slots[slot->device_prev].device_next = slot->device_next;
+	else
+		b->devices[slot->device].bindings = slot->device_next;
+	if (slot->device_next != STATE_NONE)
+		b->binding_slots[slot->device_next].device_prev = slot->device_prev;
+}
+
+/* Counts a binding that is or may be attached, or stops counting it. */
+static void binding_count(struct broker *b, uint32_t binding, bool live)
+{
+	struct binding_slot *slot = &b->binding_slots[binding];
+	uint32_t one = live ? 1 : UINT32_MAX;
+
+	b->bound += one;
+	b->devices[slot->device].binding_count += one;
+	b->sets[slot->set].bindings += one;
+}
+
+uint32_t binding_make(struct broker *b, uint32_t set, uint32_t grant, const struct op_pair *pair)
+{
+	uint32_t binding;
+	struct binding_slot *slot;
+	uint64_t word = BINDING_BINDING | (uint64_t)pair->table.kind << 8;
+
+	if (pool_take(b, &b->binding_pool, &binding))
+		return STATE_NONE;
+	slot = &b->binding_slots[binding];
+	memset(slot, 0, sizeof(*slot));
+	slot->set = set;
+	slot->grant = grant;
+	slot->table_id = pair->table.id;
+	slot->grant_next = STATE_NONE;
+	if (grant != STATE_NONE) {
+		word |= BINDING_WORD_PASID;
+		slot->grant_next = b->grant_slots[grant].bindings;
+		b->grant_slots[grant].bindings = binding;
+	}
+	device_link(b, binding, pair->device);
+	binding_count(b, binding, true);
+	broker_commit(b, &slot->word, broker_generation(b) | word);
+	return binding;
+}
+
+static void grant_chain_remove(struct broker *b, uint32_t binding)
+{
+	uint32_t *link = &b->grant_slots[b->binding_slots[binding].grant].bindings;
+
+	while (*link != binding)
+		link = &b->binding_slots[*link].grant_next;
+	*link = b->binding_slots[binding].grant_next;
+}
+
+void binding_drop(struct broker *b, uint32_t binding)
+{
+	struct binding_slot *slot = &b->binding_slots[binding];
+	uint32_t grant = slot->grant;
+
+	if (binding_is_live(b, binding))
+		binding_count(b, binding, false);
+	else
+		b->devices[slot->device].draining--;
+	device_unlink(b, binding);
+	if (grant != STATE_NONE)
+		grant_chain_remove(b, binding);
+	broker_commit(b, &slot->word, 0);
+	pool_give(&b->binding_pool, binding);
+	if (grant == STATE_NONE)
+		return;
+	grant_settle(b, grant);
+	grant_requeue(b, grant);
+}
+
+/* What outlives the slice that it went through belongs to the shared device itself. */
+static void binding_move_to_holder(struct broker *b, uint32_t binding)
+{
+	uint32_t holder = device_holder(b, b->binding_slots[binding].device);
+	bool live = binding_is_live(b, binding);
+
+	if (holder == b->binding_slots[binding].device)
+		return;
+	if (live)
+		binding_count(b, binding, false);
+	device_unlink(b, binding);
+	device_link(b, binding, holder);
+	if (live)
+		binding_count(b, binding, true);
+}
+
+void binding_gone(struct broker *b, uint32_t binding)
+{
+	struct binding_slot *slot = &b->binding_slots[binding];
+	uint32_t holder = device_holder(b, slot->device), grant = slot->grant;
+
+	if (device_kind(b, holder) != DEVICE_SHARED || grant == STATE_NONE) {
+		binding_drop(b, binding);
+		return;
+	}
+	binding_move_to_holder(b, binding);
+	binding_count(b, binding, false);
+	b->devices[holder].draining++;
+	binding_commit_state(b, binding, BINDING_DRAINING);
+	grant_settle(b, grant);
+	grant_requeue(b, grant);
+}
+
+void binding_taint(struct broker *b, uint32_t binding)
+{
+	uint32_t grant = b->binding_slots[binding].grant;
+
+	if (binding_state(b, binding) == BINDING_TAINTED)
+		return;
+	binding_commit_state(b, binding, BINDING_TAINTED);
+	metrics_add(&b->metrics, METRIC_TAINTED, 1);
+	device_taint(b, b->binding_slots[binding].device);
+	binding_move_to_holder(b, binding);
+	if (grant == STATE_NONE)
+		return;
+	grant_settle(b, grant);
+	grant_requeue(b, grant);
+}
+
+void binding_hw(const struct broker *b, uint32_t binding, enum hw_kind kind, struct hw_op *ret_hw)
+{
+	const struct binding_slot *slot = &b->binding_slots[binding];
+	const struct device_slot *device = &b->device_slots[slot->device];
+
+	*ret_hw = (struct hw_op){
+		.kind = kind,
+		.lane = device->lane,
+		.device = device->handle,
+		.rid.v = device->rid,
+		.owner = set_name_of(b, slot->set),
+		.has_pasid = slot->grant != STATE_NONE,
+	};
+	if (slot->grant != STATE_NONE)
+		ret_hw->pasid.v = grant_host(&b->grant_slots[slot->grant]);
+}
+
+uint32_t binding_find(const struct broker *b, uint32_t grant, uint32_t device)
+{
+	uint32_t group = b->device_slots[device].group, i;
+
+	if (grant != STATE_NONE) {
+		for (i = b->grant_slots[grant].bindings; i != STATE_NONE;
+			i = b->binding_slots[i].grant_next) {
+			if (b->device_slots[b->binding_slots[i].device].group == group)
+				return i;
+		}
+		return STATE_NONE;
+	}
+	for (uint32_t d = b->sets[b->device_slots[device].set].first_device; d != STATE_NONE;
+		d = b->devices[d].set_next) {
+		if (b->device_slots[d].group != group)
+			continue;
+		for (i = b->devices[d].bindings; i != STATE_NONE;
+			i = b->binding_slots[i].device_next) {
+			if (b->binding_slots[i].grant == STATE_NONE)
+				return i;
+		}
+	}
+	return STATE_NONE;
+}
+
+void binding_take_draining(struct broker *b, uint32_t binding, uint32_t device)
+{
+	b->devices[b->binding_slots[binding].device].draining--;
+	device_unlink(b, binding);
+	device_link(b, binding, device);
+	binding_count(b, binding, true);
+	binding_commit_state(b, binding, BINDING_BINDING);
+}
+
+/* Whether a detach of the set's failed in the table of this group, and was not made good. */
+static bool group_is_tainted(const struct broker *b, uint32_t set, uint32_t holder)
+{
+	for (uint32_t i = b->devices[holder].bindings; i != STATE_NONE;
+		i = b->binding_slots[i].device_next) {
+		if (binding_state(b, i) == BINDING_TAINTED && b->binding_slots[i].set == set)
+			return true;
+	}
+	return false;
+}
+
+void binding_heal(struct broker *b, uint32_t set, uint32_t group)
+{
+	for (uint32_t d = b->sets[set].first_device; d != STATE_NONE; d = b->devices[d].set_next) {
+		if (b->device_slots[d].group == group && device_state(b, d) == DEVICE_TAINTED &&
+			!(b->device_slots[d].word & DEVICE_WORD_CLOSED) &&
+			!group_is_tainted(b, set, device_holder(b, d)))
+			device_commit_state(b, d, DEVICE_READY);
+	}
+}

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The end of a set: what is attached is detached, descriptors are dropped, numbers go into
+ * quarantine.
+ *
+ * Nothing is remembered between the steps but the records themselves: each step looks for what is
+ * still there. What cannot be detached stays, tainted, and keeps its record and the set's name
+ * alive.
+ */
+#include "broker_private.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* A binding on a slice that is not yet known to be gone or lost; STATE_NONE: no more. */
+static uint32_t next_bound(const struct broker *b, uint32_t slice)
+{
+	for (uint32_t i = b->devices[slice].bindings; i != STATE_NONE;
+		i = b->binding_slots[i].device_next) {
+		if (binding_state(b, i) == BINDING_BOUND)
+			return i;
+	}
+	return STATE_NONE;
+}
+
+static void submit_detach(struct broker *b, struct op *op, uint32_t binding)
+{
+	struct hw_op hw;
+
+	op->phase = PHASE_FORWARD;
+	op->pairs[0].binding = binding;
+	binding_commit_state(b, binding, BINDING_UNBINDING);
+	binding_hw(b, binding, HW_DETACH, &hw);
+	op_submit(b, op, &hw);
+}
+
+static void submit_device(struct broker *b, struct op *op, uint32_t device, enum op_phase phase)
+{
+	struct hw_op hw;
+
+	op->phase = phase;
+	op->device = device;
+	device_commit_state(b, device, DEVICE_REMOVING);
+	device_hw(b, device, phase == PHASE_LEAVE ? HW_LEAVE : HW_CLOSE, &hw);
+	op_submit(b, op, &hw);
+}
+
+/* A device that no step has dealt with yet; those that failed to close stay as tainted. */
+static uint32_t next_device(const struct broker *b, uint32_t set)
+{
+	uint32_t device = b->sets[set].first_device;
+
+	while (device != STATE_NONE && device_is_closed(b, device))
+		device = b->devices[device].set_next;
+	return device;
+}
+
+/* The lost or closed ones of which nothing tainted is left need no hardware any more. */
+static void drop_closed(struct broker *b, uint32_t set)
+{
+	uint32_t next;
+
+	for (uint32_t d = b->sets[set].first_device; d != STATE_NONE; d = next) {
+		next = b->devices[d].set_next;
+		if (device_is_closed(b, d) && b->devices[d].bindings == STATE_NONE)
+			device_drop(b, d);
+	}
+}
+
+static void destroy_numbers(struct broker *b, uint32_t set)
+{
+	uint32_t next;
+
+	for (uint32_t g = b->sets[set].grants; g != STATE_NONE; g = next) {
+		next = b->grant_slots[g].next;
+		/* those who held it held it for this set */
+		broker_commit(b, &b->grant_slots[g].word,
+			b->grant_slots[g].word & ~((uint64_t)GRANT_HOLDS_MAX << GRANT_HOLD_SHIFT));
+		if (!grant_free(b, g))
+			grant_settle(b, g);
+	}
+	/* what might have come back to this set must wait for draining now */
+	for (uint32_t g = b->sets[set].returnable; g != STATE_NONE; g = next) {
+		next = b->grant_slots[g].next;
+		grant_requeue(b, g);
+	}
+}
+
+static void destroy_done(struct broker *b, struct op *op)
+{
+	set_close(b, op->set);
+	op_end(b, op);
+}
+
+static void destroy_next(struct broker *b, struct op *op)
+{
+	uint32_t device, binding;
+
+	drop_closed(b, op->set);
+	device = next_device(b, op->set);
+	if (device == STATE_NONE) {
+		destroy_numbers(b, op->set);
+		if (b->sets[op->set].has_lane)
+			lane_end(b, op, set_name_of(b, op->set));
+		else
+			destroy_done(b, op);
+		return;
+	}
+	if (device_kind(b, device) != DEVICE_SLICE) {
+		submit_device(b, op, device, PHASE_CLOSE);
+		return;
+	}
+	binding = next_bound(b, device);
+	if (binding != STATE_NONE)
+		submit_detach(b, op, binding);
+	else
+		submit_device(b, op, device, PHASE_LEAVE);
+}
+
+void destroy_start(struct broker *b, struct op *op)
+{
+	destroy_next(b, op);
+}
+
+static void detach_completed(struct broker *b, struct op *op, const struct hw_result *result)
+{
+	uint32_t binding = op->pairs[0].binding;
+	const struct binding_slot *slot = &b->binding_slots[binding];
+
+	if (result->status) {
+		op_take_error(op, result);
+		binding_taint(b, binding);
+		return;
+	}
+	broker_change(b, CHANGE_BINDING_UNBOUND, op->set, slot->grant, slot->device);
+	binding_gone(b, binding);
+}
+
+/* Our descriptors are closed. Success proves that nothing is attached; otherwise nobody knows. */
+static void close_completed(struct broker *b, struct op *op, const struct hw_result *result)
+{
+	uint32_t next, device = op->device;
+	struct device_slot *slot = &b->device_slots[device];
+
+	if (result->status) {
+		op_take_error(op, result);
+		broker_commit(b, &slot->word, slot->word | DEVICE_WORD_CLOSED);
+		device_taint(b, device);
+	}
+	for (uint32_t i = b->devices[device].bindings; i != STATE_NONE; i = next) {
+		next = b->binding_slots[i].device_next;
+		broker_change(b, result->status ? CHANGE_BINDING_LOST : CHANGE_BINDING_UNBOUND,
+			op->set, b->binding_slots[i].grant, device);
+		if (result->status)
+			binding_taint(b, i);
+		else
+			binding_gone(b, i);
+	}
+	if (result->status == 0) {
+		broker_change(b, CHANGE_DEVICE_REMOVED, op->set, STATE_NONE, device);
+		metrics_add(&b->metrics, METRIC_DEVICES_REMOVED, 1);
+		device_drop(b, device);
+	}
+}
+
+/* Mappings that could not be undone reach memory of the dead set only, and no table names them any
+ * more. */
+static void leave_completed(struct broker *b, struct op *op, const struct hw_result *result)
+{
+	uint32_t device = op->device;
+
+	if (result->status)
+		op_take_error(op, result);
+	broker_change(b, CHANGE_DEVICE_REMOVED, op->set, STATE_NONE, device);
+	device_drop(b, device);
+}
+
+void destroy_completed(struct broker *b, struct op *op, const struct hw_result *result)
+{
+	switch (op->phase) {
+	case PHASE_FORWARD:
+		detach_completed(b, op, result);
+		break;
+	case PHASE_CLOSE:
+		close_completed(b, op, result);
+		break;
+	case PHASE_LEAVE:
+		leave_completed(b, op, result);
+		break;
+	case PHASE_END:
+		destroy_done(b, op);
+		return;
+	case PHASE_OPEN:
+	case PHASE_UNDO:
+		assert(false); /* the end of a set has no such phase */
+		return;
+	}
+	op->device = STATE_NONE;
+	destroy_next(b, op);
+}

@@ -1,0 +1,445 @@
+/* SPDX-License-Identifier: MIT */
+#include "broker_private.h"
+
+#include <assert.h>
+#include <string.h>
+
+#define RID_UNKNOWN UINT32_MAX /* no segment has that many functions */
+
+void device_commit_state(struct broker *b, uint32_t device, enum device_state state)
+{
+	uint64_t word = b->device_slots[device].word;
+
+	broker_commit(b, &b->device_slots[device].word, (word & ~UINT64_C(0xf)) | state);
+}
+
+uint32_t device_holder(const struct broker *b, uint32_t device)
+{
+	uint32_t shared = b->device_slots[device].shared;
+
+	return shared == STATE_NONE ? device : shared;
+}
+
+void device_taint(struct broker *b, uint32_t device)
+{
+	if (device_state(b, device) == DEVICE_TAINTED)
+		return;
+	device_commit_state(b, device, DEVICE_TAINTED);
+	broker_change(b, CHANGE_DEVICE_TAINTED, b->device_slots[device].set, STATE_NONE, device);
+}
+
+static int no_device(struct device_id id, struct error *ret_error)
+{
+	return error_set_limit(ret_error, REASON_NO_DEVICE, id.v, 0, 0,
+		"there is no device %llu that this set may use", (unsigned long long)id.v);
+}
+
+int device_for_change(struct broker *b, const struct actor *actor, uint32_t set,
+	struct device_id id, uint32_t *ret_device, struct error *ret_error)
+{
+	uint32_t device = device_slot_of(b, id);
+
+	if (device == STATE_NONE)
+		return no_device(id, ret_error);
+	if (b->device_slots[device].set != set && !MUTANT(O))
+		return no_device(id, ret_error);
+	if (set == STATE_NONE && actor->role != ROLE_ADMIN)
+		return no_device(id, ret_error);
+	*ret_device = device;
+	return 0;
+}
+
+/* ------------------------------------------------------------------ records */
+
+static void device_init(struct broker *b, uint32_t device, uint32_t set, enum device_kind kind)
+{
+	struct device_slot *slot = &b->device_slots[device];
+
+	memset(slot, 0, sizeof(*slot));
+	b->devices[device] = (struct device){.bindings = STATE_NONE, .set_next = STATE_NONE};
+	slot->set = set;
+	slot->shared = STATE_NONE;
+	slot->rid = slot->group = RID_UNKNOWN;
+	slot->handle = ++b->handle;
+	if (set != STATE_NONE) {
+		b->devices[device].set_next = b->sets[set].first_device;
+		b->sets[set].first_device = device;
+		b->sets[set].devices++;
+	}
+	broker_commit(b, &slot->word, broker_generation(b) | (uint64_t)kind << 4 | DEVICE_ADDING);
+}
+
+void device_drop(struct broker *b, uint32_t device)
+{
+	struct device_slot *slot = &b->device_slots[device];
+	uint32_t *link = slot->set == STATE_NONE ? NULL : &b->sets[slot->set].first_device;
+
+	assert(b->devices[device].bindings == STATE_NONE);
+	if (link) {
+		while (*link != device)
+			link = &b->devices[*link].set_next;
+		*link = b->devices[device].set_next;
+		b->sets[slot->set].devices--;
+	}
+	if (slot->shared != STATE_NONE)
+		b->devices[slot->shared].slices--;
+	broker_commit(b, &slot->word, 0);
+	pool_give(&b->device_pool, device);
+}
+
+static int device_take(struct broker *b, uint32_t set, enum device_kind kind, uint32_t *ret_device,
+	struct error *ret_error)
+{
+	uint32_t device;
+
+	if (pool_take(b, &b->device_pool, &device))
+		return error_set_limit(ret_error, REASON_LIMIT, 0, b->device_pool.capacity,
+			b->device_pool.live,
+			"there are %u device registrations of at most %u; remove one first",
+			b->device_pool.live, b->device_pool.capacity);
+	device_init(b, device, set, kind);
+	*ret_device = device;
+	return 0;
+}
+
+/* ------------------------------------------------------------------ who may have a function */
+
+static int function_taken(struct rid rid, struct error *ret_error)
+{
+	return error_set_limit(ret_error, REASON_DEVICE_TAKEN, rid.v, 1, 1,
+		"device " RID_FORMAT
+		" is registered already; a function serves one set, or is shared",
+		RID_ARGS(rid));
+}
+
+/*
+ * Compares a function with one registered device. A tainted one whose descriptors we have closed
+ * does not stand in the way of itself: when the kernel lets us bind the function anew, its last
+ * user has closed it, and with that it detached everything.
+ */
+static int function_check_against(const struct broker *b, uint32_t other, uint32_t set,
+	const struct hw_result *found, struct error *ret_error)
+{
+	const struct device_slot *slot = &b->device_slots[other];
+
+	if (slot->rid == found->rid.v)
+		return device_is_closed(b, other) ? 0 : function_taken(found->rid, ret_error);
+	if (slot->group == found->group && slot->set != set)
+		return error_set_limit(ret_error, REASON_GROUP_TAKEN, found->rid.v, 1, 1,
+			"device " RID_FORMAT
+			" is in IOMMU group %u, which another set or the daemon "
+			"uses; a group has one table and so one user",
+			RID_ARGS(found->rid), found->group);
+	if (found->iommufd_key == 0 || slot->iommufd_key == 0)
+		return 0;
+	if (slot->group == found->group && slot->iommufd_key != found->iommufd_key)
+		return error_set_limit(ret_error, REASON_GROUP_TAKEN, found->rid.v, 1, 1,
+			"device " RID_FORMAT
+			" is in IOMMU group %u, which this set uses through "
+			"another iommufd; pass that one",
+			RID_ARGS(found->rid), found->group);
+	if (slot->iommufd_key == found->iommufd_key && slot->set != set && !MUTANT(O))
+		return error_set(ret_error, REASON_FD_FOREIGN,
+			"this iommufd belongs to another set; open one for each VM");
+	return 0;
+}
+
+static int function_check(const struct broker *b, uint32_t self, uint32_t set,
+	const struct hw_result *found, struct error *ret_error)
+{
+	for (uint32_t i = 0; i < b->device_pool.used; i++) {
+		int r;
+
+		if (i == self || device_state(b, i) == DEVICE_FREE ||
+			device_kind(b, i) == DEVICE_SLICE)
+			continue;
+		r = function_check_against(b, i, set, found, ret_error);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+/* ------------------------------------------------------------------ add and share */
+
+int broker_device_add(struct broker *b, const struct actor *actor, struct set_id id, const int *fds,
+	uint32_t fd_count, const struct rid *open_rid, uint64_t cookie, struct error *ret_error)
+{
+	struct op *op;
+	uint32_t set;
+	int r;
+
+	r = set_for_change(b, actor, id, &set, ret_error);
+	if (r)
+		return r;
+	if (fd_count != (open_rid ? 1u : 2u))
+		return error_set_limit(ret_error, REASON_FD_COUNT, 0, open_rid ? 1 : 2, fd_count,
+			"%u descriptors came; an iommufd and a device are expected, or an iommufd "
+			"alone when the daemon is to open the device",
+			fd_count);
+	if (open_rid && actor->role != ROLE_ADMIN &&
+		!policy_allows_device(
+			b->ports.policy, actor->peer, *open_rid, POLICY_USE_EXCLUSIVE))
+		return error_set_limit(ret_error, REASON_POLICY, open_rid->v, 0, 0,
+			"the configuration does not let this user have device " RID_FORMAT
+			" opened; add it under devices",
+			RID_ARGS(*open_rid));
+	r = op_new(b, OP_DEVICE_ADD, set, cookie, &op, ret_error);
+	if (r)
+		return r;
+	op->hw.fd_count = fd_count;
+	for (uint32_t i = 0; i < fd_count; i++)
+		op->hw.fds[i] = fds[i];
+	op->hw.rid.v = open_rid ? open_rid->v : RID_UNKNOWN;
+	op_queue(b, op);
+	return 0;
+}
+
+int broker_device_share(struct broker *b, const struct actor *actor, struct rid rid,
+	uint64_t cookie, struct error *ret_error)
+{
+	struct op *op;
+	int r;
+
+	r = actor_must_be_admin(actor, "sharing a device", ret_error);
+	if (r)
+		return r;
+	r = op_new(b, OP_DEVICE_SHARE, STATE_NONE, cookie, &op, ret_error);
+	if (r)
+		return r;
+	op->hw.rid = rid;
+	op_queue(b, op);
+	return 0;
+}
+
+void device_hw(const struct broker *b, uint32_t device, enum hw_kind kind, struct hw_op *ret_hw)
+{
+	const struct device_slot *slot = &b->device_slots[device];
+
+	*ret_hw = (struct hw_op){
+		.kind = kind,
+		.lane = slot->lane,
+		.device = slot->handle,
+		.rid.v = slot->rid,
+		.owner = set_name_of(b, slot->set),
+	};
+}
+
+/* What can be refused without touching a descriptor. */
+static int add_check(struct broker *b, const struct op *op, struct error *ret_error)
+{
+	struct hw_result wanted = {.rid = op->hw.rid, .group = RID_UNKNOWN - 1};
+
+	if (op->hw.rid.v == RID_UNKNOWN)
+		return 0;
+	return function_check(b, STATE_NONE, op->set, &wanted, ret_error);
+}
+
+void device_add_start(struct broker *b, struct op *op)
+{
+	bool share = op->kind == OP_DEVICE_SHARE;
+	struct hw_op hw;
+	int r;
+
+	r = add_check(b, op, &op->outcome.error);
+	if (r == 0)
+		r = device_take(b, op->set, share ? DEVICE_SHARED : DEVICE_EXCLUSIVE, &op->device,
+			&op->outcome.error);
+	if (r) {
+		op->outcome.status = r;
+		op_end(b, op);
+		return;
+	}
+	b->device_slots[op->device].lane =
+		share ? BROKER_SHARED_LANE | device_name_of(b, op->device)
+		      : set_name_of(b, op->set);
+	if (!share)
+		b->sets[op->set].has_lane = true;
+	device_hw(b, op->device, HW_IDENTIFY, &hw);
+	hw.rid = op->hw.rid;
+	hw.fd_count = op->hw.fd_count;
+	memcpy(hw.fds, op->hw.fds, sizeof(hw.fds));
+	op_submit(b, op, &hw);
+}
+
+static void add_close(struct broker *b, struct op *op)
+{
+	struct hw_op hw;
+
+	device_hw(b, op->device, HW_CLOSE, &hw);
+	op->phase = PHASE_CLOSE;
+	op_submit(b, op, &hw);
+}
+
+/* The worker said what the descriptors are: now it is decided whether the set may have the
+ * function. */
+static void add_identified(struct broker *b, struct op *op, const struct hw_result *result)
+{
+	struct device_slot *slot = &b->device_slots[op->device];
+	struct hw_op hw;
+	int r;
+
+	r = function_check(b, op->device, op->set, result, &op->outcome.error);
+	if (r) {
+		op->outcome.status = r;
+		add_close(b, op);
+		return;
+	}
+	slot->rid = result->rid.v;
+	slot->group = result->group;
+	slot->iommufd_key = result->iommufd_key;
+	device_hw(b, op->device, HW_OPEN, &hw);
+	op->phase = PHASE_OPEN;
+	op_submit(b, op, &hw);
+}
+
+/* A new binding of the function proves that nothing is attached any more: what was tainted by it
+ * heals. */
+static void heal_function(struct broker *b, uint32_t self)
+{
+	for (uint32_t i = 0; i < b->device_pool.used; i++) {
+		uint32_t set;
+
+		if (i == self || device_state(b, i) != DEVICE_TAINTED || !device_is_closed(b, i) ||
+			b->device_slots[i].rid != b->device_slots[self].rid)
+			continue;
+		while (b->devices[i].bindings != STATE_NONE)
+			binding_drop(b, b->devices[i].bindings);
+		set = b->device_slots[i].set;
+		device_drop(b, i);
+		if (set != STATE_NONE)
+			set_reap(b, set);
+	}
+}
+
+static void add_opened(struct broker *b, struct op *op, const struct hw_result *result)
+{
+	struct device_slot *slot = &b->device_slots[op->device];
+
+	slot->dev_id = result->dev_id;
+	slot->iommu = result->info.iommu;
+	slot->pasid_width = result->info.pasid_width;
+	slot->caps = result->info.caps;
+	slot->unit = result->info.unit;
+	memcpy(slot->raw, result->info.raw, sizeof(slot->raw));
+	device_commit_state(b, op->device, DEVICE_READY);
+	heal_function(b, op->device);
+	metrics_add(&b->metrics, METRIC_DEVICES_ADDED, 1);
+	broker_change(b, CHANGE_DEVICE_ADDED, op->set, STATE_NONE, op->device);
+	op->outcome.device.v = device_name_of(b, op->device);
+	if (result->fd_count) {
+		op->outcome.fd_count = 1;
+		op->outcome.fd = result->fds[0];
+	}
+	op_end(b, op);
+}
+
+void lane_end(struct broker *b, struct op *op, uint64_t lane)
+{
+	struct hw_op hw = {.kind = HW_END, .lane = lane};
+
+	op->phase = PHASE_END;
+	op_submit(b, op, &hw);
+}
+
+static void add_failed(struct broker *b, struct op *op)
+{
+	uint64_t lane = b->device_slots[op->device].lane;
+
+	device_drop(b, op->device);
+	op->device = STATE_NONE;
+	if (op->kind == OP_DEVICE_SHARE)
+		lane_end(b, op, lane);
+	else
+		op_end(b, op);
+}
+
+void device_add_completed(struct broker *b, struct op *op, const struct hw_result *result)
+{
+	if (op->phase == PHASE_END) {
+		op_end(b, op);
+		return;
+	}
+	if (op->phase == PHASE_CLOSE) {
+		/* nothing was attached, so there is nothing that a failure could leave behind */
+		add_failed(b, op);
+		return;
+	}
+	if (result->status)
+		op_take_error(op, result);
+	if (result->status && op->phase == PHASE_OPEN)
+		add_close(b, op);
+	else if (result->status)
+		add_failed(b, op);
+	else if (op->phase == PHASE_OPEN)
+		add_opened(b, op, result);
+	else
+		add_identified(b, op, result);
+}
+
+/* ------------------------------------------------------------------ slices */
+
+static uint32_t shared_by_rid(const struct broker *b, struct rid rid)
+{
+	for (uint32_t i = 0; i < b->device_pool.used; i++) {
+		if (device_state(b, i) == DEVICE_READY && device_kind(b, i) == DEVICE_SHARED &&
+			b->device_slots[i].rid == rid.v)
+			return i;
+	}
+	return STATE_NONE;
+}
+
+static int slice_check(struct broker *b, const struct actor *actor, uint32_t set, uint32_t shared,
+	struct error *ret_error)
+{
+	struct rid rid = {b->device_slots[shared].rid};
+
+	if (actor->role != ROLE_ADMIN &&
+		!policy_allows_device(b->ports.policy, actor->peer, rid, POLICY_USE_SHARED))
+		return error_set_limit(ret_error, REASON_POLICY, rid.v, 0, 0,
+			"the configuration does not give this user a part of device " RID_FORMAT
+			"; add the user under devices",
+			RID_ARGS(rid));
+	for (uint32_t i = b->sets[set].first_device; i != STATE_NONE; i = b->devices[i].set_next) {
+		if (b->device_slots[i].shared == shared)
+			return error_set_limit(ret_error, REASON_DEVICE_TAKEN, rid.v, 1, 1,
+				"set '%.*s' has its slice of device " RID_FORMAT " already",
+				SET_NAME(b, set), RID_ARGS(rid));
+	}
+	return 0;
+}
+
+int broker_device_slice(struct broker *b, const struct actor *actor, struct set_id id,
+	struct device_id shared_id, struct rid rid, struct device_id *ret_slice,
+	struct error *ret_error)
+{
+	uint32_t set, slice,
+		shared = shared_id.v ? device_slot_of(b, shared_id) : shared_by_rid(b, rid);
+	struct device_slot *slot;
+	int r;
+
+	r = set_for_change(b, actor, id, &set, ret_error);
+	if (r)
+		return r;
+	if (shared == STATE_NONE || device_kind(b, shared) != DEVICE_SHARED ||
+		device_state(b, shared) != DEVICE_READY)
+		return error_set(ret_error, REASON_NO_DEVICE,
+			"there is no such shared device; an admin shares one first");
+	r = slice_check(b, actor, set, shared, ret_error);
+	if (r)
+		return r;
+	r = device_take(b, set, DEVICE_SLICE, &slice, ret_error);
+	if (r)
+		return r;
+	slot = &b->device_slots[slice];
+	slot->shared = shared;
+	slot->rid = b->device_slots[shared].rid;
+	slot->group = b->device_slots[shared].group;
+	slot->lane = b->device_slots[shared].lane;
+	slot->handle = b->device_slots[shared].handle;
+	b->devices[shared].slices++;
+	device_commit_state(b, slice, DEVICE_READY);
+	broker_change(b, CHANGE_DEVICE_ADDED, set, STATE_NONE, slice);
+	ret_slice->v = device_name_of(b, slice);
+	return 0;
+}

@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Operations that need hardware: their order within a set, and how results find them.
+ *
+ * The operations of a set form a list in the order of their calls. One starts when none before it
+ * is about the same number or device; so a bind and the unbind sent right behind it take effect in
+ * that order, while a bind of another number goes on beside a device that hangs.
+ */
+#include "broker_private.h"
+
+#include <assert.h>
+#include <string.h>
+
+static uint32_t op_index(const struct broker *b, const struct op *op)
+{
+	return (uint32_t)(op - b->ops);
+}
+
+/* ------------------------------------------------------------------ places */
+
+static int op_check_limits(
+	const struct broker *b, enum op_kind kind, uint32_t set, struct error *ret_error)
+{
+	if (kind == OP_DESTROY)
+		return 0; /* there is one place more for each set */
+	if (b->op_live - b->destroy_live >= b->config.operations_max)
+		return error_set_limit(ret_error, REASON_OVERLOAD, 0, b->config.operations_max,
+			b->op_live,
+			"%u operations wait for hardware on this host, the most that are taken; try "
+			"again later",
+			b->op_live);
+	if (set != STATE_NONE && b->sets[set].ops >= BROKER_OPS_PER_SET)
+		return error_set_limit(ret_error, REASON_OVERLOAD, set_name_of(b, set),
+			BROKER_OPS_PER_SET, b->sets[set].ops,
+			"%u operations of set '%.*s' wait for hardware, the most that are taken; wait "
+			"for replies",
+			b->sets[set].ops, SET_NAME(b, set));
+	return 0;
+}
+
+int op_new(struct broker *b, enum op_kind kind, uint32_t set, uint64_t cookie, struct op **ret_op,
+	struct error *ret_error)
+{
+	struct op *op;
+	int r;
+
+	r = op_check_limits(b, kind, set, ret_error);
+	if (r)
+		return r;
+	if (b->op_free != STATE_NONE) {
+		op = &b->ops[b->op_free];
+		b->op_free = op->next;
+	} else {
+		assert(b->op_used < b->op_capacity);
+		op = &b->ops[b->op_used++];
+	}
+	memset(op, 0, sizeof(*op));
+	op->kind = kind;
+	op->state = OP_WAITING;
+	op->tag = ++b->op_tag;
+	op->set = set;
+	op->grant = op->device = op->next = op->prev = STATE_NONE;
+	op->outcome.cookie = cookie;
+	op->outcome.fd = -1;
+	b->op_live++;
+	b->destroy_live += kind == OP_DESTROY;
+	*ret_op = op;
+	return 0;
+}
+
+void op_discard(struct broker *b, struct op *op)
+{
+	b->op_live--;
+	b->destroy_live -= op->kind == OP_DESTROY;
+	op->state = OP_FREE;
+	op->next = b->op_free;
+	b->op_free = op_index(b, op);
+}
+
+/* ------------------------------------------------------------------ order */
+
+static bool op_has_device(const struct op *op, uint32_t device)
+{
+	if (op->device == device)
+		return true;
+	for (uint32_t i = 0; i < op->pair_count; i++) {
+		if (op->pairs[i].device == device)
+			return true;
+	}
+	return false;
+}
+
+static bool op_conflicts(const struct op *a, const struct op *c)
+{
+	if (a->kind == OP_DESTROY || c->kind == OP_DESTROY)
+		return true;
+	if (a->grant != STATE_NONE && a->grant == c->grant)
+		return true;
+	if (a->device != STATE_NONE && op_has_device(c, a->device))
+		return true;
+	return c->device != STATE_NONE && op_has_device(a, c->device);
+}
+
+static bool op_must_wait(const struct broker *b, const struct op *op)
+{
+	for (uint32_t i = op->prev; i != STATE_NONE; i = b->ops[i].prev) {
+		if (op_conflicts(&b->ops[i], op))
+			return true;
+	}
+	return false;
+}
+
+static void op_start(struct broker *b, struct op *op)
+{
+	op->state = OP_RUNNING;
+	switch (op->kind) {
+	case OP_DEVICE_ADD:
+	case OP_DEVICE_SHARE:
+		device_add_start(b, op);
+		return;
+	case OP_DEVICE_REMOVE:
+		device_remove_start(b, op);
+		return;
+	case OP_MAP:
+	case OP_UNMAP:
+		memory_start(b, op);
+		return;
+	case OP_BIND:
+	case OP_RID_ATTACH:
+		bind_start(b, op);
+		return;
+	case OP_UNBIND:
+	case OP_RID_DETACH:
+		unbind_start(b, op);
+		return;
+	case OP_DESTROY:
+		destroy_start(b, op);
+		return;
+	}
+	assert(false); /* an operation has one of these kinds */
+}
+
+void op_queue(struct broker *b, struct op *op)
+{
+	struct set *set = op->set == STATE_NONE ? NULL : &b->sets[op->set];
+
+	if (set) {
+		op->prev = set->last_op;
+		if (set->last_op != STATE_NONE)
+			b->ops[set->last_op].next = op_index(b, op);
+		else
+			set->first_op = op_index(b, op);
+		set->last_op = op_index(b, op);
+		set->ops++;
+	}
+	if (!op_must_wait(b, op))
+		op_start(b, op);
+	op_deliver_refused(b);
+}
+
+static void op_leave_order(struct broker *b, struct op *op)
+{
+	struct set *set = &b->sets[op->set];
+
+	if (op->prev != STATE_NONE)
+		b->ops[op->prev].next = op->next;
+	else
+		set->first_op = op->next;
+	if (op->next != STATE_NONE)
+		b->ops[op->next].prev = op->prev;
+	else
+		set->last_op = op->prev;
+	set->ops--;
+}
+
+/* Each start may end at once and change the list, so begin again after each. */
+static void op_start_next(struct broker *b, uint32_t set)
+{
+	uint32_t i = b->sets[set].first_op;
+
+	while (i != STATE_NONE) {
+		struct op *op = &b->ops[i];
+
+		if (op->state == OP_WAITING && !op_must_wait(b, op)) {
+			op_start(b, op);
+			i = b->sets[set].first_op;
+		} else {
+			i = op->next;
+		}
+	}
+}
+
+/* ------------------------------------------------------------------ ends */
+
+void op_end(struct broker *b, struct op *op)
+{
+	uint32_t set = op->set, index = op_index(b, op);
+
+	if (set != STATE_NONE)
+		op_leave_order(b, op);
+	op->outcome.unused_count = op->hw.fd_count;
+	for (uint32_t i = 0; i < op->hw.fd_count; i++)
+		op->outcome.unused[i] = op->hw.fds[i];
+	op->state = OP_ENDED;
+	op->ended_next = STATE_NONE;
+	if (b->ended_last != STATE_NONE)
+		b->ops[b->ended_last].ended_next = index;
+	else
+		b->ended_first = index;
+	b->ended_last = index;
+	if (set == STATE_NONE)
+		return;
+	op_start_next(b, set);
+	set_reap(b, set);
+}
+
+void op_end_with(struct broker *b, struct op *op, int status, const struct error *error)
+{
+	op->outcome.status = status;
+	op->outcome.error = *error;
+	op_end(b, op);
+}
+
+bool broker_next_outcome(struct broker *b, struct outcome *ret_outcome)
+{
+	struct op *op;
+
+	if (b->ended_first == STATE_NONE)
+		return false;
+	op = &b->ops[b->ended_first];
+	b->ended_first = op->ended_next;
+	if (b->ended_first == STATE_NONE)
+		b->ended_last = STATE_NONE;
+	*ret_outcome = op->outcome;
+	op_discard(b, op);
+	return true;
+}
+
+/* ------------------------------------------------------------------ hardware */
+
+bool op_grant_is_meant(const struct broker *b, const struct op *op)
+{
+	const struct grant_slot *slot = &b->grant_slots[op->grant];
+
+	return grant_state(slot) != GRANT_FREE && slot->set == op->set &&
+	       grant_host(slot) == op->outcome.host.v;
+}
+
+void op_submit(struct broker *b, struct op *op, struct hw_op *hw)
+{
+	hw->id = (uint64_t)op->tag << 32 | op_index(b, op);
+	metrics_add(&b->metrics, METRIC_HARDWARE_OPS, 1);
+	op->refused = hw_submit(&b->ports.hw, hw);
+	if (op->refused == 0) {
+		if (hw->fd_count)
+			op->hw.fd_count = 0; /* they went with it */
+		return;
+	}
+	op->refused_next = b->refused_first;
+	b->refused_first = op_index(b, op);
+}
+
+static void op_completed(struct broker *b, struct op *op, const struct hw_result *result)
+{
+	if (result->status)
+		metrics_add(&b->metrics, METRIC_HARDWARE_FAILURES, 1);
+	switch (op->kind) {
+	case OP_DEVICE_ADD:
+	case OP_DEVICE_SHARE:
+		device_add_completed(b, op, result);
+		return;
+	case OP_DEVICE_REMOVE:
+		device_remove_completed(b, op, result);
+		return;
+	case OP_MAP:
+	case OP_UNMAP:
+		memory_completed(b, op, result);
+		return;
+	case OP_BIND:
+	case OP_RID_ATTACH:
+		bind_completed(b, op, result);
+		return;
+	case OP_UNBIND:
+	case OP_RID_DETACH:
+		unbind_completed(b, op, result);
+		return;
+	case OP_DESTROY:
+		destroy_completed(b, op, result);
+		return;
+	}
+	assert(false); /* an operation has one of these kinds */
+}
+
+void op_deliver_refused(struct broker *b)
+{
+	if (b->delivering)
+		return;
+	b->delivering = true;
+	while (b->refused_first != STATE_NONE) {
+		struct op *op = &b->ops[b->refused_first];
+		struct hw_result result = {.status = STATUS_RETRY};
+
+		b->refused_first = op->refused_next;
+		(void)error_set(&result.error, REASON_OVERLOAD,
+			"the worker for this device takes no more operations now; try again later");
+		result.error.sys_errno = -op->refused;
+		op_completed(b, op, &result);
+	}
+	b->delivering = false;
+}
+
+void broker_complete(struct broker *b, const struct hw_result *result)
+{
+	uint32_t index = (uint32_t)result->id;
+	struct op *op = &b->ops[index];
+
+	assert(index < b->op_used && op->state == OP_RUNNING);
+	assert(op->tag == (uint32_t)(result->id >> 32));
+	op_completed(b, op, result);
+	op_deliver_refused(b);
+}
+
+void op_take_error(struct op *op, const struct hw_result *result)
+{
+	if (op->outcome.status)
+		return; /* the first error is the one that is told */
+	op->outcome.status = result->status;
+	op->outcome.error = result->error;
+	if (result->status > 0)
+		return;
+	if (result->error.reason == REASON_NONE)
+		(void)error_set(&op->outcome.error, REASON_WORKER_LOST,
+			"the worker for this device ended unexpectedly; what it had attached counts "
+			"as tainted");
+	op->outcome.status = (int)reason_status(op->outcome.error.reason);
+}

@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the broker's files share. Nobody else includes this.
+ *
+ * Objects are named by slot number inside (uint32_t, STATE_NONE for none); names for the outside
+ * carry a generation (broker_id).
+ */
+#ifndef PASIDD_BROKER_PRIVATE_H
+#define PASIDD_BROKER_PRIVATE_H
+
+#include "broker.h"
+#include "set.h"
+#include "space.h"
+
+#define BROKER_CHANGES     8192u /* kept change records, a power of two */
+#define BROKER_OPS_PER_SET 64u
+#define BROKER_SHARED_LANE (UINT64_C(1) << 63)
+
+/* ------------------------------------------------------------------ records' words */
+
+#define WORD_GENERATION_SHIFT 24
+#define SLOT_MASK             0xffffffu
+
+#define SET_WORD_SESSION   (UINT64_C(1) << 8) /* dies with the session that made it */
+#define DEVICE_WORD_CLOSED (UINT64_C(1) << 8) /* tainted, and our descriptors of it are gone */
+#define BINDING_WORD_PASID (UINT64_C(1) << 4)
+#define BINDING_WORD_MADE  (UINT64_C(1) << 5)
+
+#define GRANT_HOST_SHIFT  4
+#define GRANT_GUEST_SHIFT 24
+#define GRANT_HAS_GUEST   (UINT64_C(1) << 44)
+#define GRANT_LIST_SHIFT  45 /* enum grant_list */
+#define GRANT_HOLD_SHIFT  48
+#define GRANT_HOLDS_MAX   0xffffu
+
+/* Which list a grant's links are in. */
+enum grant_list {
+	LIST_SET = 0,        /* active and free-pending: its set's */
+	LIST_COOLING = 1,    /* the broker's, oldest first */
+	LIST_RETURNABLE = 2, /* its set's; see struct set */
+	LIST_PARKED = 3,     /* none: waits for a binding record to go */
+};
+
+static inline enum grant_state grant_state(const struct grant_slot *grant)
+{
+	return (enum grant_state)STATE_WORD_STATE(grant->word);
+}
+
+static inline uint32_t grant_host(const struct grant_slot *grant)
+{
+	return (uint32_t)(grant->word >> GRANT_HOST_SHIFT) & PASID_LAST;
+}
+
+static inline uint32_t grant_guest(const struct grant_slot *grant)
+{
+	return (uint32_t)(grant->word >> GRANT_GUEST_SHIFT) & PASID_LAST;
+}
+
+static inline bool grant_has_guest(const struct grant_slot *grant)
+{
+	return grant->word & GRANT_HAS_GUEST;
+}
+
+static inline enum grant_list grant_list(const struct grant_slot *grant)
+{
+	return (enum grant_list)((grant->word >> GRANT_LIST_SHIFT) & 3);
+}
+
+static inline uint32_t grant_holds(const struct grant_slot *grant)
+{
+	return (uint32_t)(grant->word >> GRANT_HOLD_SHIFT);
+}
+
+/* ------------------------------------------------------------------ operations */
+
+enum op_kind {
+	OP_DEVICE_ADD,
+	OP_DEVICE_SHARE,
+	OP_DEVICE_REMOVE,
+	OP_MAP,
+	OP_UNMAP,
+	OP_BIND,
+	OP_UNBIND,
+	OP_RID_ATTACH,
+	OP_RID_DETACH,
+	OP_DESTROY, /* of a set: by request, or after its session's end */
+};
+
+enum op_state {
+	OP_FREE = 0,
+	OP_WAITING, /* for an earlier operation of its set on the same things */
+	OP_RUNNING,
+	OP_ENDED, /* its outcome waits to be fetched */
+};
+
+enum op_phase {
+	PHASE_FORWARD = 0, /* IDENTIFY, ATTACH, DETACH, ... */
+	PHASE_OPEN,        /* device add: the second step */
+	PHASE_UNDO,        /* what was done is taken back */
+	PHASE_CLOSE,       /* of a device */
+	PHASE_LEAVE,       /* of a slice */
+	PHASE_END,         /* of a lane */
+};
+
+struct op_pair {
+	uint32_t device;
+	uint32_t binding;    /* STATE_NONE: another pair of the same group stands for it */
+	bool drained_before; /* the binding was there already, waiting for draining */
+	struct hw_table table;
+};
+
+struct op {
+	enum op_state state;
+	enum op_kind kind;
+	enum op_phase phase;
+	bool undo_failed;
+	uint32_t tag; /* distinguishes the uses of this place; in the id of its hardware operations
+		       */
+	uint32_t set; /* STATE_NONE: the daemon's */
+	uint32_t next, prev; /* in its set's order */
+	uint32_t grant;      /* STATE_NONE: none */
+	uint32_t device;     /* held alone, STATE_NONE: none */
+	uint32_t step, pair_count;
+	uint32_t ended_next, refused_next;
+	int refused;     /* what the hardware port said when it did not take the operation */
+	struct hw_op hw; /* template: descriptors, mapping */
+	struct outcome outcome;
+	struct op_pair pairs[BROKER_PAIRS_MAX];
+};
+
+/* What the broker keeps of a device beside its record. */
+struct device {
+	uint32_t bindings;      /* list of binding slots */
+	uint32_t binding_count; /* those that are or may be attached */
+	uint32_t draining;      /* shared devices: numbers that may still be queued in it */
+	uint32_t slices;        /* shared devices */
+	uint32_t set_next;      /* in its set's list */
+};
+
+/* Slots of one table: a free list over those used before, then the next fresh one. */
+struct pool {
+	uint32_t *next;
+	uint32_t free, used, capacity, live;
+	enum state_table table;
+};
+
+struct broker {
+	struct broker_config config;
+	struct broker_ports ports;
+	struct ledger ledger;
+	struct metrics metrics;
+	uint64_t generation;
+	uint32_t handle;
+	uint32_t cursor; /* where the cyclic search goes on */
+
+	struct set_slot *set_slots;
+	struct grant_slot *grant_slots;
+	struct device_slot *device_slots;
+	struct binding_slot *binding_slots;
+	struct set *sets;
+	struct device *devices;
+	struct pool set_pool, device_pool, binding_pool;
+	uint32_t grant_free, grant_used; /* grants link their free slots themselves */
+
+	struct space numbers;
+	uint32_t *grant_of; /* by host PASID: slot + 1 of the grant that has it, 0 for none */
+	uint32_t cooling_first, cooling_last;
+	uint32_t quarantined, bound;
+
+	struct op *ops;
+	uint32_t op_capacity, op_used, op_free, op_live, destroy_live;
+	uint32_t op_tag;
+	uint32_t ended_first, ended_last;
+	uint32_t refused_first; /* operations that the hardware port did not take */
+	bool delivering;
+
+	struct change *changes;
+	uint64_t change_next;
+};
+
+/* ------------------------------------------------------------------ broker.c */
+
+int pool_take(struct broker *b, struct pool *pool, uint32_t *ret_slot);
+void pool_give(struct pool *pool, uint32_t slot);
+/* A generation for a record's word. */
+uint64_t broker_generation(struct broker *b);
+static inline uint64_t broker_id(uint64_t word, uint32_t slot)
+{
+	return (word & ~(uint64_t)SLOT_MASK) | (slot + 1u);
+}
+uint64_t set_name_of(const struct broker *b, uint32_t set); /* 0 for STATE_NONE */
+uint64_t device_name_of(const struct broker *b, uint32_t device);
+/* STATE_NONE unless the name is that of a live record. */
+uint32_t set_slot_of(const struct broker *b, struct set_id id);
+uint32_t device_slot_of(const struct broker *b, struct device_id id);
+void broker_commit(struct broker *b, uint64_t *word, uint64_t value);
+void broker_change(
+	struct broker *b, enum change_kind kind, uint32_t set, uint32_t grant, uint32_t device);
+uint64_t broker_now(const struct broker *b);
+
+/* The set that the actor may change (or see), by name or its own; dying ones only to be seen. */
+int set_for_change(struct broker *b, const struct actor *actor, struct set_id id, uint32_t *ret_set,
+	struct error *ret_error);
+int set_for_reading(struct broker *b, const struct actor *actor, struct set_id id,
+	uint32_t *ret_set, struct error *ret_error);
+int actor_must_be_admin(const struct actor *actor, const char *what, struct error *ret_error);
+bool actor_sees_all(const struct actor *actor);
+/* For printf's %.*s */
+#define SET_NAME(b, set)                                                                           \
+	(int)strnlen((b)->set_slots[set].name, STATE_NAME_MAX), (b)->set_slots[set].name
+
+static inline enum set_state set_state(const struct broker *b, uint32_t set)
+{
+	return (enum set_state)STATE_WORD_STATE(b->set_slots[set].word);
+}
+static inline enum set_mode set_mode(const struct broker *b, uint32_t set)
+{
+	return (enum set_mode)((b->set_slots[set].word >> 4) & 0xf);
+}
+void set_commit_state(struct broker *b, uint32_t set, enum set_state state);
+/* Frees the slot of a gone set when nothing keeps it any more. */
+void set_reap(struct broker *b, uint32_t set);
+/* Whether nothing but its record is left of it: no numbers, devices, operations. */
+void set_close(struct broker *b, uint32_t set);
+
+/* ------------------------------------------------------------------ broker_grant.c,
+ * broker_quarantine.c */
+
+void grant_commit_state(struct broker *b, uint32_t grant, enum grant_state state);
+void grant_link(struct broker *b, uint32_t grant, enum grant_list list);
+void grant_unlink(struct broker *b, uint32_t grant);
+int grant_resolve(struct broker *b, uint32_t set, struct pasid_ref ref, uint32_t *ret_grant,
+	struct error *ret_error);
+uint32_t grant_of_host(const struct broker *b, uint32_t host);
+/* Whether a binding of it may be attached. */
+bool grant_is_bound(const struct broker *b, uint32_t grant);
+uint32_t grant_quarantine(const struct broker *b, uint32_t grant);
+/* Frees an active grant; true if it was active. */
+bool grant_free(struct broker *b, uint32_t grant);
+/* A free-pending grant that nothing uses any more goes into quarantine. */
+void grant_settle(struct broker *b, uint32_t grant);
+/* A quarantined grant whose bindings or whose set changed: sees where it belongs now. */
+void grant_requeue(struct broker *b, uint32_t grant);
+/* Takes a returnable number of the set in [min, max] back into use; STATE_NONE when there is none.
+ */
+uint32_t grant_find_returnable(
+	const struct broker *b, uint32_t set, uint32_t min, uint32_t max, uint32_t after);
+void grant_drop_guest(struct broker *b, uint32_t grant);
+
+/* ------------------------------------------------------------------ broker_device.c */
+
+static inline enum device_state device_state(const struct broker *b, uint32_t device)
+{
+	return (enum device_state)STATE_WORD_STATE(b->device_slots[device].word);
+}
+static inline enum device_kind device_kind(const struct broker *b, uint32_t device)
+{
+	return (enum device_kind)((b->device_slots[device].word >> 4) & 0xf);
+}
+void device_commit_state(struct broker *b, uint32_t device, enum device_state state);
+/* The device that holds the descriptors: the shared one behind a slice, otherwise itself. */
+uint32_t device_holder(const struct broker *b, uint32_t device);
+int device_for_change(struct broker *b, const struct actor *actor, uint32_t set,
+	struct device_id id, uint32_t *ret_device, struct error *ret_error);
+void device_drop(struct broker *b, uint32_t device);
+void device_add_start(struct broker *b, struct op *op);
+void device_add_completed(struct broker *b, struct op *op, const struct hw_result *result);
+void device_remove_start(struct broker *b, struct op *op);
+void device_remove_completed(struct broker *b, struct op *op, const struct hw_result *result);
+void device_taint(struct broker *b, uint32_t device);
+void device_hw(const struct broker *b, uint32_t device, enum hw_kind kind, struct hw_op *ret_hw);
+/* Submits the last operation of a lane; the operation is in PHASE_END from here on. */
+void lane_end(struct broker *b, struct op *op, uint64_t lane);
+static inline bool device_is_closed(const struct broker *b, uint32_t device)
+{
+	return b->device_slots[device].word & DEVICE_WORD_CLOSED;
+}
+#define RID_FORMAT    "%04x:%02x:%02x.%x"
+#define RID_ARGS(rid) (rid).v >> 16, ((rid).v >> 8) & 0xffu, ((rid).v >> 3) & 0x1fu, (rid).v & 7u
+
+/* ------------------------------------------------------------------ broker_binding.c, _bind.c,
+ * _unbind.c, _memory.c */
+
+static inline enum binding_state binding_state(const struct broker *b, uint32_t binding)
+{
+	return (enum binding_state)STATE_WORD_STATE(b->binding_slots[binding].word);
+}
+/* It is, or may be, attached. */
+static inline bool binding_is_live(const struct broker *b, uint32_t binding)
+{
+	return binding_state(b, binding) != BINDING_DRAINING;
+}
+void binding_commit_state(struct broker *b, uint32_t binding, enum binding_state state);
+/* Proven absent: on a shared device it goes on as draining, otherwise its slot is freed. */
+void binding_gone(struct broker *b, uint32_t binding);
+void binding_drop(struct broker *b, uint32_t binding);
+void binding_taint(struct broker *b, uint32_t binding);
+/* An intent to attach the grant (STATE_NONE: the RID); STATE_NONE when there is no room for a
+ * record. */
+uint32_t binding_make(struct broker *b, uint32_t set, uint32_t grant, const struct op_pair *pair);
+/* The binding of a grant, or of the RID, in the table that the device's group has; STATE_NONE:
+ * none. */
+uint32_t binding_find(const struct broker *b, uint32_t grant, uint32_t device);
+/* A binding that waited for draining becomes an intent again, through the slice. */
+void binding_take_draining(struct broker *b, uint32_t binding, uint32_t device);
+/* A detach succeeded: the set's devices in the group are good again when nothing else of it is
+ * tainted there. */
+void binding_heal(struct broker *b, uint32_t set, uint32_t group);
+/* Hardware operation on the device of a binding. */
+void binding_hw(const struct broker *b, uint32_t binding, enum hw_kind kind, struct hw_op *ret_op);
+void bind_start(struct broker *b, struct op *op);
+void bind_completed(struct broker *b, struct op *op, const struct hw_result *result);
+void unbind_start(struct broker *b, struct op *op);
+void unbind_completed(struct broker *b, struct op *op, const struct hw_result *result);
+void memory_start(struct broker *b, struct op *op);
+void memory_completed(struct broker *b, struct op *op, const struct hw_result *result);
+
+/* ------------------------------------------------------------------ broker_op.c */
+
+/* A place for an operation that starts when nothing before it in its set is in its way. */
+int op_new(struct broker *b, enum op_kind kind, uint32_t set, uint64_t cookie, struct op **ret_op,
+	struct error *ret_error);
+/* Gives back a place that was never queued. */
+void op_discard(struct broker *b, struct op *op);
+/* Delivers what the hardware port refused; not from within a completion. */
+void op_deliver_refused(struct broker *b);
+/* Queues it, and starts it unless it has to wait. */
+void op_queue(struct broker *b, struct op *op);
+/* Whether the operation's grant is still the number that was meant when it was asked for. */
+bool op_grant_is_meant(const struct broker *b, const struct op *op);
+/* Submits hw for op; a refusal of the port is delivered as a result at once. */
+void op_submit(struct broker *b, struct op *op, struct hw_op *hw);
+/* Ends it: its outcome's status and error are set by the caller before. */
+void op_end(struct broker *b, struct op *op);
+void op_end_with(struct broker *b, struct op *op, int status, const struct error *error);
+/* What a failed result is told as; names the device unless the text does. */
+void op_take_error(struct op *op, const struct hw_result *result);
+
+/* ------------------------------------------------------------------ broker_destroy.c */
+
+void destroy_start(struct broker *b, struct op *op);
+void destroy_completed(struct broker *b, struct op *op, const struct hw_result *result);
+/* Begins the end of a set; cookie 0: nobody waits. */
+void set_begin_end(struct broker *b, uint32_t set, struct op *op);
+
+#endif

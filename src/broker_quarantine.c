@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Between a number's last use and its next grant (invariant D).
+ *
+ * A quarantined grant first cools by time. Then it goes back to the namespace if no binding record
+ * is left of it; a record that is left says what is still open: a detach that failed (tainted), or
+ * a shared device that may still have the number queued (draining). A number that only waits for
+ * draining may return to its own set.
+ */
+#include "broker_private.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* ------------------------------------------------------------------ lists */
+
+static uint32_t *list_head(struct broker *b, uint32_t grant, enum grant_list list)
+{
+	struct set *set = &b->sets[b->grant_slots[grant].set];
+
+	switch (list) {
+	case LIST_SET:
+		return &set->grants;
+	case LIST_COOLING:
+		return &b->cooling_first;
+	case LIST_RETURNABLE:
+		return &set->returnable;
+	case LIST_PARKED:
+		break;
+	}
+	return NULL;
+}
+
+static void grant_tag(struct broker *b, uint32_t grant, enum grant_list list)
+{
+	struct grant_slot *slot = &b->grant_slots[grant];
+	uint64_t word = slot->word & ~(UINT64_C(3) << GRANT_LIST_SHIFT);
+
+	word |= (uint64_t)list << GRANT_LIST_SHIFT;
+	if (word != slot->word)
+		broker_commit(b, &slot->word, word);
+}
+
+/* At the front, but for the cooling ones, which keep the order of their deadlines. */
+void grant_link(struct broker *b, uint32_t grant, enum grant_list list)
+{
+	struct grant_slot *slot = &b->grant_slots[grant];
+	uint32_t *head = list_head(b, grant, list);
+
+	slot->next = slot->prev = STATE_NONE;
+	if (list == LIST_COOLING && b->cooling_last != STATE_NONE) {
+		slot->prev = b->cooling_last;
+		b->grant_slots[b->cooling_last].next = grant;
+	} else if (head) {
+		slot->next = *head;
+		if (*head != STATE_NONE)
+			b->grant_slots[*head].prev = grant;
+		*head = grant;
+	}
+	if (list == LIST_COOLING)
+		b->cooling_last = grant;
+	grant_tag(b, grant, list);
+}
+
+void grant_unlink(struct broker *b, uint32_t grant)
+{
+	struct grant_slot *slot = &b->grant_slots[grant];
+	enum grant_list list = grant_list(slot);
+	uint32_t *head = list_head(b, grant, list);
+
+	if (slot->prev != STATE_NONE)
+		b->grant_slots[slot->prev].next = slot->next;
+	else if (head)
+		*head = slot->next;
+	if (slot->next != STATE_NONE)
+		b->grant_slots[slot->next].prev = slot->prev;
+	else if (list == LIST_COOLING)
+		b->cooling_last = slot->prev;
+	slot->next = slot->prev = STATE_NONE;
+}
+
+/* ------------------------------------------------------------------ into quarantine and out of it
+ */
+
+bool grant_is_bound(const struct broker *b, uint32_t grant)
+{
+	uint32_t i = b->grant_slots[grant].bindings;
+
+	for (; i != STATE_NONE; i = b->binding_slots[i].grant_next) {
+		enum binding_state state = binding_state(b, i);
+
+		if (state == BINDING_BINDING || state == BINDING_BOUND ||
+			state == BINDING_UNBINDING)
+			return true;
+	}
+	return false;
+}
+
+uint32_t grant_quarantine(const struct broker *b, uint32_t grant)
+{
+	const struct grant_slot *slot = &b->grant_slots[grant];
+	uint32_t reasons = 0;
+
+	if (grant_state(slot) != GRANT_QUARANTINED)
+		return 0;
+	if (grant_list(slot) == LIST_COOLING)
+		reasons |= QUARANTINE_COOLING;
+	for (uint32_t i = slot->bindings; i != STATE_NONE; i = b->binding_slots[i].grant_next)
+		reasons |= binding_state(b, i) == BINDING_TAINTED ? QUARANTINE_TAINTED
+								  : QUARANTINE_UNDRAINED;
+	return reasons;
+}
+
+static void grant_release(struct broker *b, uint32_t grant)
+{
+	struct grant_slot *slot = &b->grant_slots[grant];
+	uint32_t set = slot->set;
+
+	broker_change(b, CHANGE_GRANT_RELEASED, set, grant, STATE_NONE);
+	if (!space_is_free(&b->numbers, grant_host(slot)))
+		space_give(&b->numbers, grant_host(slot));
+	b->grant_of[grant_host(slot)] = 0;
+	broker_commit(b, &slot->word, 0);
+	slot->next = b->grant_free;
+	b->grant_free = grant;
+	b->sets[set].quarantined--;
+	b->quarantined--;
+	if (!MUTANT(Q))
+		ledger_release(&b->ledger, &b->sets[set], 1, set_state(b, set) != SET_ZOMBIE);
+	metrics_add(&b->metrics, METRIC_RELEASED, 1);
+	set_reap(b, set);
+}
+
+static void grant_retire(struct broker *b, uint32_t grant)
+{
+	struct grant_slot *slot = &b->grant_slots[grant];
+
+	grant_unlink(b, grant);
+	b->sets[slot->set].active--;
+	b->sets[slot->set].quarantined++;
+	b->quarantined++;
+	slot->data = broker_now(b) + b->config.cooling_ms;
+	grant_commit_state(b, grant, GRANT_QUARANTINED);
+	grant_link(b, grant, LIST_COOLING);
+	broker_change(b, CHANGE_GRANT_QUARANTINED, slot->set, grant, STATE_NONE);
+	if (MUTANT(D)) {
+		grant_unlink(b, grant);
+		grant_release(b, grant);
+	}
+}
+
+void grant_settle(struct broker *b, uint32_t grant)
+{
+	const struct grant_slot *slot = &b->grant_slots[grant];
+
+	if (grant_state(slot) != GRANT_FREE_PENDING || grant_is_bound(b, grant))
+		return;
+	if (grant_holds(slot) && !MUTANT(H))
+		return;
+	grant_retire(b, grant);
+}
+
+bool grant_free(struct broker *b, uint32_t grant)
+{
+	if (grant_state(&b->grant_slots[grant]) != GRANT_ACTIVE)
+		return false;
+	/* the guest's number goes first: from here on nothing new can be submitted under it */
+	grant_drop_guest(b, grant);
+	grant_commit_state(b, grant, GRANT_FREE_PENDING);
+	metrics_add(&b->metrics, METRIC_FREED, 1);
+	broker_change(b, CHANGE_GRANT_FREE_PENDING, b->grant_slots[grant].set, grant, STATE_NONE);
+	grant_settle(b, grant);
+	return true;
+}
+
+void grant_requeue(struct broker *b, uint32_t grant)
+{
+	struct grant_slot *slot = &b->grant_slots[grant];
+	bool tainted;
+
+	if (grant_state(slot) != GRANT_QUARANTINED)
+		return;
+	if (grant_list(slot) == LIST_COOLING && slot->data > broker_now(b))
+		return;
+	grant_unlink(b, grant);
+	if (slot->bindings == STATE_NONE) {
+		grant_release(b, grant);
+		return;
+	}
+	tainted = grant_quarantine(b, grant) & QUARANTINE_TAINTED;
+	grant_link(b, grant,
+		!tainted && set_state(b, slot->set) == SET_ACTIVE ? LIST_RETURNABLE : LIST_PARKED);
+}
+
+uint32_t grant_find_returnable(
+	const struct broker *b, uint32_t set, uint32_t min, uint32_t max, uint32_t after)
+{
+	uint32_t grant = after == STATE_NONE ? b->sets[set].returnable : b->grant_slots[after].next;
+
+	for (; grant != STATE_NONE; grant = b->grant_slots[grant].next) {
+		uint32_t host = grant_host(&b->grant_slots[grant]);
+
+		if (host >= min && host <= max)
+			break;
+	}
+	return grant;
+}
+
+void broker_tick(struct broker *b)
+{
+	uint64_t now = broker_now(b);
+
+	while (b->cooling_first != STATE_NONE && b->grant_slots[b->cooling_first].data <= now)
+		grant_requeue(b, b->cooling_first);
+}
+
+uint64_t broker_next_tick(const struct broker *b)
+{
+	return b->cooling_first == STATE_NONE ? UINT64_MAX : b->grant_slots[b->cooling_first].data;
+}
+
+/* ------------------------------------------------------------------ an admin's word, and queries
+ */
+
+static int quarantine_end_check(
+	struct broker *b, uint32_t grant, struct hpasid host, struct error *ret_error)
+{
+	if (grant == STATE_NONE || grant_state(&b->grant_slots[grant]) != GRANT_QUARANTINED)
+		return error_set_limit(ret_error, REASON_NOT_ACTIVE, host.v, 0, 0,
+			"PASID %u is not in quarantine", host.v);
+	if (grant_quarantine(b, grant) & QUARANTINE_TAINTED)
+		return error_set_limit(ret_error, REASON_DEVICE_TAINTED, host.v, 0, 0,
+			"PASID %u may still be attached to a device that did not detach it; only a "
+			"detach that succeeds, a new registration of that device or a reboot ends "
+			"this",
+			host.v);
+	return 0;
+}
+
+int broker_quarantine_end(
+	struct broker *b, const struct actor *actor, struct hpasid host, struct error *ret_error)
+{
+	uint32_t grant = grant_of_host(b, host.v);
+	int r;
+
+	r = actor_must_be_admin(actor, "ending a quarantine", ret_error);
+	if (r)
+		return r;
+	r = quarantine_end_check(b, grant, host, ret_error);
+	if (r)
+		return r;
+	b->grant_slots[grant].data = 0; /* cooled */
+	if (b->grant_slots[grant].bindings == STATE_NONE) {
+		grant_requeue(b, grant);
+		return 0;
+	}
+	/* the last record to go takes the grant with it */
+	while (grant_state(&b->grant_slots[grant]) == GRANT_QUARANTINED &&
+		b->grant_slots[grant].bindings != STATE_NONE)
+		binding_drop(b, b->grant_slots[grant].bindings);
+	return 0;
+}
+
+static void grant_fill_info(const struct broker *b, uint32_t grant, struct grant_info *ret_info)
+{
+	const struct grant_slot *slot = &b->grant_slots[grant];
+	uint64_t now = broker_now(b);
+
+	memset(ret_info, 0, sizeof(*ret_info));
+	ret_info->host.v = grant_host(slot);
+	ret_info->set.v = set_name_of(b, slot->set);
+	memcpy(ret_info->set_name, b->set_slots[slot->set].name, STATE_NAME_MAX);
+	ret_info->state = grant_state(slot);
+	ret_info->has_guest = grant_has_guest(slot);
+	ret_info->guest.v = grant_guest(slot);
+	ret_info->holds = grant_holds(slot);
+	ret_info->quarantine = grant_quarantine(b, grant);
+	if (ret_info->state != GRANT_QUARANTINED)
+		ret_info->data = slot->data;
+	else if (slot->data > now && grant_list(slot) == LIST_COOLING)
+		ret_info->cooling_ms = slot->data - now;
+	for (uint32_t i = slot->bindings; i != STATE_NONE; i = b->binding_slots[i].grant_next)
+		ret_info->bindings += binding_is_live(b, i);
+}
+
+int broker_host_find(struct broker *b, const struct actor *actor, struct hpasid host,
+	struct grant_info *ret_info, struct error *ret_error)
+{
+	uint32_t grant = grant_of_host(b, host.v);
+	bool own = grant != STATE_NONE && actor->set.v &&
+		   set_name_of(b, b->grant_slots[grant].set) == actor->set.v;
+
+	if (host.v == 0 || host.v > PASID_LAST)
+		return error_set_limit(ret_error, REASON_BAD_RANGE, host.v, PASID_LAST, 0,
+			"%u is no PASID that can be granted; they go from 1 to %u", host.v,
+			PASID_LAST);
+	if (grant != STATE_NONE && (own || actor_sees_all(actor) || MUTANT(O))) {
+		grant_fill_info(b, grant, ret_info);
+		return 0;
+	}
+	if (!actor_sees_all(actor))
+		return error_set_limit(ret_error, REASON_NO_PASID, host.v, 0, 0,
+			"this session's set has no PASID %u", host.v);
+	memset(ret_info, 0, sizeof(*ret_info));
+	ret_info->host = host;
+	ret_info->state = GRANT_IDLE;
+	return 0;
+}
+
+bool broker_grant_next(struct broker *b, const struct actor *actor, struct set_id id,
+	bool quarantined, uint64_t *cursor, struct grant_info *ret_info)
+{
+	uint64_t wanted = actor_sees_all(actor) ? id.v : actor->set.v;
+
+	if (!actor_sees_all(actor) && (wanted == 0 || (id.v && id.v != wanted)))
+		return false;
+	for (; *cursor < b->grant_used; (*cursor)++) {
+		uint32_t grant = (uint32_t)*cursor;
+		enum grant_state state = grant_state(&b->grant_slots[grant]);
+
+		if (state == GRANT_FREE || (state == GRANT_QUARANTINED && !quarantined))
+			continue;
+		if (wanted && set_name_of(b, b->grant_slots[grant].set) != wanted)
+			continue;
+		grant_fill_info(b, grant, ret_info);
+		(*cursor)++;
+		return true;
+	}
+	return false;
+}

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Recounts everything from the records alone and compares: invariants U, Q, D, G and the lists.
+ */
+#include "broker_private.h"
+
+#include <string.h>
+
+static int wrong(struct error *ret_error, const char *what, uint64_t object)
+{
+	return error_set_limit(ret_error, REASON_INTERNAL, object, 0, 0,
+		"the recount contradicts the records: %s (%llu)", what, (unsigned long long)object);
+}
+
+/* U: the number is in range, taken, and this grant is the only one that has it. */
+static int check_number(const struct broker *b, uint32_t grant, struct error *ret_error)
+{
+	uint32_t host = grant_host(&b->grant_slots[grant]);
+
+	if (host <= b->config.reserved_last)
+		return wrong(ret_error, "a reserved number is granted", host);
+	if (space_is_free(&b->numbers, host))
+		return wrong(ret_error, "U: a granted number is free in the namespace", host);
+	if (b->grant_of[host] != grant + 1)
+		return wrong(ret_error, "U: a number has two grants", host);
+	return 0;
+}
+
+/* G: the guest's number leads back to this grant. */
+static int check_guest(const struct broker *b, uint32_t grant, struct error *ret_error)
+{
+	const struct grant_slot *slot = &b->grant_slots[grant];
+	struct hpasid host;
+
+	if (!grant_has_guest(slot))
+		return 0;
+	if (grant_state(slot) != GRANT_ACTIVE)
+		return wrong(ret_error, "G: a freed number has a guest number", grant_host(slot));
+	if (translate_find(&b->sets[slot->set].map, (struct gpasid){grant_guest(slot)}, &host) ||
+		host.v != grant_host(slot))
+		return wrong(ret_error, "G: the map and a grant disagree", grant_host(slot));
+	return 0;
+}
+
+/* D: one binding a table at most, and none that is attached under a number in quarantine. */
+static int check_bindings(const struct broker *b, uint32_t grant, struct error *ret_error)
+{
+	const struct grant_slot *slot = &b->grant_slots[grant];
+
+	for (uint32_t i = slot->bindings; i != STATE_NONE; i = b->binding_slots[i].grant_next) {
+		const struct binding_slot *binding = &b->binding_slots[i];
+		uint32_t group = b->device_slots[binding->device].group;
+
+		if (binding_state(b, i) == BINDING_FREE || binding->grant != grant ||
+			device_state(b, binding->device) == DEVICE_FREE)
+			return wrong(
+				ret_error, "a binding and its grant disagree", grant_host(slot));
+		if (binding->set != slot->set)
+			return wrong(ret_error, "O: a number is bound for another set",
+				grant_host(slot));
+		for (uint32_t k = binding->grant_next; k != STATE_NONE;
+			k = b->binding_slots[k].grant_next) {
+			if (b->device_slots[b->binding_slots[k].device].group == group)
+				return wrong(ret_error, "a number is bound twice in one table",
+					grant_host(slot));
+		}
+	}
+	if (grant_state(slot) == GRANT_QUARANTINED && grant_is_bound(b, grant))
+		return wrong(ret_error, "D: a number in quarantine is bound", grant_host(slot));
+	if (grant_state(slot) == GRANT_FREE_PENDING && !grant_is_bound(b, grant) &&
+		grant_holds(slot) == 0)
+		return wrong(ret_error, "H: nothing uses a number that waits to be reclaimed",
+			grant_host(slot));
+	return 0;
+}
+
+static int check_grant(struct broker *b, uint32_t grant, struct error *ret_error)
+{
+	const struct grant_slot *slot = &b->grant_slots[grant];
+	int r;
+
+	if (slot->set >= b->set_pool.used || set_state(b, slot->set) == SET_FREE)
+		return wrong(ret_error, "a grant has no set", grant_host(slot));
+	if ((grant_state(slot) == GRANT_QUARANTINED) == (grant_list(slot) == LIST_SET))
+		return wrong(ret_error, "a grant is in the wrong list", grant_host(slot));
+	if (grant_state(slot) == GRANT_QUARANTINED)
+		b->sets[slot->set].recounted++;
+	r = check_number(b, grant, ret_error);
+	if (r == 0)
+		r = check_guest(b, grant, ret_error);
+	if (r == 0)
+		r = check_bindings(b, grant, ret_error);
+	return r;
+}
+
+static int check_grants(struct broker *b, struct error *ret_error)
+{
+	uint32_t out = 0, quarantined = 0;
+	int r;
+
+	for (uint32_t i = 0; i < b->set_pool.used; i++)
+		b->sets[i].recounted = b->sets[i].recounted_bindings = 0;
+	for (uint32_t i = 0; i < b->binding_pool.used; i++) {
+		if (binding_state(b, i) != BINDING_FREE && binding_is_live(b, i))
+			b->sets[b->binding_slots[i].set].recounted_bindings++;
+	}
+	for (uint32_t i = 0; i < b->grant_used; i++) {
+		enum grant_state state = grant_state(&b->grant_slots[i]);
+
+		if (state == GRANT_FREE)
+			continue;
+		out++;
+		quarantined += state == GRANT_QUARANTINED;
+		r = check_grant(b, i, ret_error);
+		if (r)
+			return r;
+	}
+	if (out + space_free_count(&b->numbers) != PASID_LAST - b->config.reserved_last)
+		return wrong(ret_error, "U: granted and free numbers are not all there are", out);
+	if (quarantined != b->quarantined)
+		return wrong(ret_error, "Q: numbers in quarantine", quarantined);
+	if (out != b->ledger.host.current || out > b->ledger.host.limit)
+		return wrong(ret_error, "Q: numbers of the host", out);
+	return space_check(&b->numbers) ? 0 : wrong(ret_error, "U: summaries of the namespace", 0);
+}
+
+/* Q and G of one set: what its list holds, what it is charged for, what its map says. */
+static int check_set(const struct broker *b, uint32_t set, struct error *ret_error)
+{
+	const struct set *run = &b->sets[set];
+	uint32_t listed = 0, guests = 0, devices = 0;
+
+	for (uint32_t g = run->grants; g != STATE_NONE; g = b->grant_slots[g].next) {
+		listed++;
+		guests += grant_has_guest(&b->grant_slots[g]);
+		if (b->grant_slots[g].set != set)
+			return wrong(ret_error, "O: a number is in another set's list", set);
+	}
+	for (uint32_t d = run->first_device; d != STATE_NONE; d = b->devices[d].set_next)
+		devices++;
+	if (listed != run->active || run->recounted != run->quarantined)
+		return wrong(ret_error, "Q: numbers of a set", set);
+	if (run->active + run->quarantined != run->pasids.current ||
+		run->pasids.current > run->pasids.limit)
+		return wrong(ret_error, "Q: quota of a set", set);
+	if (devices != run->devices || run->recounted_bindings != run->bindings)
+		return wrong(ret_error, "devices or bindings of a set", set);
+	if (set_state(b, set) != SET_ZOMBIE && guests != translate_count(&run->map))
+		return wrong(ret_error, "G: the map has other entries than the grants", set);
+	return 0;
+}
+
+static int check_users(const struct broker *b, struct error *ret_error)
+{
+	uint64_t total = 0, committed = 0;
+
+	for (uint32_t u = 0; u < LEDGER_USERS_MAX; u++) {
+		const struct ledger_user *user = &b->ledger.users[u];
+		uint32_t current = 0;
+
+		for (uint32_t i = 0; user->sets + user->pasids.current && i < b->set_pool.used; i++)
+			current += set_state(b, i) != SET_FREE && b->sets[i].user == u
+					   ? b->sets[i].pasids.current
+					   : 0;
+		if (user->pasids.current != current || current > user->pasids.limit)
+			return wrong(ret_error, "Q: numbers of a user", user->uid);
+		total += current;
+	}
+	for (uint32_t i = 0; i < b->set_pool.used; i++)
+		committed += set_state(b, i) == SET_FREE ? 0 : b->sets[i].pasids.limit;
+	if (committed != b->ledger.committed || committed > b->ledger.host.limit)
+		return wrong(ret_error, "Q: capacity promised to sets", committed);
+	return total == b->ledger.host.current ? 0 : wrong(ret_error, "Q: sum of users", total);
+}
+
+int broker_recount(struct broker *b, struct error *ret_error)
+{
+	int r;
+
+	r = check_grants(b, ret_error);
+	for (uint32_t i = 0; r == 0 && i < b->set_pool.used; i++) {
+		if (set_state(b, i) != SET_FREE)
+			r = check_set(b, i, ret_error);
+	}
+	if (r == 0)
+		r = check_users(b, ret_error);
+	return r;
+}
+
+/* ------------------------------------------------------------------ the list of bindings */
+
+static void binding_fill_info(
+	const struct broker *b, uint32_t binding, struct binding_info *ret_info)
+{
+	const struct binding_slot *slot = &b->binding_slots[binding];
+	const struct grant_slot *grant =
+		slot->grant == STATE_NONE ? NULL : &b->grant_slots[slot->grant];
+
+	memset(ret_info, 0, sizeof(*ret_info));
+	ret_info->id = broker_id(slot->word, binding);
+	ret_info->set.v = set_name_of(b, slot->set);
+	memcpy(ret_info->set_name, b->set_slots[slot->set].name, STATE_NAME_MAX);
+	ret_info->device.v = device_name_of(b, slot->device);
+	ret_info->rid.v = b->device_slots[slot->device].rid;
+	ret_info->state = binding_state(b, binding);
+	ret_info->has_pasid = grant;
+	ret_info->has_guest = grant && grant_has_guest(grant);
+	ret_info->host.v = grant ? grant_host(grant) : 0;
+	ret_info->guest.v = ret_info->has_guest ? grant_guest(grant) : 0;
+	ret_info->table.device = ret_info->device;
+	ret_info->table.made = slot->word & BINDING_WORD_MADE;
+	ret_info->table.pt_id = device_kind(b, slot->device) == DEVICE_EXCLUSIVE ? slot->pt_id : 0;
+}
+
+bool broker_binding_next(struct broker *b, const struct actor *actor, struct set_id id,
+	uint64_t *cursor, struct binding_info *ret_info)
+{
+	for (; *cursor < b->binding_pool.used; (*cursor)++) {
+		uint32_t binding = (uint32_t)*cursor;
+		uint64_t set;
+
+		if (binding_state(b, binding) == BINDING_FREE || !binding_is_live(b, binding))
+			continue;
+		set = set_name_of(b, b->binding_slots[binding].set);
+		if ((id.v && set != id.v) || !(actor_sees_all(actor) || set == actor->set.v))
+			continue;
+		binding_fill_info(b, binding, ret_info);
+		(*cursor)++;
+		return true;
+	}
+	return false;
+}

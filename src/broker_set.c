@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: MIT */
+#include "broker_private.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* What can appear in a set's name, so that it is safe in paths, logs and command lines. */
+static bool name_is_valid(const char *name)
+{
+	static const char allowed[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+		"0123456789._-";
+	size_t length = strnlen(name, STATE_NAME_MAX + 1);
+
+	return length >= 1 && length <= STATE_NAME_MAX && strspn(name, allowed) == length;
+}
+
+static uint32_t set_slot_by_name(const struct broker *b, const char *name)
+{
+	for (uint32_t i = 0; i < b->set_pool.used; i++) {
+		if (set_state(b, i) != SET_FREE && set_state(b, i) != SET_ZOMBIE &&
+			strncmp(b->set_slots[i].name, name, STATE_NAME_MAX) == 0)
+			return i;
+	}
+	return STATE_NONE;
+}
+
+void set_commit_state(struct broker *b, uint32_t set, enum set_state state)
+{
+	uint64_t word = b->set_slots[set].word;
+
+	broker_commit(b, &b->set_slots[set].word, (word & ~UINT64_C(0xf)) | state);
+}
+
+static int create_check(struct broker *b, const struct actor *actor,
+	const struct set_create *create, struct error *ret_error)
+{
+	if (actor->role != ROLE_VMM && actor->role != ROLE_ADMIN)
+		return error_set(ret_error, REASON_ROLE, "an observer creates no sets");
+	if (!name_is_valid(create->name))
+		return error_set(ret_error, REASON_BAD_ARGUMENT,
+			"a set's name has 1 to %u characters of a-z A-Z 0-9 . _ -", STATE_NAME_MAX);
+	if (actor->role == ROLE_VMM && actor->set.v)
+		return error_set_limit(ret_error, REASON_SET_EXISTS, actor->set.v, 1, 1,
+			"this session has its set already; one session serves one VM");
+	if (set_slot_by_name(b, create->name) != STATE_NONE)
+		return error_set(ret_error, REASON_SET_EXISTS,
+			"a set named '%s' exists already; choose another name", create->name);
+	if (create->mode != SET_TRANSLATED && create->mode != SET_IDENTITY &&
+		create->mode != SET_GUEST_OWNED)
+		return error_set(ret_error, REASON_BAD_ARGUMENT, "there is no set mode %u",
+			(unsigned)create->mode);
+	if (actor->role != ROLE_ADMIN && create->quota > b->config.set_quota_max)
+		return error_set_limit(ret_error, REASON_LIMIT, create->quota,
+			b->config.set_quota_max, 0,
+			"a VMM's set may have up to %u PASIDs, not %u; ask for less, or raise "
+			"quota.set_max",
+			b->config.set_quota_max, create->quota);
+	return 0;
+}
+
+static uint32_t create_quota(const struct broker *b, const struct set_create *create)
+{
+	uint32_t rest = ledger_remaining(&b->ledger);
+
+	if (!create->has_quota)
+		return b->config.set_quota_default;
+	if (create->quota)
+		return create->quota;
+	return rest < b->config.set_quota_max ? rest : b->config.set_quota_max;
+}
+
+static void set_write(
+	struct broker *b, uint32_t set, const struct actor *actor, const struct set_create *create)
+{
+	struct set_slot *slot = &b->set_slots[set];
+	uint64_t flags = actor->role == ROLE_VMM ? SET_WORD_SESSION : 0;
+
+	memset(slot->name, 0, sizeof(slot->name));
+	memcpy(slot->name, create->name, strnlen(create->name, STATE_NAME_MAX));
+	slot->session = flags ? actor->session : 0;
+	slot->uid = actor->peer ? actor->peer->uid : 0;
+	slot->quota = b->sets[set].pasids.limit;
+	broker_commit(b, &slot->word,
+		broker_generation(b) | flags | (uint64_t)create->mode << 4 | SET_ACTIVE);
+}
+
+int broker_set_create(struct broker *b, const struct actor *actor, const struct set_create *create,
+	struct set_id *ret_set, struct error *ret_error)
+{
+	uint32_t set;
+	int r;
+
+	r = create_check(b, actor, create, ret_error);
+	if (r)
+		return r;
+	if (pool_take(b, &b->set_pool, &set))
+		return error_set_limit(ret_error, REASON_LIMIT, 0, b->set_pool.capacity,
+			b->set_pool.live, "there are %u sets of at most %u; destroy one first",
+			b->set_pool.live, b->set_pool.capacity);
+	b->sets[set] = (struct set){
+		.grants = STATE_NONE,
+		.returnable = STATE_NONE,
+		.first_device = STATE_NONE,
+		.first_op = STATE_NONE,
+		.last_op = STATE_NONE,
+	};
+	r = ledger_open(&b->ledger, &b->sets[set], actor->peer ? actor->peer->uid : 0,
+		create_quota(b, create), ret_error);
+	if (r) {
+		pool_give(&b->set_pool, set);
+		return r;
+	}
+	translate_init(&b->sets[set].map, &b->ports.pages);
+	set_write(b, set, actor, create);
+	metrics_add(&b->metrics, METRIC_SETS_CREATED, 1);
+	broker_change(b, CHANGE_SET_CREATED, set, STATE_NONE, STATE_NONE);
+	ret_set->v = set_name_of(b, set);
+	return 0;
+}
+
+int broker_set_adjust(struct broker *b, const struct actor *actor, struct set_id id, uint32_t quota,
+	struct error *ret_error)
+{
+	uint32_t set;
+	int r;
+
+	r = set_for_change(b, actor, id, &set, ret_error);
+	if (r)
+		return r;
+	if (actor->role != ROLE_ADMIN && quota > b->sets[set].pasids.limit)
+		return error_set_limit(ret_error, REASON_ROLE, set_name_of(b, set),
+			b->sets[set].pasids.limit, b->sets[set].pasids.current,
+			"set '%.*s' has a quota of %u; only an admin raises it", SET_NAME(b, set),
+			b->sets[set].pasids.limit);
+	r = ledger_adjust(&b->ledger, &b->sets[set], quota, ret_error);
+	if (r)
+		return r;
+	b->set_slots[set].quota = quota;
+	broker_change(b, CHANGE_SET_ADJUSTED, set, STATE_NONE, STATE_NONE);
+	return 0;
+}
+
+static void set_fill_info(const struct broker *b, uint32_t set, struct set_info *ret_info)
+{
+	const struct set *run = &b->sets[set];
+
+	memset(ret_info, 0, sizeof(*ret_info));
+	ret_info->id.v = set_name_of(b, set);
+	memcpy(ret_info->name, b->set_slots[set].name, STATE_NAME_MAX);
+	ret_info->mode = set_mode(b, set);
+	ret_info->uid = b->set_slots[set].uid;
+	ret_info->pasids = run->pasids;
+	ret_info->active = run->active;
+	ret_info->quarantined = run->quarantined;
+	ret_info->devices = run->devices;
+	ret_info->bindings = run->bindings;
+	ret_info->owned_by_session = b->set_slots[set].word & SET_WORD_SESSION;
+	ret_info->dying = set_state(b, set) != SET_ACTIVE;
+}
+
+int broker_set_get(struct broker *b, const struct actor *actor, struct set_id id,
+	struct set_info *ret_info, struct error *ret_error)
+{
+	uint32_t set;
+	int r;
+
+	r = set_for_reading(b, actor, id, &set, ret_error);
+	if (r)
+		return r;
+	set_fill_info(b, set, ret_info);
+	return 0;
+}
+
+int broker_set_by_name(struct broker *b, const struct actor *actor, const char *name,
+	struct set_id *ret_set, struct error *ret_error)
+{
+	uint32_t set = set_slot_by_name(b, name);
+
+	if (set == STATE_NONE || !(actor_sees_all(actor) || set_name_of(b, set) == actor->set.v))
+		return error_set(ret_error, REASON_NO_SET,
+			"there is no set '%.64s' that this session may use", name);
+	ret_set->v = set_name_of(b, set);
+	return 0;
+}
+
+bool broker_set_next(
+	struct broker *b, const struct actor *actor, uint64_t *cursor, struct set_info *ret_info)
+{
+	for (; *cursor < b->set_pool.used; (*cursor)++) {
+		uint32_t set = (uint32_t)*cursor;
+
+		if (set_state(b, set) == SET_FREE)
+			continue;
+		if (!actor_sees_all(actor) && set_name_of(b, set) != actor->set.v)
+			continue;
+		set_fill_info(b, set, ret_info);
+		(*cursor)++;
+		return true;
+	}
+	return false;
+}
+
+/* ------------------------------------------------------------------ the end of a set */
+
+static void refuse_waiting(struct broker *b, uint32_t set)
+{
+	uint32_t next;
+	struct error error;
+
+	for (uint32_t i = b->sets[set].first_op; i != STATE_NONE; i = next) {
+		struct op *op = &b->ops[i];
+
+		next = op->next;
+		if (op->state != OP_WAITING)
+			continue;
+		(void)error_set_limit(&error, REASON_SET_DYING, set_name_of(b, set), 0, 0,
+			"set '%.*s' is being destroyed", SET_NAME(b, set));
+		op_end_with(b, op, (int)reason_status(REASON_SET_DYING), &error);
+	}
+}
+
+void set_begin_end(struct broker *b, uint32_t set, struct op *op)
+{
+	set_commit_state(b, set, SET_DYING);
+	refuse_waiting(b, set);
+	op_queue(b, op);
+}
+
+int broker_set_destroy(struct broker *b, const struct actor *actor, struct set_id id, bool force,
+	uint64_t cookie, struct error *ret_error)
+{
+	struct op *op;
+	uint32_t set;
+	int r;
+
+	r = set_for_change(b, actor, id, &set, ret_error);
+	if (r)
+		return r;
+	if (!force && (b->sets[set].active || b->sets[set].devices || b->sets[set].ops))
+		return error_set_limit(ret_error, REASON_SET_NOT_EMPTY, set_name_of(b, set), 0,
+			b->sets[set].active,
+			"set '%.*s' has %u PASIDs and %u devices; free and remove them first, or "
+			"destroy it with force",
+			SET_NAME(b, set), b->sets[set].active, b->sets[set].devices);
+	r = op_new(b, OP_DESTROY, set, cookie, &op, ret_error);
+	if (r)
+		return r;
+	set_begin_end(b, set, op);
+	return 0;
+}
+
+void broker_session_end(struct broker *b, uint64_t session)
+{
+	struct error error;
+	struct op *op;
+
+	for (uint32_t set = 0; set < b->set_pool.used; set++) {
+		if (set_state(b, set) != SET_ACTIVE || b->set_slots[set].session != session)
+			continue;
+		/* there is a place for the end of each set, so this cannot be refused */
+		if (op_new(b, OP_DESTROY, set, 0, &op, &error))
+			assert(false); /* no place for the end of a set */
+		metrics_add(&b->metrics, METRIC_TEARDOWNS, 1);
+		set_begin_end(b, set, op);
+	}
+}
+
+void set_close(struct broker *b, uint32_t set)
+{
+	translate_done(&b->sets[set].map);
+	ledger_close(&b->ledger, &b->sets[set]);
+	metrics_add(&b->metrics, METRIC_SETS_DESTROYED, 1);
+	broker_change(b, CHANGE_SET_DESTROYED, set, STATE_NONE, STATE_NONE);
+	set_commit_state(b, set, SET_ZOMBIE);
+	set_reap(b, set);
+}
+
+void set_reap(struct broker *b, uint32_t set)
+{
+	const struct set *run = &b->sets[set];
+
+	if (set_state(b, set) != SET_ZOMBIE || run->pasids.current || run->devices || run->ops)
+		return;
+	broker_commit(b, &b->set_slots[set].word, 0);
+	pool_give(&b->set_pool, set);
+}
