@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One connection: datagrams and descriptors between its socket and the dispatcher. No policy: what
+ * to do with a connection is the server's decision.
+ */
+#ifndef PASIDD_CONN_H
+#define PASIDD_CONN_H
+
+#include "dispatch.h"
+#include "hw/executor.h"
+
+#include <event2/event_struct.h>
+
+#define CONN_BURST_MAX 8 /* datagrams of one client in one wake-up */
+
+struct conn;
+
+/* Which list of the server's a connection is in; each of them is ordered by `since_ms`. */
+enum conn_list {
+	CONN_NEW, /* has not said hello */
+	CONN_OPEN,
+	CONN_STALLED, /* has replies that it does not read */
+	CONN_PARKED,  /* the socket is gone, the session waits for another one */
+	CONN_GONE,    /* to be freed at the end of the wake-up */
+	CONN_LISTS,
+};
+
+/* Kept small: an idle connection is this, its link and its session. */
+struct conn {
+	struct event io;
+	struct conn *next, *prev;
+	struct server *server;
+	struct conn_user *user; /* who is charged for it */
+	union {
+		struct link *link;       /* while the socket is there */
+		struct session *session; /* CONN_PARKED */
+	};
+	uint64_t since_ms;
+	int fd, pidfd;
+	enum conn_list list;
+	uint8_t burst; /* datagrams to ask for at the next wake-up */
+	bool eof;      /* the other end is closed and everything was read */
+};
+
+/* What all connections share. Descriptors that nobody will look at go to the executor. */
+struct conn_io {
+	struct dispatch *dispatch;
+	struct executor *executor;
+	struct conn_buffers *buffers;
+};
+
+/* Room for a burst; memory only where datagrams were that large. Returns NULL without memory. */
+struct conn_buffers *conn_buffers_new(void);
+void conn_buffers_free(struct conn_buffers *buffers);
+
+enum conn_result {
+	CONN_OK,
+	CONN_BLOCKED, /* not everything could be sent */
+	CONN_LOST,    /* end of file, or an error: the socket is of no more use */
+	CONN_ABUSE,   /* to be disconnected */
+};
+
+/* Takes in up to a burst of datagrams. CONN_OK, CONN_LOST or CONN_ABUSE. */
+enum conn_result conn_receive(const struct conn_io *io, struct conn *conn);
+
+/* Sends what the dispatcher has for it. CONN_OK, CONN_BLOCKED or CONN_LOST. */
+enum conn_result conn_send(const struct conn_io *io, struct conn *conn);
+
+/*
+ * Gives up the socket. What may still lie in it unread, with descriptors of any kind, is closed by
+ * a worker: that could block.
+ */
+void conn_close(const struct conn_io *io, struct conn *conn);
+
+#endif

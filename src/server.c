@@ -1,0 +1,434 @@
+/* SPDX-License-Identifier: MIT */
+#include "log.h"
+#include "server_private.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/random.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#define DEATHS_BURST 64
+
+/* ---------------------------------------------------------------- one wake-up */
+
+void server_wake(struct server *server)
+{
+	if (server->awake)
+		return;
+	server->awake = true;
+	clock_read(server->options.clock);
+	/* Active events run in order: this one after all that are active now. */
+	event_active(&server->settle, 0, 0);
+}
+
+static uint64_t server_min(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* When the oldest of a list has waited for `limit_ms`. */
+static uint64_t server_list_due(const struct server *server, enum conn_list list, uint32_t limit_ms)
+{
+	const struct conn *oldest = server->lists[list].first;
+
+	return oldest == NULL ? UINT64_MAX : oldest->since_ms + limit_ms;
+}
+
+static void server_arm_timer(struct server *server)
+{
+	const uint64_t now = server->options.clock->now_ms;
+	uint64_t at = dispatch_next_tick(server->dispatch);
+	struct timeval delay = {0};
+
+	at = server_min(at, server_list_due(server, CONN_NEW, server->options.hello_ms));
+	at = server_min(at, server_list_due(server, CONN_STALLED, server->options.stalled_ms));
+	at = server_min(at, server_min(server->accept_at, server->stop_at));
+	if (at == server->timer_at)
+		return;
+	server->timer_at = at;
+	if (at == UINT64_MAX) {
+		(void)event_del(&server->timer);
+		return;
+	}
+	if (at > now) {
+		delay.tv_sec = (time_t)((at - now) / 1000);
+		delay.tv_usec = (suseconds_t)((at - now) % 1000 * 1000);
+	}
+	(void)event_add(&server->timer, &delay);
+}
+
+/* Sends what a connection has to be sent, and watches it for what comes next. */
+static void server_flush(struct server *server, struct conn *conn)
+{
+	const size_t unsent = dispatch_unsent(conn->link);
+	enum conn_result result;
+
+	if (conn->list == CONN_GONE)
+		return;
+	result = conn_send(&server->io, conn);
+	if (result == CONN_LOST || dispatch_doomed(conn->link)) {
+		server_drop(server, conn, false);
+		return;
+	}
+	if (result == CONN_BLOCKED) {
+		/* The time it has starts again with everything that it reads. */
+		if (conn->list == CONN_OPEN ||
+			(conn->list == CONN_STALLED && dispatch_unsent(conn->link) < unsent))
+			server_move(server, conn, CONN_STALLED);
+	} else if (conn->list == CONN_STALLED) {
+		server_move(server, conn, CONN_OPEN);
+	}
+	server_watch(server, conn, result == CONN_BLOCKED);
+}
+
+static void server_check_stop(struct server *server)
+{
+	if (server->stopping && (dispatch_operations(server->dispatch) == 0 ||
+					server->options.clock->now_ms >= server->stop_at))
+		(void)event_base_loopbreak(server->base);
+}
+
+static void server_on_settle(evutil_socket_t fd, short what, void *arg)
+{
+	struct server *server = arg;
+	struct link *link;
+
+	(void)fd;
+	(void)what;
+	dispatch_pump(server->dispatch);
+	while ((link = dispatch_next_output(server->dispatch)) != NULL)
+		server_flush(server, link_user(link));
+	server_log_changes(server);
+	server_reap(server);
+	server_check_stop(server);
+	server_arm_timer(server);
+	server->awake = false;
+}
+
+/* ---------------------------------------------------------------- connections */
+
+static void server_on_io(evutil_socket_t fd, short what, void *arg)
+{
+	struct conn *conn = arg;
+	struct server *server = conn->server;
+	enum conn_result result = CONN_OK;
+
+	(void)fd;
+	server_wake(server);
+	if (conn->list == CONN_GONE || conn->list == CONN_PARKED)
+		return;
+	if (what & EV_READ)
+		result = conn_receive(&server->io, conn);
+	if (conn->list == CONN_NEW && link_session(conn->link) != 0)
+		server_move(server, conn, CONN_OPEN);
+	if (result == CONN_ABUSE) {
+		server_log_conn(server, conn, "abuse", "disconnected: one refusal after another");
+		(void)conn_send(&server->io, conn);
+	}
+	if (result != CONN_OK || dispatch_doomed(conn->link))
+		server_drop(server, conn, false);
+	else if ((what & EV_WRITE) || !dispatch_readable(server->dispatch, conn->link))
+		server_flush(server, conn);
+}
+
+void server_watch(struct server *server, struct conn *conn, bool blocked)
+{
+	const bool read = dispatch_readable(server->dispatch, conn->link);
+	/* With nothing else to wait for, a refused reader waits until it can be written to. */
+	const short events = (short)((read ? EV_READ : 0) | (blocked || !read ? EV_WRITE : 0));
+
+	if (event_initialized(&conn->io)) {
+		if ((event_get_events(&conn->io) & (EV_READ | EV_WRITE)) == events)
+			return;
+		(void)event_del(&conn->io);
+	}
+	if (event_assign(&conn->io, server->base, conn->fd, (short)(events | EV_PERSIST),
+		    server_on_io, conn) < 0 ||
+		event_add(&conn->io, NULL) < 0)
+		server_drop(server, conn, false);
+}
+
+void server_drop(struct server *server, struct conn *conn, bool peer_dead)
+{
+	struct session *session;
+
+	if (event_initialized(&conn->io))
+		(void)event_del(&conn->io);
+	conn_close(&server->io, conn);
+	session = dispatch_disconnect(server->dispatch, conn->link, peer_dead, conn);
+	conn->session = session;
+	server_move(server, conn, session != NULL ? CONN_PARKED : CONN_GONE);
+}
+
+/* The dispatcher is done with a parked session. */
+static void server_unpark(void *ctx, void *user)
+{
+	struct server *server = ctx;
+	struct conn *conn = user;
+
+	conn->session = NULL;
+	server_move(server, conn, CONN_GONE);
+}
+
+static void server_bury(struct server *server, struct conn *conn)
+{
+	/* It stays readable: nothing more is to be heard of it. */
+	(void)epoll_ctl(server->deaths_fd, EPOLL_CTL_DEL, conn->pidfd, NULL);
+	if (conn->list == CONN_PARKED)
+		dispatch_peer_dead(server->dispatch, conn->session);
+	else if (conn->list != CONN_GONE)
+		server_drop(server, conn, true);
+}
+
+static void server_on_deaths(evutil_socket_t fd, short what, void *arg)
+{
+	struct server *server = arg;
+	struct epoll_event deaths[DEATHS_BURST];
+	int n;
+
+	(void)what;
+	server_wake(server);
+	n = epoll_wait(fd, deaths, DEATHS_BURST, 0);
+	for (int i = 0; i < n; i++)
+		server_bury(server, deaths[i].data.ptr);
+}
+
+/* Disconnects those of a list that have waited for too long. */
+static void server_expire(
+	struct server *server, enum conn_list list, uint32_t limit_ms, const char *text)
+{
+	const uint64_t now = server->options.clock->now_ms;
+
+	while (server_list_due(server, list, limit_ms) <= now) {
+		struct conn *conn = server->lists[list].first;
+
+		server_log_conn(
+			server, conn, "timeout", "disconnected: %s for %u ms", text, limit_ms);
+		server_drop(server, conn, false);
+	}
+}
+
+/* ---------------------------------------------------------------- timer, hardware, signals */
+
+static void server_on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct server *server = arg;
+
+	(void)fd;
+	(void)what;
+	server_wake(server);
+	server->timer_at = UINT64_MAX;
+	dispatch_tick(server->dispatch);
+	server_expire(server, CONN_NEW, server->options.hello_ms, "no hello");
+	server_expire(server, CONN_STALLED, server->options.stalled_ms, "no reply was read");
+	if (server->accept_at <= server->options.clock->now_ms)
+		server_resume_accepting(server);
+}
+
+static void server_complete(void *ctx, const struct hw_result *result)
+{
+	struct server *server = ctx;
+
+	broker_complete(server->options.broker, result);
+}
+
+static void server_lane_lost(void *ctx, uint64_t lane)
+{
+	struct server *server = ctx;
+	const struct log_about about = {
+		.operation = "worker", .reason = reason_text(REASON_WORKER_LOST)};
+
+	log_write(LOG_LEVEL_ERROR, &about,
+		"the worker of lane %llu ended; what it held is detached",
+		(unsigned long long)lane);
+	broker_lane_lost(server->options.broker, lane);
+}
+
+static void server_on_executor(evutil_socket_t fd, short what, void *arg)
+{
+	struct server *server = arg;
+	const struct executor_handler handler = {server_complete, server_lane_lost, server};
+
+	(void)fd;
+	(void)what;
+	server_wake(server);
+	executor_dispatch(server->options.executor, &handler);
+}
+
+static void server_on_signal(evutil_socket_t signal, short what, void *arg)
+{
+	(void)what;
+	log_write(LOG_LEVEL_INFO, NULL, "stopping: %s", strsignal((int)signal));
+	server_stop(arg);
+}
+
+void server_stop(struct server *server)
+{
+	if (server->stopping)
+		return;
+	server_wake(server);
+	server->stopping = true;
+	server->stop_at = server->options.clock->now_ms + SERVER_STOP_MS;
+	(void)event_del(&server->listener);
+	(void)sd_notify(0, "STOPPING=1\nSTATUS=Waiting for operations under way");
+	dispatch_shut_down(server->dispatch);
+}
+
+/* ---------------------------------------------------------------- life */
+
+static void server_random(void *ctx, void *ret_bytes, size_t size)
+{
+	(void)ctx;
+	/* Up to 256 bytes are never interrupted: getrandom(2). */
+	if (getrandom(ret_bytes, size, 0) != (ssize_t)size)
+		abort();
+}
+
+static void server_dispose(void *ctx, int fd)
+{
+	struct server *server = ctx;
+
+	executor_dispose(server->options.executor, fd);
+}
+
+static int server_start_dispatch(struct server *server)
+{
+	const struct dispatch_ports ports = {
+		.now_ms = clock_now_ms,
+		.random = server_random,
+		.dispose_fd = server_dispose,
+		.unpark = server_unpark,
+		.ctx = server,
+	};
+
+	return dispatch_new(
+		server->options.dispatch, &ports, server->options.broker, &server->dispatch);
+}
+
+static int server_start_events(struct server *server)
+{
+	struct event_base *base = server->base;
+	const int executor = executor_fd(server->options.executor);
+
+	if (event_assign(&server->settle, base, -1, 0, server_on_settle, server) < 0 ||
+		event_assign(&server->timer, base, -1, 0, server_on_timer, server) < 0 ||
+		event_assign(&server->executor, base, executor, EV_READ | EV_PERSIST,
+			server_on_executor, server) < 0 ||
+		event_assign(&server->deaths, base, server->deaths_fd, EV_READ | EV_PERSIST,
+			server_on_deaths, server) < 0 ||
+		event_assign(&server->sigterm, base, SIGTERM, EV_SIGNAL | EV_PERSIST,
+			server_on_signal, server) < 0 ||
+		event_assign(&server->sigint, base, SIGINT, EV_SIGNAL | EV_PERSIST,
+			server_on_signal, server) < 0)
+		return -ENOMEM;
+	if (event_add(&server->executor, NULL) < 0 || event_add(&server->deaths, NULL) < 0 ||
+		event_add(&server->sigterm, NULL) < 0 || event_add(&server->sigint, NULL) < 0)
+		return -ENOMEM;
+	return 0;
+}
+
+/* One thread, and no clock of libevent's own on the way. */
+static struct event_base *server_base_new(void)
+{
+	struct event_config *config = event_config_new();
+	struct event_base *base = NULL;
+
+	if (config == NULL)
+		return NULL;
+	if (event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK) == 0)
+		base = event_base_new_with_config(config);
+	event_config_free(config);
+	return base;
+}
+
+static int server_start(struct server *server)
+{
+	int r;
+
+	clock_read(server->options.clock);
+	server->deaths_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (server->deaths_fd < 0)
+		return -errno;
+	server->base = server_base_new();
+	server->io.buffers = conn_buffers_new();
+	if (server->base == NULL || server->io.buffers == NULL)
+		return -ENOMEM;
+	r = server_start_dispatch(server);
+	if (r != 0)
+		return r;
+	server->io.dispatch = server->dispatch;
+	server->io.executor = server->options.executor;
+	r = server_start_events(server);
+	if (r != 0)
+		return r;
+	return server_listen(server);
+}
+
+int server_new(const struct server_options *options, struct server **ret_server)
+{
+	struct server *server = calloc(1, sizeof(*server));
+	int r;
+
+	if (server == NULL)
+		return -ENOMEM;
+	server->options = *options;
+	server->timer_at = server->accept_at = server->stop_at = UINT64_MAX;
+	server->deaths_fd = server->spare_fd = -1;
+	server->change_next = 1;
+	r = server_start(server);
+	if (r != 0) {
+		server_free(server);
+		return r;
+	}
+	*ret_server = server;
+	return 0;
+}
+
+int server_run(struct server *server)
+{
+	server_wake(server);
+	return event_base_dispatch(server->base) < 0 ? -EIO : 0;
+}
+
+static void server_close_all(struct server *server)
+{
+	static const enum conn_list open[] = {CONN_NEW, CONN_OPEN, CONN_STALLED};
+
+	for (size_t i = 0; i < ARRAY_SIZE(open); i++)
+		while (server->lists[open[i]].first != NULL)
+			server_drop(server, server->lists[open[i]].first, false);
+	dispatch_free(server->dispatch); /* the parked ones come back */
+	server_reap(server);
+}
+
+void server_free(struct server *server)
+{
+	if (server == NULL)
+		return;
+	if (server->dispatch != NULL)
+		server_close_all(server);
+	conn_buffers_free(server->io.buffers);
+	/* Frees no event, but takes them out: they are parts of us. */
+	if (server->base != NULL)
+		event_base_free(server->base);
+	if (server->deaths_fd >= 0)
+		close(server->deaths_fd);
+	if (server->spare_fd >= 0)
+		close(server->spare_fd);
+	free(server);
+}
+
+uint32_t server_connections(const struct server *server)
+{
+	return server->lists[CONN_NEW].count + server->lists[CONN_OPEN].count +
+	       server->lists[CONN_STALLED].count;
+}
+
+uint32_t server_parked(const struct server *server)
+{
+	return server->lists[CONN_PARKED].count;
+}

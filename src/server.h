@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The loop: listening, timers, the executor's results, the death of peers, shutdown.
+ *
+ * One wake-up runs everything that is ready, a bounded part of each connection, and then settles
+ * once: what ended becomes replies, what is to be sent is sent in batches, what is gone is freed.
+ */
+#ifndef PASIDD_SERVER_H
+#define PASIDD_SERVER_H
+
+#include "clock.h"
+#include "dispatch.h"
+#include "hw/executor.h"
+
+#define SERVER_STOP_MS   3000 /* that a shutdown waits for operations under way */
+#define SERVER_ACCEPT_MS 100  /* that accepting rests when there is no room */
+
+struct server;
+
+struct server_options {
+	int listen_fd; /* SOCK_SEQPACKET, listening, non-blocking; stays the caller's */
+	struct broker *broker;
+	struct executor *executor;
+	struct clock *clock; /* the broker's; the server reads the time into it */
+	const struct dispatch_config *dispatch;
+	uint32_t connections;
+	uint32_t connections_per_user; /* 0: no limit of its own */
+	uint32_t hello_ms;
+	uint32_t stalled_ms;
+};
+
+/* What `options` points to is borrowed until server_free(). Returns 0 or -errno. */
+int server_new(const struct server_options *options, struct server **ret_server);
+
+/*
+ * Serves until server_stop(), SIGTERM or SIGINT; then accepts nothing more, refuses what comes,
+ * waits up to SERVER_STOP_MS for what is under way, and returns. 0 or -errno.
+ */
+int server_run(struct server *server);
+/* From within the loop or before it. */
+void server_stop(struct server *server);
+
+/* Closes all connections. NULL is fine. */
+void server_free(struct server *server);
+
+/* For tests and the log: connections with a socket, and sessions that wait for one. */
+uint32_t server_connections(const struct server *server);
+uint32_t server_parked(const struct server *server);
+
+#endif

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Accepting: our own listener event, because a listener that is still readable when no descriptor
+ * is left must rest, not spin.
+ */
+#include "log.h"
+#include "peer.h"
+#include "server_private.h"
+#include "wire.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define ACCEPT_BURST 64
+
+static void server_pause_accepting(struct server *server)
+{
+	(void)event_del(&server->listener);
+	server->accept_at = server->options.clock->now_ms + SERVER_ACCEPT_MS;
+}
+
+void server_resume_accepting(struct server *server)
+{
+	server->accept_at = UINT64_MAX;
+	if (!server->stopping)
+		(void)event_add(&server->listener, NULL);
+}
+
+/* Tells a client why it is not served, as far as that goes without waiting, and closes. */
+static void server_turn_away(struct server *server, int fd, const struct error *error)
+{
+	uint8_t data[512];
+	struct wire_out out = wire_out_init(data, sizeof(data));
+	ssize_t n;
+
+	wire_out_status(&out, WIRE_TO_CLIENT_REFUSED, (int)reason_status(error->reason), error);
+	do
+		n = out.full ? 0 : send(fd, data, out.size, MSG_DONTWAIT | MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	executor_dispose(server->options.executor, fd);
+}
+
+/* No descriptor is left: uses the spare one, so that at least one waiting client is told. */
+static void server_shed(struct server *server)
+{
+	const struct log_about about = {.operation = "accept", .by_client = true};
+	struct error error;
+	int fd;
+
+	log_write(LOG_LEVEL_ERROR, &about,
+		"no descriptor is left for another connection; raise LimitNOFILE= of the service");
+	if (server->spare_fd < 0)
+		return;
+	close(server->spare_fd);
+	fd = accept4(server->options.listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	if (fd >= 0) {
+		(void)error_set(&error, REASON_OVERLOAD,
+			"the daemon has no descriptor left for this connection; try again later");
+		server_turn_away(server, fd, &error);
+	}
+	server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static struct conn *server_conn_new(struct server *server, int fd, int pidfd)
+{
+	struct conn *conn = calloc(1, sizeof(*conn));
+
+	if (conn == NULL)
+		return NULL;
+	conn->server = server;
+	conn->fd = fd;
+	conn->pidfd = pidfd;
+	conn->burst = 1;
+	return conn;
+}
+
+/* Room for another connection of this user? Charges it. */
+static int server_charge(
+	struct server *server, uint32_t uid, struct conn *conn, struct error *ret_error)
+{
+	const uint32_t limit = server->options.connections_per_user;
+	struct conn_user *user = server_user(server, uid);
+
+	if (user == NULL)
+		return error_set(ret_error, REASON_NO_MEMORY, "no memory for another connection");
+	user->count++;
+	if (limit != 0 && user->count > limit) {
+		(void)error_set_limit(ret_error, REASON_LIMIT, uid, limit, limit,
+			"user %u has %u connections, as many as limits.connections_per_user allows; "
+			"close some",
+			uid, limit);
+		server_user_release(server, user);
+		return STATUS_QUOTA;
+	}
+	conn->user = user;
+	return 0;
+}
+
+/* Makes the connection known to the dispatcher and to the watch over deaths. */
+static int server_introduce(struct server *server, struct conn *conn,
+	const struct dispatch_peer *peer, struct error *ret_error)
+{
+	struct epoll_event death = {.events = EPOLLIN, .data.ptr = conn};
+	int r = server_charge(server, peer->who.uid, conn, ret_error);
+
+	if (r != 0)
+		return r;
+	if (epoll_ctl(server->deaths_fd, EPOLL_CTL_ADD, conn->pidfd, &death) < 0)
+		return error_set(ret_error, REASON_NO_MEMORY,
+			"the connection cannot be watched: %s", strerror(errno));
+	if (dispatch_connect(server->dispatch, peer, &conn->link) != 0)
+		return error_set(ret_error, REASON_NO_MEMORY, "no memory for another connection");
+	link_set_user(conn->link, conn);
+	return 0;
+}
+
+static void server_accept_one(struct server *server, int fd)
+{
+	const struct log_about about = {.operation = "accept", .by_client = true};
+	struct dispatch_peer peer;
+	struct error error = {0};
+	struct conn *conn;
+	int pidfd;
+	int r = peer_identify(fd, &peer, &pidfd);
+
+	if (r < 0) {
+		if (r != -ESRCH)
+			log_write(LOG_LEVEL_WARNING, &about, "a peer cannot be identified: %s",
+				strerror(-r));
+		executor_dispose(server->options.executor, fd);
+		return;
+	}
+	conn = server_conn_new(server, fd, pidfd);
+	if (conn == NULL) {
+		close(pidfd);
+		executor_dispose(server->options.executor, fd);
+		return;
+	}
+	if (server_introduce(server, conn, &peer, &error) != 0) {
+		log_write(LOG_LEVEL_WARNING, &about, "process %d was turned away: %s", peer.pid,
+			error.text);
+		server_turn_away(server, fd, &error);
+		conn->fd = -1;
+		server_insert(server, conn, CONN_GONE);
+		return;
+	}
+	server_insert(server, conn, CONN_NEW);
+	server_watch(server, conn, false);
+}
+
+static uint32_t server_room(const struct server *server)
+{
+	const uint32_t used = server_connections(server) + server_parked(server);
+
+	return used < server->options.connections ? server->options.connections - used : 0;
+}
+
+static void server_on_accept(evutil_socket_t listen_fd, short what, void *arg)
+{
+	struct server *server = arg;
+	int fd;
+
+	(void)what;
+	server_wake(server);
+	for (int i = 0; i < ACCEPT_BURST; i++) {
+		if (server_room(server) == 0) {
+			server_pause_accepting(server);
+			return;
+		}
+		fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		if (fd >= 0) {
+			server_accept_one(server, fd);
+			continue;
+		}
+		if (errno == EINTR || errno == ECONNABORTED)
+			continue;
+		if (errno == EAGAIN)
+			return;
+		if (errno == EMFILE || errno == ENFILE)
+			server_shed(server);
+		server_pause_accepting(server);
+		return;
+	}
+}
+
+int server_listen(struct server *server)
+{
+	server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (server->spare_fd < 0)
+		return -errno;
+	if (event_assign(&server->listener, server->base, server->options.listen_fd,
+		    EV_READ | EV_PERSIST, server_on_accept, server) < 0 ||
+		event_add(&server->listener, NULL) < 0)
+		return -ENOMEM;
+	return 0;
+}

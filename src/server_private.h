@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/* Of server.c and server_*.c only. */
+#ifndef PASIDD_SERVER_PRIVATE_H
+#define PASIDD_SERVER_PRIVATE_H
+
+#include "conn.h"
+#include "server.h"
+
+#include <event2/event.h>
+
+#define SERVER_USER_BUCKETS 64
+
+/* Connections are charged to their user. */
+struct conn_user {
+	struct conn_user *next; /* in its bucket */
+	uint32_t uid;
+	uint32_t count;
+};
+
+struct server_list {
+	struct conn *first, *last;
+	uint32_t count;
+};
+
+struct server {
+	struct server_options options;
+	struct event_base *base;
+	struct dispatch *dispatch;
+	struct conn_io io;
+	struct event listener, executor, deaths, timer, settle, sigterm, sigint;
+	struct server_list lists[CONN_LISTS];
+	struct conn_user *users[SERVER_USER_BUCKETS];
+	uint64_t timer_at;    /* what the timer is armed for, UINT64_MAX: not armed */
+	uint64_t accept_at;   /* when accepting goes on, UINT64_MAX: it is on */
+	uint64_t stop_at;     /* end of the shutdown, UINT64_MAX: none */
+	uint64_t change_next; /* the next change to be logged */
+	int deaths_fd;        /* an epoll descriptor over all pidfds */
+	int spare_fd;         /* given up to accept one more when there are no descriptors */
+	bool awake, stopping;
+};
+
+/* ---------------------------------------------------------------- server.c */
+
+/* First thing in every callback: reads the time, and has the wake-up end with settling. */
+void server_wake(struct server *server);
+/* Arms the events of a connection by what it may do now. */
+void server_watch(struct server *server, struct conn *conn, bool blocked);
+/* The socket is of no more use: its session is parked, or ends now with peer_dead. */
+void server_drop(struct server *server, struct conn *conn, bool peer_dead);
+
+/* ---------------------------------------------------------------- server_accept.c */
+
+/* Listens on server->options.listen_fd. 0 or -errno. */
+int server_listen(struct server *server);
+void server_resume_accepting(struct server *server);
+
+/* ---------------------------------------------------------------- server_list.c */
+
+/* Moves a connection to the end of a list, as of now. */
+void server_move(struct server *server, struct conn *conn, enum conn_list list);
+/* Adds a new one. */
+void server_insert(struct server *server, struct conn *conn, enum conn_list list);
+/* Frees what is in CONN_GONE. */
+void server_reap(struct server *server);
+/* The account of a user; made when there is none. NULL: no memory. */
+struct conn_user *server_user(struct server *server, uint32_t uid);
+/* One connection less; the account goes with the last. */
+void server_user_release(struct server *server, struct conn_user *user);
+
+/* ---------------------------------------------------------------- server_log.c */
+
+/* Logs what has changed since it was called last. */
+void server_log_changes(struct server *server);
+/* Logs something about a connection. */
+__attribute__((format(printf, 4, 5))) void server_log_conn(struct server *server,
+	const struct conn *conn, const char *operation, const char *format, ...);
+
+#endif
