@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the programs of the guest have in common: they read one command a line on standard input and
+ * answer each with one line on standard output, "ok WORD..." or "error NAME text".
+ */
+#ifndef AGENT_H
+#define AGENT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { AGENT_WORDS = 40 };
+
+/* words[0] is the command; words[AGENT_WORDS] and all behind the last word are NULL. */
+struct agent_command {
+	const char *name;
+	void (*run)(char **words);
+};
+
+/* Answers "ok". */
+void agent_ok(void);
+/* Answers "ok" and numbers, in decimal. */
+void agent_ok_numbers(size_t count, const uint64_t *numbers);
+/* Answers with an errno. */
+void agent_fail(int error);
+/* Answers "ok" or with errno, for a result of a system call. */
+void agent_report(int r);
+
+/* A word as a number, in any C notation; UINT32_MAX when there is no word. */
+uint32_t agent_number(const char *word);
+
+/* Reads commands until the end of input. Both tables end with a command without a name. */
+void agent_run(const struct agent_command *commands, const struct agent_command *more);
+
+/* Commands that drive iommufd by hand. */
+extern const struct agent_command kernel_commands[];
+/* Opens /dev/iommu; 0 or -errno. */
+int kernel_init(void);
+/* This process's iommufd, and the descriptor of a device that it opened (-1: none). */
+int kernel_iommufd(void);
+int kernel_device(const char *word);
+
+#endif

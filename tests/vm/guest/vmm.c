@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A VMM as a test drives it: what pasidd does is asked of it through libpasid, what a VMM does
+ * itself (open devices, map memory, make page tables) is done with iommufd directly.
+ *
+ * A refusal of pasidd is answered by "error CODE REASON message".
+ */
+#include "agent.h"
+#include "libpasid.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static struct pasid_client *client;
+static int foreign_iommufd = -1;
+
+static void vmm_refused(int r, const struct pasid_error *error)
+{
+	if (r < 0) {
+		agent_fail(-r);
+		return;
+	}
+	printf("error %s %s %s\n", pasid_status_text(r), error->reason[0] ? error->reason : "-",
+		error->message);
+}
+
+static void vmm_report(int r)
+{
+	if (r == 0)
+		agent_ok();
+	else
+		vmm_refused(r, pasid_last_error(client));
+}
+
+static void vmm_report_number(int r, uint64_t number)
+{
+	if (r == 0)
+		agent_ok_numbers(1, &number);
+	else
+		vmm_refused(r, pasid_last_error(client));
+}
+
+/* "5" is a host PASID, "g5" a guest PASID. */
+static struct pasid_number vmm_pasid(const char *word)
+{
+	bool guest = word && word[0] == 'g';
+
+	return (struct pasid_number){
+		.guest = guest, .value = agent_number(guest ? word + 1 : word)};
+}
+
+/* connect [admin|observer] */
+static void vmm_connect(char **words)
+{
+	struct pasid_options options = {.name = "test-vmm", .role = PASID_ROLE_VMM};
+	struct pasid_error error = {0};
+	int r;
+
+	if (words[1] && strcmp(words[1], "admin") == 0)
+		options.role = PASID_ROLE_ADMIN;
+	if (words[1] && strcmp(words[1], "observer") == 0)
+		options.role = PASID_ROLE_OBSERVER;
+	r = pasid_open(&options, &client, &error);
+	if (r == 0)
+		agent_ok();
+	else
+		vmm_refused(r, &error);
+}
+
+/* set NAME [QUOTA [identity]] */
+static void vmm_set(char **words)
+{
+	struct pasid_set_create_args args = {.name = words[1]};
+	struct pasid_set_info info = {0};
+	int r;
+
+	if (words[1] && words[2]) {
+		args.has_quota = true;
+		args.quota = agent_number(words[2]);
+		args.mode = words[3] ? PASID_SET_IDENTITY : PASID_SET_TRANSLATED;
+	}
+	r = pasid_set_create(client, &args, &info);
+	vmm_report_number(r, info.id);
+}
+
+/* allocate [GUEST]: one number. */
+static void vmm_allocate(char **words)
+{
+	struct pasid_allocate_args args = {.count = 1};
+	uint32_t host = 0;
+	int r;
+
+	if (words[1]) {
+		args.has_guest = true;
+		args.guest_pasid = agent_number(words[1]);
+	}
+	r = pasid_allocate(client, &args, &host);
+	vmm_report_number(r, host);
+}
+
+/* free PASID */
+static void vmm_free(char **words)
+{
+	struct pasid_number number = vmm_pasid(words[1]);
+	struct pasid_free_args args = {.pasids = &number, .count = 1};
+
+	vmm_report(pasid_free(client, &args, NULL, NULL));
+}
+
+/* find HOST: answers with the set and the number of bindings. */
+static void vmm_find(char **words)
+{
+	struct pasid_grant_info info = {0};
+	int r = pasid_host_find(client, agent_number(words[1]), &info);
+	uint64_t numbers[] = {info.set, info.bindings};
+
+	if (r == 0)
+		agent_ok_numbers(2, numbers);
+	else
+		vmm_report(r);
+}
+
+static void vmm_report_device(int r, const struct pasid_device_info *info)
+{
+	uint64_t numbers[] = {info->id, info->pasid_width, info->group, info->dev_id};
+
+	if (r == 0)
+		agent_ok_numbers(4, numbers);
+	else
+		vmm_report(r);
+}
+
+/* device DEVICE: registers what "open" opened. */
+static void vmm_device(char **words)
+{
+	struct pasid_device_add_args args = {
+		.iommufd = kernel_iommufd(), .device = kernel_device(words[1])};
+	struct pasid_device_info info = {0};
+
+	if (foreign_iommufd >= 0)
+		args.iommufd = foreign_iommufd;
+	vmm_report_device(pasid_device_add(client, &args, &info, NULL), &info);
+}
+
+/* device-open ADDRESS: pasidd opens the function. */
+static void vmm_device_open(char **words)
+{
+	struct pasid_device_add_args args = {
+		.iommufd = kernel_iommufd(), .device = -1, .address = words[1]};
+	struct pasid_device_info info = {0};
+	int fd = -1;
+
+	vmm_report_device(pasid_device_add(client, &args, &info, &fd), &info);
+	if (fd >= 0)
+		close(fd);
+}
+
+/* foreign PROCESS DESCRIPTOR: from here on, "device" passes another process's iommufd. */
+static void vmm_foreign(char **words)
+{
+	int process = (int)syscall(SYS_pidfd_open, (pid_t)agent_number(words[1]), 0);
+
+	if (process >= 0) {
+		foreign_iommufd =
+			(int)syscall(SYS_pidfd_getfd, process, (int)agent_number(words[2]), 0);
+		agent_report(foreign_iommufd);
+		close(process);
+	} else {
+		agent_report(-1);
+	}
+}
+
+/* own: ends "foreign". */
+static void vmm_own(char **words)
+{
+	(void)words;
+	close(foreign_iommufd);
+	foreign_iommufd = -1;
+	agent_ok();
+}
+
+/* iommufd: the number of this process's descriptor, for another one's "foreign". */
+static void vmm_iommufd(char **words)
+{
+	(void)words;
+	agent_ok_numbers(1, &(uint64_t){(uint64_t)kernel_iommufd()});
+}
+
+/* share ADDRESS: admins. */
+static void vmm_share(char **words)
+{
+	struct pasid_device_info info = {0};
+
+	vmm_report_device(pasid_device_share(client, words[1], &info), &info);
+}
+
+/* slice ADDRESS */
+static void vmm_slice(char **words)
+{
+	struct pasid_device_slice_args args = {.address = words[1]};
+	struct pasid_device_info info = {0};
+
+	vmm_report_device(pasid_device_slice(client, &args, &info), &info);
+}
+
+/* drained DEVICE: admins. */
+static void vmm_drained(char **words)
+{
+	uint32_t released = 0;
+	int r = pasid_device_drained(client, agent_number(words[1]), &released);
+
+	vmm_report_number(r, released);
+}
+
+/* memory DEVICE SPACE IOVA TEXT: a page behind a slice that begins with TEXT. */
+static void vmm_memory(char **words)
+{
+	struct pasid_memory_args args = {.device = agent_number(words[1]),
+		.space = agent_number(words[2]),
+		.iova = words[2] && words[3] ? strtoull(words[3], NULL, 0) : 0,
+		.length = 4096,
+		.writeable = true,
+		.memfd = memfd_create("guest-memory", MFD_CLOEXEC)};
+	const char *text = words[3] && words[4] ? words[4] : "";
+
+	if (args.memfd < 0 || ftruncate(args.memfd, 4096) < 0 ||
+		pwrite(args.memfd, text, strlen(text), 0) < 0)
+		agent_report(-1);
+	else
+		vmm_report(pasid_memory_map(client, &args));
+	if (args.memfd >= 0)
+		close(args.memfd);
+}
+
+/* DEVICE:hwpt:ID, DEVICE:ioas:ID or DEVICE:space:ID */
+static bool vmm_parse_pair(char *word, struct pasid_pair *ret_pair)
+{
+	static const char *const sources[] = {[PASID_TABLE_HWPT] = "hwpt",
+		[PASID_TABLE_IOAS] = "ioas",
+		[PASID_TABLE_SPACE] = "space"};
+	char *rest = NULL;
+	const char *device = strtok_r(word, ":", &rest);
+	const char *source = strtok_r(NULL, ":", &rest);
+	const char *id = strtok_r(NULL, ":", &rest);
+	struct pasid_pair pair = {.device = agent_number(device)};
+
+	for (unsigned i = PASID_TABLE_HWPT; id && i <= PASID_TABLE_SPACE; i++)
+		if (strcmp(source, sources[i]) == 0) {
+			pair.table.source = (enum pasid_table_source)i;
+			pair.table.id = agent_number(id);
+			*ret_pair = pair;
+			return true;
+		}
+	return false;
+}
+
+/* bind PASID DEVICE:SOURCE:ID...: answers with the host PASID. */
+static void vmm_bind(char **words)
+{
+	struct pasid_pair pairs[PASID_PAIRS_MAX] = {0};
+	struct pasid_bind_args args = {.pasid = vmm_pasid(words[1]), .pairs = pairs};
+	uint32_t host = 0;
+	int r;
+
+	for (; words[1] && words[args.count + 2] && args.count < PASID_PAIRS_MAX; args.count++)
+		if (!vmm_parse_pair(words[args.count + 2], &pairs[args.count])) {
+			agent_fail(EINVAL);
+			return;
+		}
+	r = pasid_bind(client, &args, &host, NULL);
+	vmm_report_number(r, host);
+}
+
+/* unbind PASID [DEVICE...]: from all devices when none is named. */
+static void vmm_unbind(char **words)
+{
+	uint64_t devices[PASID_PAIRS_MAX] = {0};
+	struct pasid_unbind_args args = {.pasid = vmm_pasid(words[1]), .devices = devices};
+
+	for (; words[1] && words[args.count + 2] && args.count < PASID_PAIRS_MAX; args.count++)
+		devices[args.count] = agent_number(words[args.count + 2]);
+	vmm_report(pasid_unbind(client, &args));
+}
+
+static const struct agent_command vmm_commands[] = {
+	{"connect", vmm_connect},
+	{"set", vmm_set},
+	{"allocate", vmm_allocate},
+	{"free", vmm_free},
+	{"find", vmm_find},
+	{"device", vmm_device},
+	{"device-open", vmm_device_open},
+	{"foreign", vmm_foreign},
+	{"own", vmm_own},
+	{"iommufd", vmm_iommufd},
+	{"share", vmm_share},
+	{"slice", vmm_slice},
+	{"drained", vmm_drained},
+	{"memory", vmm_memory},
+	{"bind", vmm_bind},
+	{"unbind", vmm_unbind},
+	{0},
+};
+
+int main(void)
+{
+	int r = kernel_init();
+
+	if (r < 0) {
+		agent_fail(-r);
+		return 1;
+	}
+	agent_run(vmm_commands, kernel_commands);
+	return 0;
+}
