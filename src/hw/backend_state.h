@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT */
+/* What a backend remembers; shared by the files of the backend, by nobody else. */
+#ifndef PASIDD_HW_BACKEND_STATE_H
+#define PASIDD_HW_BACKEND_STATE_H
+
+#include "backend.h"
+
+/* An open iommufd. Devices whose VMM passed the same one share an entry, and so our one copy. */
+struct backend_iommufd {
+	struct backend_iommufd *next;
+	int fd;
+	uint32_t refs; /* devices */
+	bool own;      /* opened by us, for shared devices */
+};
+
+/* An address space that HW_MAP made: one a device, set and number. */
+struct backend_space {
+	struct backend_space *next;
+	uint64_t owner;
+	uint32_t number;
+	uint32_t ioas;
+};
+
+/* A page table made by us. */
+struct backend_hwpt {
+	struct backend_hwpt *next;
+	struct backend_hwpt *parent; /* ours, of a nested one; holds a reference; may be NULL */
+	uint32_t id;
+	uint32_t refs; /* attachments and nested tables; 0: the kernel refused to destroy it */
+	uint32_t ioas;
+	uint32_t flags; /* CALLS_HWPT_* */
+	bool nested;
+};
+
+struct backend_attachment {
+	struct backend_hwpt *made; /* holds a reference; NULL: the VMM's own page table */
+	uint32_t pt_id;
+	bool used;
+};
+
+/* Attachments by PASID, in two levels: devices hold a handful of numbers, or hundred thousands. */
+#define BACKEND_LEAF   1024u
+#define BACKEND_LEAVES (PASID_COUNT / BACKEND_LEAF)
+
+struct backend_leaf {
+	uint32_t used;
+	struct backend_attachment at[BACKEND_LEAF];
+};
+
+struct backend_device {
+	uint32_t handle;
+	struct rid rid;
+	uint32_t group;
+	int fd;
+	struct backend_iommufd *iommufd;
+	bool bound;     /* to the iommufd */
+	bool opened;    /* HW_OPEN succeeded */
+	bool hand_back; /* opened by us for an exclusive owner */
+	uint32_t dev_id;
+	struct hw_info info;
+	const struct backend_kind *kind;
+	struct backend_space *spaces;
+	uint32_t space_count;
+	struct backend_hwpt *tables;  /* over an IOAS; found again by IOAS and flags */
+	struct backend_hwpt *orphans; /* nested ones that the kernel refused to destroy */
+	uint32_t table_count;
+	struct backend_attachment at_rid;
+	struct backend_leaf *leaf[BACKEND_LEAVES];
+};
+
+struct backend {
+	const struct calls *calls;
+	void *ctx;
+	struct backend_iommufd *iommufds;
+	uint32_t device_count;
+	struct backend_device *devices[BACKEND_DEVICES_MAX];
+};
+
+/* --- backend_error.c: what the kernel says, in words --- */
+
+/* The calls whose errors are told apart. */
+enum backend_call {
+	BACKEND_ANY = 0,
+	BACKEND_OPEN_IOMMUFD,
+	BACKEND_OPEN_DEVICE,
+	BACKEND_BIND,
+	BACKEND_HW_INFO,
+	BACKEND_IOAS_ALLOC,
+	BACKEND_MAP,
+	BACKEND_UNMAP,
+	BACKEND_HWPT_ALLOC,
+	BACKEND_NEST_PARENT,
+	BACKEND_NEST,
+	BACKEND_ATTACH,
+	BACKEND_ATTACH_RID,
+	BACKEND_DETACH,
+	BACKEND_DESTROY,
+	BACKEND_CALL_COUNT,
+};
+
+struct backend_site {
+	enum backend_call call;
+	struct rid rid;
+	const struct hpasid *pasid; /* NULL: none, or the RID itself */
+	uint32_t id;                /* the kernel object named in the call, 0: none */
+};
+
+/*
+ * Fills *ret_error for the -errno of a call: reason, RID, PASID, call, what it means and what to
+ * do. Returns the status of the reason.
+ */
+int backend_error(struct error *ret_error, const struct backend_site *site, int r);
+
+/* --- backend_table.c: address spaces, page tables, attachments of one device --- */
+
+/* All return 0 or a status with *ret_error filled. */
+int backend_map(struct backend *b, struct backend_device *device, const struct hw_op *op, int memfd,
+	struct error *ret_error);
+int backend_unmap(struct backend *b, struct backend_device *device, const struct hw_op *op,
+	struct error *ret_error);
+int backend_attach(struct backend *b, struct backend_device *device, const struct hw_op *op,
+	struct hw_result *result);
+int backend_detach(struct backend *b, struct backend_device *device, const struct hpasid *pasid,
+	struct error *ret_error);
+/* Gives up all address spaces of `owner`; refused while one is attached. */
+int backend_leave(
+	struct backend *b, struct backend_device *device, uint64_t owner, struct error *ret_error);
+/* Detaches PASIDs, then the RID; destroys what was made, children first. See backend_execute(). */
+int backend_strip(struct backend *b, struct backend_device *device, struct error *ret_error);
+/* Frees the memory of all this without a call to the kernel. */
+void backend_forget(struct backend_device *device);
+
+/* --- backend_attachment.c: who is attached where --- */
+
+/* The attachment of a PASID, or of the RID when `pasid` is NULL; NULL when there is none. */
+struct backend_attachment *backend_attachment_find(
+	struct backend_device *device, const struct hpasid *pasid);
+/* Makes room for one that is not there yet, not yet used. NULL when memory is short. */
+struct backend_attachment *backend_attachment_reserve(
+	struct backend_device *device, const struct hpasid *pasid);
+/* Records the attachment in a reserved place, or gives the place back when `at` is NULL. */
+void backend_attachment_set(struct backend_device *device, const struct hpasid *pasid,
+	const struct backend_attachment *at);
+/* The next attached PASID from *pasid on; false when there is none. */
+bool backend_attachment_next(struct backend_device *device, struct hpasid *pasid);
+
+#endif

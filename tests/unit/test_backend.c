@@ -1,0 +1,658 @@
+/* SPDX-License-Identifier: MIT */
+/* What a backend does with operations, whatever the IOMMU; the scripted kernel says what it was
+ * asked. */
+#include "fake_calls.h"
+#include "hw/backend.h"
+#include "hw/probe.h"
+
+#include <stdlib.h>
+
+static struct fake fake;
+static struct backend *backend;
+static struct hw_result result;
+
+static void setup(void)
+{
+	fake_init(&fake);
+	fake.info = (struct calls_info){.type = 3, .max_pasid_log2 = 20};
+	ck_assert_int_eq(backend_new(&fake_calls, &fake, &backend), 0);
+}
+
+static void teardown(void)
+{
+	backend_free(backend);
+	ck_assert_uint_eq(fake_open_fds(&fake), 0);
+}
+
+static int run(struct hw_op op)
+{
+	op.id = 42;
+	backend_execute(backend, &op, &result);
+	ck_assert_uint_eq(result.id, 42);
+	ck_assert_uint_eq(result.device, op.device);
+	if (result.status != 0) {
+		ck_assert_uint_ne(result.error.reason, REASON_NONE);
+		ck_assert_int_ne(result.error.text[0], '\0');
+	}
+	return result.status;
+}
+
+#define RID 0x0108
+
+/* An exclusive device: the VMM's descriptors. Returns the device's descriptor. */
+static int open_device(uint32_t handle)
+{
+	int iommufd = fake_add_fd(&fake, FAKE_IOMMUFD, 1, 0);
+	int device = fake_add_fd(&fake, FAKE_DEVICE, 200 + (int)handle, RID + handle);
+
+	ck_assert_int_eq(run((struct hw_op){.kind = HW_IDENTIFY,
+				 .device = handle,
+				 .fd_count = 2,
+				 .fds = {iommufd, device}}),
+		0);
+	ck_assert_int_eq(run((struct hw_op){.kind = HW_OPEN, .device = handle}), 0);
+	fake.log[0] = '\0';
+	return device;
+}
+
+static void open_shared(uint32_t handle)
+{
+	ck_assert_int_eq(
+		run((struct hw_op){.kind = HW_IDENTIFY, .device = handle, .rid = {RID}}), 0);
+	ck_assert_int_eq(run((struct hw_op){.kind = HW_OPEN, .device = handle}), 0);
+	fake.log[0] = '\0';
+}
+
+static struct hw_op attach_op(uint32_t device, uint32_t pasid, struct hw_table table)
+{
+	return (struct hw_op){.kind = HW_ATTACH,
+		.device = device,
+		.owner = 5,
+		.has_pasid = pasid != FAKE_RID,
+		.pasid = {pasid},
+		.table = table};
+}
+
+static struct hw_op detach_op(uint32_t device, uint32_t pasid)
+{
+	return (struct hw_op){.kind = HW_DETACH,
+		.device = device,
+		.has_pasid = pasid != FAKE_RID,
+		.pasid = {pasid}};
+}
+
+static int map(uint32_t device, uint64_t owner, uint32_t space, uint64_t iova)
+{
+	int memfd = fake_add_fd(&fake, FAKE_MEMFD, 900, 0);
+
+	return run((struct hw_op){.kind = HW_MAP,
+		.device = device,
+		.owner = owner,
+		.space = space,
+		.iova = iova,
+		.length = 4096,
+		.fd_count = 1,
+		.fds = {memfd, -1}});
+}
+
+#define VMM_TABLE(n) ((struct hw_table){.kind = HW_TABLE_HWPT, .id = (n)})
+#define VMM_IOAS(n)  ((struct hw_table){.kind = HW_TABLE_IOAS, .id = (n)})
+#define SPACE(n)     ((struct hw_table){.kind = HW_TABLE_SPACE, .id = (n)})
+
+START_TEST(identify_changes_nothing)
+	{
+		int iommufd = fake_add_fd(&fake, FAKE_IOMMUFD, 1, 0);
+		int device = fake_add_fd(&fake, FAKE_DEVICE, 2, RID);
+
+		ck_assert_int_eq(run((struct hw_op){.kind = HW_IDENTIFY,
+					 .device = 1,
+					 .fd_count = 2,
+					 .fds = {iommufd, device}}),
+			0);
+		ck_assert_str_eq(fake.log, "");
+		ck_assert_uint_eq(result.rid.v, RID);
+		ck_assert_uint_eq(result.group, RID + 100);
+		ck_assert_uint_eq(result.iommufd_key, (uint64_t)iommufd);
+		ck_assert_int_eq(run((struct hw_op){.kind = HW_CLOSE, .device = 1}), 0);
+		ck_assert_uint_eq(fake_open_fds(&fake), 0);
+	}
+END_TEST
+
+START_TEST(identify_that_fails_keeps_nothing)
+	{
+		static const enum fake_kind wrong[][2] = {{FAKE_DEVICE, FAKE_DEVICE},
+			{FAKE_IOMMUFD, FAKE_IOMMUFD}, {FAKE_FILE, FAKE_DEVICE},
+			{FAKE_IOMMUFD, FAKE_FILE}};
+
+		for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+			int a = fake_add_fd(&fake, wrong[i][0], 1, RID);
+			int b = fake_add_fd(&fake, wrong[i][1], 2, RID);
+
+			ck_assert_int_eq(run((struct hw_op){.kind = HW_IDENTIFY,
+						 .device = 1,
+						 .fd_count = 2,
+						 .fds = {a, b}}),
+				STATUS_INVALID);
+			ck_assert_uint_eq(result.error.reason, REASON_FD_KIND);
+			ck_assert_uint_eq(fake_open_fds(&fake), 0);
+			ck_assert_int_eq(run((struct hw_op){.kind = HW_OPEN, .device = 1}),
+				STATUS_NOT_FOUND);
+		}
+	}
+END_TEST
+
+START_TEST(one_iommufd_passed_twice_is_held_once)
+	{
+		int iommufd, device;
+
+		(void)open_device(1);
+		iommufd = fake_add_fd(&fake, FAKE_IOMMUFD, 1, 0);
+		device = fake_add_fd(&fake, FAKE_DEVICE, 3, RID + 9);
+		ck_assert_int_eq(run((struct hw_op){.kind = HW_IDENTIFY,
+					 .device = 2,
+					 .fd_count = 2,
+					 .fds = {iommufd, device}}),
+			0);
+		ck_assert_uint_eq(fake_open_fds(&fake), 3);
+		ck_assert_uint_ne(result.iommufd_key, (uint64_t)iommufd);
+		ck_assert_int_eq(run((struct hw_op){.kind = HW_CLOSE, .device = 1}), 0);
+		ck_assert_uint_eq(fake_open_fds(&fake), 2);
+		ck_assert_int_eq(run((struct hw_op){.kind = HW_CLOSE, .device = 2}), 0);
+		ck_assert_uint_eq(fake_open_fds(&fake), 0);
+	}
+END_TEST
+
+START_TEST(device_opened_for_a_vmm_is_handed_back)
+	{
+		int iommufd = fake_add_fd(&fake, FAKE_IOMMUFD, 1, 0);
+
+		ck_assert_int_eq(run((struct hw_op){.kind = HW_IDENTIFY,
+					 .device = 1,
+					 .rid = {RID},
+					 .fd_count = 1,
+					 .fds = {iommufd, -1}}),
+			0);
+		ck_assert_uint_eq(result.fd_count, 0);
+		ck_assert_int_eq(run((struct hw_op){.kind = HW_OPEN, .device = 1}), 0);
+		ck_assert_uint_eq(result.fd_count, 1);
+		ck_assert_int_eq(fake.fd[result.fds[0]].kind, FAKE_DEVICE);
+	}
+END_TEST
+
+START_TEST(shared_devices_use_one_iommufd_of_our_own)
+	{
+		open_shared(1);
+		ck_assert_int_eq(
+			run((struct hw_op){.kind = HW_IDENTIFY, .device = 2, .rid = {RID + 1}}), 0);
+		ck_assert_str_eq(fake.log, "open-device 109;");
+		ck_assert_int_eq(run((struct hw_op){.kind = HW_OPEN, .device = 2}), 0);
+		ck_assert_uint_eq(result.fd_count, 0);
+		ck_assert_uint_eq(fake_attached(&fake, 11, FAKE_RID), 0);
+	}
+END_TEST
+
+START_TEST(shared_device_takes_no_ids_of_an_iommufd)
+	{
+		open_shared(1);
+		ck_assert_int_eq(run(attach_op(1, 5, VMM_TABLE(3))), STATUS_INVALID);
+		ck_assert_uint_eq(result.error.reason, REASON_TABLE_KIND);
+		ck_assert_int_eq(run(attach_op(1, 5, VMM_IOAS(3))), STATUS_INVALID);
+		ck_assert_uint_eq(result.error.reason, REASON_TABLE_KIND);
+		ck_assert_str_eq(fake.log, "");
+	}
+END_TEST
+
+START_TEST(spaces_of_two_sets_never_meet)
+	{
+		uint32_t a, b;
+
+		open_shared(1);
+		ck_assert_int_eq(map(1, 5, 0, 0x1000), 0);
+		ck_assert_int_eq(map(1, 6, 0, 0x1000), 0);
+		ck_assert_int_eq(run(attach_op(1, 100, SPACE(0))), 0);
+		a = fake_hwpt(&fake, result.pt_id)->pt_id;
+		struct hw_op other = attach_op(1, 101, SPACE(0));
+		other.owner = 6;
+		ck_assert_int_eq(run(other), 0);
+		b = fake_hwpt(&fake, result.pt_id)->pt_id;
+		ck_assert_uint_ne(a, b);
+		other.owner = 7;
+		other.pasid.v = 102;
+		ck_assert_int_eq(run(other), STATUS_NOT_FOUND);
+		ck_assert_uint_eq(result.error.reason, REASON_NOT_MAPPED);
+	}
+END_TEST
+
+START_TEST(one_space_on_many_pasids_is_one_page_table)
+	{
+		uint32_t pt_id;
+
+		open_shared(1);
+		ck_assert_int_eq(map(1, 5, 3, 0x1000), 0);
+		ck_assert_int_eq(run(attach_op(1, 100, SPACE(3))), 0);
+		ck_assert_uint_eq(result.made_pt, 1);
+		pt_id = result.pt_id;
+		ck_assert_int_eq(run(attach_op(1, 5000, SPACE(3))), 0);
+		ck_assert_uint_eq(result.pt_id, pt_id);
+		ck_assert_uint_eq(fake_objects(&fake), 2);
+		ck_assert_int_eq(run(detach_op(1, 100)), 0);
+		ck_assert_uint_eq(fake_objects(&fake), 2);
+		ck_assert_int_eq(run(detach_op(1, 5000)), 0);
+		ck_assert_uint_eq(fake_objects(&fake), 1);
+	}
+END_TEST
+
+START_TEST(leave_needs_an_unbound_space_and_takes_only_its_own)
+	{
+		open_shared(1);
+		ck_assert_int_eq(map(1, 5, 0, 0x1000), 0);
+		ck_assert_int_eq(map(1, 6, 0, 0x1000), 0);
+		ck_assert_int_eq(run(attach_op(1, 100, SPACE(0))), 0);
+		ck_assert_int_eq(run((struct hw_op){.kind = HW_LEAVE, .device = 1, .owner = 5}),
+			STATUS_BUSY);
+		ck_assert_uint_eq(fake_objects(&fake), 3);
+		ck_assert_int_eq(run(detach_op(1, 100)), 0);
+		ck_assert_int_eq(run((struct hw_op){.kind = HW_LEAVE, .device = 1, .owner = 5}), 0);
+		ck_assert_uint_eq(fake_objects(&fake), 1);
+		ck_assert_int_eq(run((struct hw_op){.kind = HW_UNMAP,
+					 .device = 1,
+					 .owner = 6,
+					 .iova = 0x1000,
+					 .length = 4096}),
+			0);
+	}
+END_TEST
+
+START_TEST(map_that_fails_leaves_no_space)
+	{
+		open_shared(1);
+		fake.fail_name = "map";
+		fake.fail_error = EEXIST;
+		ck_assert_int_eq(map(1, 5, 0, 0x1000), STATUS_EXISTS);
+		ck_assert_uint_eq(result.error.reason, REASON_MAP_OVERLAP);
+		ck_assert_uint_eq(fake_objects(&fake), 0);
+		fake.fail_name = NULL;
+		ck_assert_int_eq(run((struct hw_op){.kind = HW_UNMAP, .device = 1, .owner = 5}),
+			STATUS_NOT_FOUND);
+		ck_assert_uint_eq(result.error.reason, REASON_NOT_MAPPED);
+	}
+END_TEST
+
+START_TEST(trap_01_no_width_is_refused_before_the_kernel)
+	{
+		fake.info.max_pasid_log2 = 0;
+		(void)open_device(1);
+		ck_assert_uint_eq(result.info.pasid_width, 0);
+		ck_assert_uint_eq(result.info.caps & HW_CAP_PASID, 0);
+		ck_assert_int_eq(run(attach_op(1, 5, VMM_TABLE(3))), STATUS_UNSUPPORTED);
+		ck_assert_uint_eq(result.error.reason, REASON_DEVICE_NO_WIDTH);
+		ck_assert_str_eq(fake.log, "");
+		/* Whole functions work, with a page table that needs no PASID flag. */
+		ck_assert_int_eq(run(attach_op(1, FAKE_RID, VMM_IOAS(3))), 0);
+		ck_assert_uint_eq(fake_hwpt(&fake, result.pt_id)->flags, 0);
+	}
+END_TEST
+
+START_TEST(trap_01_width_is_enforced)
+	{
+		fake.info.max_pasid_log2 = 9;
+		(void)open_device(1);
+		ck_assert_int_eq(run(attach_op(1, 512, VMM_TABLE(3))), STATUS_INVALID);
+		ck_assert_uint_eq(result.error.reason, REASON_PASID_WIDTH);
+		ck_assert_uint_eq(result.error.limit, 511);
+		ck_assert_str_eq(fake.log, "");
+		ck_assert_int_eq(run(attach_op(1, 511, VMM_TABLE(3))), 0);
+	}
+END_TEST
+
+START_TEST(trap_02_pasid_zero_is_refused_before_the_kernel)
+	{
+		(void)open_device(1);
+		ck_assert_int_eq(run(attach_op(1, 0, VMM_TABLE(3))), STATUS_INVALID);
+		ck_assert_uint_eq(result.error.reason, REASON_PASID_ZERO);
+		ck_assert_int_eq(run(detach_op(1, 0)), STATUS_INVALID);
+		ck_assert_str_eq(fake.log, "");
+	}
+END_TEST
+
+START_TEST(trap_03_second_attach_never_replaces)
+	{
+		int device = open_device(1);
+
+		ck_assert_int_eq(run(attach_op(1, 5, VMM_TABLE(3))), 0);
+		ck_assert_int_eq(run(attach_op(1, FAKE_RID, VMM_TABLE(3))), 0);
+		ck_assert_int_eq(run(attach_op(1, 5, VMM_TABLE(4))), STATUS_EXISTS);
+		ck_assert_uint_eq(result.error.reason, REASON_ALREADY_BOUND);
+		ck_assert_int_eq(run(attach_op(1, FAKE_RID, VMM_TABLE(4))), STATUS_EXISTS);
+		ck_assert_uint_eq(result.error.reason, REASON_RID_ATTACHED);
+		ck_assert_uint_eq(fake_attached(&fake, device, 5), 3);
+		ck_assert_uint_eq(fake_attached(&fake, device, FAKE_RID), 3);
+	}
+END_TEST
+
+START_TEST(trap_04_ioas_is_never_attached_itself)
+	{
+		int device = open_device(1);
+
+		ck_assert_int_eq(run(attach_op(1, 5, VMM_IOAS(77))), 0);
+		ck_assert_uint_ne(fake_attached(&fake, device, 5), 77);
+		ck_assert_uint_eq(fake_hwpt(&fake, result.pt_id)->pt_id, 77);
+		ck_assert_uint_eq(fake_hwpt(&fake, result.pt_id)->flags, CALLS_HWPT_PASID);
+		ck_assert_uint_eq(fake_hwpt(&fake, result.pt_id)->dev_id, 7);
+		/* The RID's page table carries the flag as well: PASIDs can be attached beside it.
+		 */
+		ck_assert_int_eq(run(attach_op(1, FAKE_RID, VMM_IOAS(77))), 0);
+		ck_assert_uint_eq(fake_hwpt(&fake, result.pt_id)->flags, CALLS_HWPT_PASID);
+	}
+END_TEST
+
+START_TEST(trap_04_table_without_pasid_flag_is_named)
+	{
+		(void)open_device(1);
+		fake.fail_name = "attach";
+		fake.fail_error = EINVAL;
+		ck_assert_int_eq(run(attach_op(1, 5, VMM_TABLE(3))), STATUS_INVALID);
+		ck_assert_uint_eq(result.error.reason, REASON_TABLE_PASID);
+		ck_assert_int_eq(result.error.sys_errno, EINVAL);
+		ck_assert_ptr_nonnull(strstr(result.error.text, "0000:01:01.1 PASID 5"));
+	}
+END_TEST
+
+START_TEST(trap_06_detach_of_nothing_succeeds_and_asks_the_kernel)
+	{
+		int device = open_device(1);
+		char expected[32];
+
+		ck_assert_int_eq(run(detach_op(1, 5)), 0);
+		(void)snprintf(expected, sizeof(expected), "detach %d 5;", device);
+		ck_assert_str_eq(fake.log, expected);
+	}
+END_TEST
+
+START_TEST(trap_09_close_detaches_before_it_lets_go)
+	{
+		int device = open_device(1);
+		char expected[160];
+
+		ck_assert_int_eq(run(attach_op(1, FAKE_RID, VMM_IOAS(77))), 0);
+		ck_assert_int_eq(run(attach_op(1, 70000, VMM_TABLE(3))), 0);
+		ck_assert_int_eq(run(attach_op(1, 5, VMM_IOAS(78))), 0);
+		fake.log[0] = '\0';
+		ck_assert_int_eq(run((struct hw_op){.kind = HW_CLOSE, .device = 1}), 0);
+		(void)snprintf(expected, sizeof(expected),
+			"detach %d 5;destroy 2;detach %d 70000;detach %d -1;destroy 1;"
+			"close %d;close %d;",
+			device, device, device, device, device - 1);
+		ck_assert_str_eq(fake.log, expected);
+		ck_assert_uint_eq(fake.attached_count, 0);
+		ck_assert_uint_eq(fake_open_fds(&fake), 0);
+	}
+END_TEST
+
+START_TEST(trap_09_close_whose_detach_fails_is_no_success)
+	{
+		int device = open_device(1);
+
+		ck_assert_int_eq(run(attach_op(1, 5, VMM_TABLE(3))), 0);
+		ck_assert_int_eq(run(attach_op(1, 6, VMM_TABLE(3))), 0);
+		fake.fail_at = fake.calls + 1;
+		fake.fail_error = EIO;
+		ck_assert_int_eq(
+			run((struct hw_op){.kind = HW_CLOSE, .device = 1}), STATUS_HARDWARE);
+		ck_assert_uint_eq(fake_attached(&fake, device, 5), 3);
+		ck_assert_uint_eq(fake_attached(&fake, device, 6), 0);
+		ck_assert_int_eq(run((struct hw_op){.kind = HW_CLOSE, .device = 1}), 0);
+		ck_assert_uint_eq(fake.attached_count, 0);
+	}
+END_TEST
+
+START_TEST(trap_10_locked_memory_is_named_with_its_remedy)
+	{
+		(void)open_device(1);
+		fake.fail_name = "hwpt";
+		fake.fail_error = ENOMEM;
+		ck_assert_int_eq(run(attach_op(1, 5, VMM_IOAS(3))), STATUS_HARDWARE);
+		ck_assert_uint_eq(result.error.reason, REASON_MEMLOCK);
+		ck_assert_ptr_nonnull(strstr(result.error.text, "LimitMEMLOCK"));
+		ck_assert_ptr_nonnull(strstr(result.error.text, "IOMMU_HWPT_ALLOC"));
+		fake.fail_name = "map";
+		ck_assert_int_eq(map(1, 5, 0, 0), STATUS_HARDWARE);
+		ck_assert_uint_eq(result.error.reason, REASON_MEMLOCK);
+	}
+END_TEST
+
+START_TEST(trap_10_second_open_of_a_node_fails_at_its_bind)
+	{
+		(void)open_device(1);
+		fake.fail_name = "bind";
+		fake.fail_error = EINVAL;
+		int iommufd = fake_add_fd(&fake, FAKE_IOMMUFD, 2, 0);
+		int device = fake_add_fd(&fake, FAKE_DEVICE, 300, RID);
+
+		ck_assert_int_eq(run((struct hw_op){.kind = HW_IDENTIFY,
+					 .device = 2,
+					 .fd_count = 2,
+					 .fds = {iommufd, device}}),
+			0);
+		ck_assert_int_eq(
+			run((struct hw_op){.kind = HW_OPEN, .device = 2}), STATUS_HARDWARE);
+		ck_assert_uint_eq(result.error.reason, REASON_BIND_REFUSED);
+		ck_assert_ptr_nonnull(strstr(result.error.text, "bound already"));
+	}
+END_TEST
+
+START_TEST(trap_12_driver_without_pasid_attach_is_named)
+	{
+		(void)open_device(1);
+		fake.fail_name = "attach";
+		fake.fail_error = EOPNOTSUPP;
+		ck_assert_int_eq(run(attach_op(1, 5, VMM_TABLE(3))), STATUS_UNSUPPORTED);
+		ck_assert_uint_eq(result.error.reason, REASON_NO_PASID_ATTACH);
+		ck_assert_ptr_nonnull(strstr(result.error.text, "EOPNOTSUPP"));
+	}
+END_TEST
+
+START_TEST(trap_17_attach_during_a_reset_is_to_be_retried)
+	{
+		(void)open_device(1);
+		fake.fail_name = "attach";
+		fake.fail_error = EBUSY;
+		ck_assert_int_eq(run(attach_op(1, 5, VMM_IOAS(3))), STATUS_RETRY);
+		ck_assert_uint_eq(result.error.reason, REASON_RESET_RUNNING);
+		ck_assert_uint_eq(fake_objects(&fake), 0);
+		fake.fail_name = NULL;
+		ck_assert_int_eq(run(attach_op(1, 5, VMM_IOAS(3))), 0);
+	}
+END_TEST
+
+START_TEST(trap_21_what_is_attached_is_remembered_over_the_whole_range)
+	{
+		static const uint32_t pasids[] = {1, 1023, 1024, 1025, 524288, 1048575};
+		int device = open_device(1);
+
+		for (size_t i = 0; i < ARRAY_SIZE(pasids); i++)
+			ck_assert_int_eq(run(attach_op(1, pasids[i], VMM_TABLE(3))), 0);
+		for (size_t i = 0; i < ARRAY_SIZE(pasids); i++)
+			ck_assert_int_eq(run(attach_op(1, pasids[i], VMM_TABLE(4))), STATUS_EXISTS);
+		ck_assert_int_eq(run((struct hw_op){.kind = HW_CLOSE, .device = 1}), 0);
+		for (size_t i = 0; i < ARRAY_SIZE(pasids); i++)
+			ck_assert_uint_eq(fake_attached(&fake, device, pasids[i]), 0);
+	}
+END_TEST
+
+START_TEST(end_closes_all_and_detaches_nothing)
+	{
+		(void)open_device(1);
+		ck_assert_int_eq(run(attach_op(1, 5, VMM_TABLE(3))), 0);
+		fake.log[0] = '\0';
+		ck_assert_int_eq(run((struct hw_op){.kind = HW_END}), 0);
+		ck_assert_ptr_null(strstr(fake.log, "detach"));
+		ck_assert_uint_eq(fake_open_fds(&fake), 0);
+	}
+END_TEST
+
+START_TEST(descriptors_of_a_refused_operation_are_closed)
+	{
+		static const uint32_t kinds[] = {
+			HW_OPEN, HW_CLOSE, HW_MAP, HW_ATTACH, HW_DETACH, 0, 77};
+
+		for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+			int a = fake_add_fd(&fake, FAKE_FILE, 1, 0);
+			int b = fake_add_fd(&fake, FAKE_FILE, 2, 0);
+
+			ck_assert_int_ne(run((struct hw_op){.kind = kinds[i],
+						 .device = 1,
+						 .fd_count = 2,
+						 .fds = {a, b}}),
+				0);
+			ck_assert_uint_eq(fake_open_fds(&fake), 0);
+		}
+	}
+END_TEST
+
+START_TEST(open_that_failed_halfway_can_be_repeated)
+	{
+		int iommufd = fake_add_fd(&fake, FAKE_IOMMUFD, 1, 0);
+		int device = fake_add_fd(&fake, FAKE_DEVICE, 2, RID);
+
+		ck_assert_int_eq(run((struct hw_op){.kind = HW_IDENTIFY,
+					 .device = 1,
+					 .fd_count = 2,
+					 .fds = {iommufd, device}}),
+			0);
+		fake.fail_name = "hw_info";
+		fake.fail_error = EOPNOTSUPP;
+		ck_assert_int_eq(
+			run((struct hw_op){.kind = HW_OPEN, .device = 1}), STATUS_HARDWARE);
+		ck_assert_int_eq(run(attach_op(1, 5, VMM_TABLE(3))), STATUS_NOT_FOUND);
+		fake.fail_name = NULL;
+		ck_assert_int_eq(run((struct hw_op){.kind = HW_OPEN, .device = 1}), 0);
+	}
+END_TEST
+
+START_TEST(page_table_that_cannot_be_destroyed_is_used_again)
+	{
+		(void)open_device(1);
+		ck_assert_int_eq(run(attach_op(1, 5, VMM_IOAS(77))), 0);
+		fake.fail_name = "destroy";
+		fake.fail_error = EBUSY;
+		ck_assert_int_eq(run(detach_op(1, 5)), 0); /* absence is proven */
+		ck_assert_uint_eq(fake_objects(&fake), 1);
+		fake.fail_name = NULL;
+		ck_assert_int_eq(run(attach_op(1, 6, VMM_IOAS(77))), 0);
+		ck_assert_uint_eq(fake_objects(&fake), 1);
+		ck_assert_int_eq(run(detach_op(1, 6)), 0);
+		ck_assert_uint_eq(fake_objects(&fake), 0);
+	}
+END_TEST
+
+/* Each step of each operation breaks off once: afterwards all is as before. */
+START_TEST(any_call_that_fails_leaves_what_was_there)
+	{
+		open_shared(1);
+		ck_assert_int_eq(map(1, 5, 0, 0), 0);
+		for (unsigned int k = 1;; k++) {
+			size_t objects = fake_objects(&fake), mapped = fake.mapped;
+
+			fake.fail_at = fake.calls + k;
+			fake.fail_error = EIO;
+			if (map(1, 5, 1, 0x1000) == 0)
+				break;
+			ck_assert_uint_eq(fake_objects(&fake), objects);
+			ck_assert_uint_eq(fake.mapped, mapped);
+			ck_assert_uint_lt(k, 10);
+		}
+		for (unsigned int k = 1;; k++) {
+			size_t objects = fake_objects(&fake);
+
+			fake.fail_at = fake.calls + k;
+			if (run(attach_op(1, 9, SPACE(1))) == 0)
+				break;
+			ck_assert_uint_eq(fake_objects(&fake), objects);
+			ck_assert_uint_eq(fake.attached_count, 0);
+			ck_assert_uint_lt(k, 10);
+		}
+		fake.fail_at = 0;
+		ck_assert_uint_eq(fake.attached_count, 1);
+	}
+END_TEST
+
+START_TEST(errors_fit_and_name_everything)
+	{
+		static const int errors[] = {EINVAL, EBUSY, ENOMEM, EOPNOTSUPP, EIO, EPERM, ENOENT,
+			ENODEV, EMFILE, ENOTTY, EFAULT};
+
+		(void)open_device(1);
+		fake.fail_name = "attach";
+		for (size_t i = 0; i < ARRAY_SIZE(errors); i++) {
+			fake.fail_error = errors[i];
+			ck_assert_int_gt(run(attach_op(1, 1048575, VMM_TABLE(4294967295u))), 0);
+			ck_assert_int_eq(result.error.sys_errno, errors[i]);
+			ck_assert_uint_eq(result.error.object, 1048575);
+			ck_assert_uint_lt(strlen(result.error.text), sizeof(result.error.text) - 1);
+			ck_assert_ptr_nonnull(strstr(result.error.text, "PASID 1048575"));
+			ck_assert_ptr_nonnull(strstr(result.error.text, "ATTACH"));
+		}
+	}
+END_TEST
+
+static TCase *backend_tests(void)
+{
+	TCase *tc = tcase_create("backend");
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, identify_changes_nothing);
+	tcase_add_test(tc, identify_that_fails_keeps_nothing);
+	tcase_add_test(tc, one_iommufd_passed_twice_is_held_once);
+	tcase_add_test(tc, device_opened_for_a_vmm_is_handed_back);
+	tcase_add_test(tc, shared_devices_use_one_iommufd_of_our_own);
+	tcase_add_test(tc, shared_device_takes_no_ids_of_an_iommufd);
+	tcase_add_test(tc, spaces_of_two_sets_never_meet);
+	tcase_add_test(tc, one_space_on_many_pasids_is_one_page_table);
+	tcase_add_test(tc, leave_needs_an_unbound_space_and_takes_only_its_own);
+	tcase_add_test(tc, map_that_fails_leaves_no_space);
+	tcase_add_test(tc, end_closes_all_and_detaches_nothing);
+	tcase_add_test(tc, descriptors_of_a_refused_operation_are_closed);
+	tcase_add_test(tc, open_that_failed_halfway_can_be_repeated);
+	tcase_add_test(tc, page_table_that_cannot_be_destroyed_is_used_again);
+	tcase_add_test(tc, any_call_that_fails_leaves_what_was_there);
+	tcase_add_test(tc, errors_fit_and_name_everything);
+	return tc;
+}
+
+static TCase *trap_tests(void)
+{
+	TCase *tc = tcase_create("traps");
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, trap_01_no_width_is_refused_before_the_kernel);
+	tcase_add_test(tc, trap_01_width_is_enforced);
+	tcase_add_test(tc, trap_02_pasid_zero_is_refused_before_the_kernel);
+	tcase_add_test(tc, trap_03_second_attach_never_replaces);
+	tcase_add_test(tc, trap_04_ioas_is_never_attached_itself);
+	tcase_add_test(tc, trap_04_table_without_pasid_flag_is_named);
+	tcase_add_test(tc, trap_06_detach_of_nothing_succeeds_and_asks_the_kernel);
+	tcase_add_test(tc, trap_09_close_detaches_before_it_lets_go);
+	tcase_add_test(tc, trap_09_close_whose_detach_fails_is_no_success);
+	tcase_add_test(tc, trap_10_locked_memory_is_named_with_its_remedy);
+	tcase_add_test(tc, trap_10_second_open_of_a_node_fails_at_its_bind);
+	tcase_add_test(tc, trap_12_driver_without_pasid_attach_is_named);
+	tcase_add_test(tc, trap_17_attach_during_a_reset_is_to_be_retried);
+	tcase_add_test(tc, trap_21_what_is_attached_is_remembered_over_the_whole_range);
+	return tc;
+}
+
+int main(void)
+{
+	Suite *suite = suite_create("backend");
+	SRunner *runner;
+	int failed;
+
+	suite_add_tcase(suite, backend_tests());
+	suite_add_tcase(suite, trap_tests());
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
