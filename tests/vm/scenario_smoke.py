@@ -26,10 +26,12 @@ class ProbeError(Exception):
 class Probe:
     """A process in the guest with an iommufd of its own."""
 
+    program = "probe"
+
     def __init__(self, machine, port):
         self.machine = machine
         self.channel = machine.channels[port]
-        self.process = machine.spawn("probe", port)
+        self.process = machine.spawn(self.program, port)
         self._words(self.channel.read_line(10))
 
     def result(self, command):

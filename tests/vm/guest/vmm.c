@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 static struct pasid_client *client;
-static int foreign_iommufd = -1;
+static int foreign_iommufd = -1, foreign_device = -1;
 
 static void vmm_refused(int r, const struct pasid_error *error)
 {
@@ -144,6 +144,8 @@ static void vmm_device(char **words)
 
 	if (foreign_iommufd >= 0)
 		args.iommufd = foreign_iommufd;
+	if (foreign_device >= 0)
+		args.device = foreign_device;
 	vmm_report_device(pasid_device_add(client, &args, &info, NULL), &info);
 }
 
@@ -160,35 +162,54 @@ static void vmm_device_open(char **words)
 		close(fd);
 }
 
-/* foreign PROCESS DESCRIPTOR: from here on, "device" passes another process's iommufd. */
+static int vmm_take(int process, const char *descriptor)
+{
+	return (int)syscall(SYS_pidfd_getfd, process, (int)agent_number(descriptor), 0);
+}
+
+static void vmm_forget_foreign(void)
+{
+	if (foreign_iommufd >= 0)
+		close(foreign_iommufd);
+	if (foreign_device >= 0)
+		close(foreign_device);
+	foreign_iommufd = foreign_device = -1;
+}
+
+/*
+ * foreign PROCESS IOMMUFD [DEVICE]: from here on, "device" passes another process's descriptors,
+ * which a VMM could have come by in some other way.
+ */
 static void vmm_foreign(char **words)
 {
 	int process = (int)syscall(SYS_pidfd_open, (pid_t)agent_number(words[1]), 0);
 
+	vmm_forget_foreign();
 	if (process >= 0) {
-		foreign_iommufd =
-			(int)syscall(SYS_pidfd_getfd, process, (int)agent_number(words[2]), 0);
-		agent_report(foreign_iommufd);
+		foreign_iommufd = vmm_take(process, words[2]);
+		if (words[2] && words[3])
+			foreign_device = vmm_take(process, words[3]);
 		close(process);
-	} else {
-		agent_report(-1);
 	}
+	agent_report(foreign_iommufd < 0 || (words[3] && foreign_device < 0) ? -1 : 0);
 }
 
 /* own: ends "foreign". */
 static void vmm_own(char **words)
 {
 	(void)words;
-	close(foreign_iommufd);
-	foreign_iommufd = -1;
+	vmm_forget_foreign();
 	agent_ok();
 }
 
-/* iommufd: the number of this process's descriptor, for another one's "foreign". */
-static void vmm_iommufd(char **words)
+/* descriptors [DEVICE]: numbers in this process, for another one's "foreign". */
+static void vmm_descriptors(char **words)
 {
-	(void)words;
-	agent_ok_numbers(1, &(uint64_t){(uint64_t)kernel_iommufd()});
+	uint64_t numbers[] = {(uint64_t)kernel_iommufd(), 0};
+
+	if (words[1])
+		numbers[1] = (uint64_t)kernel_device(words[1]);
+	agent_ok_numbers(words[1] ? 2 : 1, numbers);
 }
 
 /* share ADDRESS: admins. */
@@ -297,7 +318,7 @@ static const struct agent_command vmm_commands[] = {
 	{"device-open", vmm_device_open},
 	{"foreign", vmm_foreign},
 	{"own", vmm_own},
-	{"iommufd", vmm_iommufd},
+	{"descriptors", vmm_descriptors},
 	{"share", vmm_share},
 	{"slice", vmm_slice},
 	{"drained", vmm_drained},
