@@ -24,20 +24,24 @@ vm_die() {
     exit 1
 }
 
-# vm_need_packages COMMAND=PACKAGE...: installs the packages of missing commands, or says what to
-# install.
+vm_install() {
+    DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@" >&2
+}
+
+# vm_need_packages COMMAND=PACKAGE[,PACKAGE]...: installs the packages of missing commands, or says
+# what to install.
 vm_need_packages() {
-    local pair missing=()
+    local pair packages missing=()
     for pair; do
-        command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}")
+        command -v "${pair%%=*}" >/dev/null && continue
+        IFS=, read -ra packages <<<"${pair#*=}"
+        missing+=("${packages[@]}")
     done
     [[ ${#missing[@]} -gt 0 ]] || return 0
     command -v apt-get >/dev/null || vm_die "needs the Debian packages ${missing[*]}"
     [[ $EUID -eq 0 ]] || vm_die "missing; install with: sudo apt-get install ${missing[*]}"
     vm_say "installing ${missing[*]} with apt-get"
-    DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}" >&2 ||
-        { apt-get update >&2 && DEBIAN_FRONTEND=noninteractive \
-            apt-get install -y --no-install-recommends "${missing[@]}" >&2; } ||
+    vm_install "${missing[@]}" || { apt-get update >&2 && vm_install "${missing[@]}"; } ||
         vm_die "apt-get could not install ${missing[*]}"
 }
 
