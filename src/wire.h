@@ -124,10 +124,16 @@ void wire_out_bytes(struct wire_out *out, uint32_t field, const void *data, size
 void wire_out_string(struct wire_out *out, uint32_t field, const char *text);
 /* A message as a field. */
 void wire_out_message(struct wire_out *out, uint32_t field, const ProtobufCMessage *message);
+/* Its fields, as those of the message that is being written. */
+void wire_out_fields(struct wire_out *out, const ProtobufCMessage *message);
 /* A pasid.v1.PasidRun. */
 void wire_out_run(struct wire_out *out, uint32_t field, uint32_t first, uint32_t count);
 /* A pasid.v1.Status from what was refused. */
 void wire_out_status(struct wire_out *out, uint32_t field, int status, const struct error *error);
+
+/* The tag and length of a field of which `content` bytes are in place behind `data + size`, within
+ * room. */
+void wire_out_front(struct wire_out *out, uint32_t field, size_t content);
 
 /* How many bytes a field with this many bytes of content takes, its tag and length included. */
 size_t wire_field_size(uint32_t field, size_t content);

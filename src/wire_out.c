@@ -59,6 +59,12 @@ static bool wire_out_open(struct wire_out *out, uint32_t field, size_t content)
 	return true;
 }
 
+void wire_out_front(struct wire_out *out, uint32_t field, size_t content)
+{
+	if (wire_out_open(out, field, content))
+		out->size += content;
+}
+
 void wire_out_uint(struct wire_out *out, uint32_t field, uint64_t value)
 {
 	if (!wire_out_fits(out, wire_uint_size(field, value)))
@@ -88,6 +94,12 @@ void wire_out_string(struct wire_out *out, uint32_t field, const char *text)
 void wire_out_message(struct wire_out *out, uint32_t field, const ProtobufCMessage *message)
 {
 	if (wire_out_open(out, field, protobuf_c_message_get_packed_size(message)))
+		out->size += protobuf_c_message_pack(message, out->data + out->size);
+}
+
+void wire_out_fields(struct wire_out *out, const ProtobufCMessage *message)
+{
+	if (wire_out_fits(out, protobuf_c_message_get_packed_size(message)))
 		out->size += protobuf_c_message_pack(message, out->data + out->size);
 }
 

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: MIT */
+/* Operations about the session and the daemon: hello, ping, status, watch. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "dispatch_private.h"
+
+#define PROTOCOL_VERSION 1u
+
+/* What this daemon can do beyond the first version of the protocol would be added here. */
+static const char *const hello_features[] = {
+	"events",
+	"shared-devices",
+	"guest-tables-vtd",
+};
+
+/* ---------------------------------------------------------------- hello */
+
+static bool hello_has_feature(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(hello_features); i++) {
+		if (strcmp(hello_features[i], name) == 0)
+			return true;
+	}
+	return false;
+}
+
+static int hello_check(struct call *call, const Pasid__V1__Hello *hello)
+{
+	if (call->session)
+		return error_set(&call->error, REASON_HELLO_TWICE,
+			"this connection has its session already");
+	if (hello->version_min > PROTOCOL_VERSION || hello->version_max < PROTOCOL_VERSION)
+		return error_set_limit(&call->error, REASON_VERSION, 0, PROTOCOL_VERSION,
+			hello->version_min,
+			"the daemon speaks version %u of the protocol, the client %u to %u",
+			PROTOCOL_VERSION, hello->version_min, hello->version_max);
+	for (size_t i = 0; i < hello->n_required_features; i++) {
+		if (!hello_has_feature(hello->required_features[i]))
+			return error_set(&call->error, REASON_FEATURE,
+				"the daemon does not have the feature '%s'",
+				hello->required_features[i]);
+	}
+	return 0;
+}
+
+static int hello_open(
+	struct call *call, const Pasid__V1__Hello *hello, struct session **ret_session)
+{
+	static const char *const names[] = {"", "a VMM", "an admin", "an observer"};
+	struct dispatch *d = call->d;
+	enum role role = hello->role ? (enum role)hello->role : ROLE_VMM;
+
+	peer_read(call->link->peer, &d->peer);
+	d->peer_read = call->link->peer;
+	if (!policy_allows_role(d->config.policy, &d->peer, role))
+		return error_set(&call->error, REASON_ROLE, "the policy does not let user %u be %s",
+			d->peer.uid, names[role]);
+	return session_open(d->sessions, call->link->peer, role, ret_session, &call->error);
+}
+
+static int hello_resume(
+	struct call *call, const Pasid__V1__Hello *hello, struct session **ret_session)
+{
+	struct dispatch *d = call->d;
+	struct session *session = NULL;
+
+	if (hello->resume_token.len == SESSION_TOKEN_SIZE)
+		session = session_by_token(
+			d->sessions, hello->resume_token.data, call->link->peer->uid);
+	if (!session)
+		return error_set(&call->error, REASON_RESUME_UNKNOWN,
+			"no session has this token; it ended, say hello without one");
+	if (session->link)
+		dispatch_detach(d, session->link);
+	else
+		d->ports.unpark(d->ports.ctx, session_unpark(d->sessions, session));
+	/* Another process of the same user may go on with it. */
+	(void)peer_unref(session->peer);
+	session->peer = peer_ref(call->link->peer);
+	d->peer_read = NULL;
+	*ret_session = session;
+	return 0;
+}
+
+static void hello_write(struct call *call, const struct session *session, bool resumed)
+{
+	Pasid__V1__HelloResult result = PASID__V1__HELLO_RESULT__INIT;
+
+	result.version = PROTOCOL_VERSION;
+	result.n_features = ARRAY_SIZE(hello_features);
+	result.features = (char **)hello_features;
+	result.instance.data = call->d->config.instance;
+	result.instance.len = DISPATCH_INSTANCE_SIZE;
+	result.session = session->id;
+	result.resume_token.data = (uint8_t *)session->token;
+	result.resume_token.len = SESSION_TOKEN_SIZE;
+	result.resumed = resumed;
+	result.role = (Pasid__V1__Role)session->role;
+	result.window = SESSION_WINDOW;
+	result.datagram_limit = WIRE_DATAGRAM_MAX;
+	result.request_limit = WIRE_REQUESTS_MAX;
+	result.grace_ms = call->d->config.grace_ms;
+	result.set = session->set.v;
+	result.last_id = session->last_id;
+	write_message(call, &result.base);
+}
+
+int handle_hello(struct call *call)
+{
+	const Pasid__V1__Hello *hello = (const void *)call->message;
+	bool resume = hello->resume_case == PASID__V1__HELLO__RESUME_RESUME_TOKEN;
+	struct session *session;
+	int r = hello_check(call, hello);
+
+	if (!r)
+		r = resume ? hello_resume(call, hello, &session)
+			   : hello_open(call, hello, &session);
+	if (r)
+		return r;
+	call->session = session;
+	call->link->session = session;
+	session->link = call->link;
+	hello_write(call, session, resume);
+	return 0;
+}
+
+int handle_ping(struct call *call)
+{
+	const Pasid__V1__Ping *ping = (const void *)call->message;
+
+	if (ping->payload.len)
+		wire_out_bytes(&call->out, 1, ping->payload.data, ping->payload.len);
+	return 0;
+}
+
+int handle_watch(struct call *call)
+{
+	const Pasid__V1__Watch *watch = (const void *)call->message;
+
+	if (watch->stop)
+		watch_stop(call->d, call->link);
+	else if (watch_start(call->d, call->link))
+		return error_set(
+			&call->error, REASON_NO_MEMORY, "no memory for another watch; try again");
+	wire_out_uint(&call->out, 1, broker_change_sequence(call->d->broker));
+	return 0;
+}
+
+/* ---------------------------------------------------------------- status */
+
+#define STATUS_NOTES_FIELD    14u
+#define STATUS_COUNTERS_FIELD 15u
+
+static void status_write_counter(struct call *call, const char *name, uint64_t value)
+{
+	Pasid__V1__NamedValue counter = PASID__V1__NAMED_VALUE__INIT;
+
+	counter.name = (char *)name;
+	counter.value = value;
+	wire_out_message(&call->out, STATUS_COUNTERS_FIELD, &counter.base);
+}
+
+/* What the broker counted, and what was refused before or by it, by reason. */
+static void status_write_counters(struct call *call, const struct metrics *metrics)
+{
+	const struct dispatch *d = call->d;
+	char name[64] = "refused-";
+	uint64_t refused = 0;
+
+	for (unsigned i = 0; i < METRIC_COUNT; i++) {
+		if (i != METRIC_REFUSED)
+			status_write_counter(call, metric_text((enum metric)i), metrics->value[i]);
+	}
+	for (unsigned i = 0; i < REASON_COUNT; i++) {
+		refused += d->refused[i];
+		if (!d->refused[i])
+			continue;
+		strncpy(name + strlen("refused-"), reason_text((enum reason)i),
+			sizeof(name) - sizeof("refused-"));
+		status_write_counter(call, name, d->refused[i]);
+	}
+	status_write_counter(call, metric_text(METRIC_REFUSED), refused);
+}
+
+static bool status_is_consistent(struct call *call)
+{
+	struct error contradiction;
+
+	return call->actor.role == ROLE_ADMIN &&
+	       broker_recount(call->d->broker, &contradiction) == 0;
+}
+
+int handle_get_status(struct call *call)
+{
+	struct dispatch *d = call->d;
+	Pasid__V1__StatusResult result = PASID__V1__STATUS_RESULT__INIT;
+	Pasid__V1__Counter pasids = PASID__V1__COUNTER__INIT;
+	struct broker_status status;
+
+	broker_status(d->broker, &status);
+	fill_counter(&pasids, &status.pasids);
+	result.version = (char *)d->config.version;
+	result.instance.data = d->config.instance;
+	result.instance.len = DISPATCH_INSTANCE_SIZE;
+	result.backend = (char *)d->config.backend;
+	result.uptime_ms = d->ports.now_ms(d->ports.ctx) - d->started;
+	result.pasids = &pasids;
+	result.quarantined = status.quarantined;
+	result.sets = status.sets;
+	result.devices = status.devices;
+	result.bindings = status.bindings;
+	result.sessions = sessions_count(d->sessions);
+	result.operations = status.operations;
+	result.reserved_first = status.reserved_last ? 1 : 0;
+	result.reserved_last = status.reserved_last;
+	result.consistent = status_is_consistent(call);
+	write_message(call, &result.base);
+	for (size_t i = 0; i < d->config.note_count; i++)
+		wire_out_string(&call->out, STATUS_NOTES_FIELD, d->config.notes[i]);
+	status_write_counters(call, &status.metrics);
+	return 0;
+}

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: MIT */
+/* Datagrams on their way out: replies in batches, then events. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dispatch_private.h"
+
+#define OUTBUF_FIRST  1024u /* bytes; doubled as needed */
+#define OUTBUF_SPARE  8u
+#define OUTBUF_EVENTS 16384u /* room that is made for events */
+
+/* ---------------------------------------------------------------- buffers */
+
+static struct outbuf *outbuf_new(struct dispatch *d)
+{
+	struct outbuf *outbuf = TAILQ_FIRST(&d->spare);
+
+	if (outbuf) {
+		TAILQ_REMOVE(&d->spare, outbuf, link);
+		d->spare_count--;
+	} else {
+		outbuf = calloc(1, sizeof(*outbuf));
+		if (!outbuf)
+			return NULL;
+	}
+	outbuf->size = 0;
+	outbuf->fd = -1;
+	outbuf->sealed = false;
+	return outbuf;
+}
+
+static void outbuf_free(struct dispatch *d, struct outbuf *outbuf)
+{
+	if (outbuf->fd >= 0)
+		d->ports.dispose_fd(d->ports.ctx, outbuf->fd);
+	if (d->spare_count < OUTBUF_SPARE) {
+		TAILQ_INSERT_HEAD(&d->spare, outbuf, link);
+		d->spare_count++;
+		return;
+	}
+	free(outbuf->data);
+	free(outbuf);
+}
+
+/* Room for `size` more bytes; false: the datagram would be too long, or there is no memory. */
+static bool outbuf_reserve(struct outbuf *outbuf, size_t size)
+{
+	size_t need = outbuf->size + size, room = outbuf->room ? outbuf->room : OUTBUF_FIRST;
+	uint8_t *data;
+
+	if (need <= outbuf->room)
+		return true;
+	if (need > WIRE_DATAGRAM_MAX)
+		return false;
+	while (room < need)
+		room *= 2;
+	data = realloc(outbuf->data, room);
+	if (!data)
+		return false;
+	outbuf->data = data;
+	outbuf->room = (uint32_t)room;
+	return true;
+}
+
+/* The link's last datagram if it has room for this, else another one. NULL: no memory. */
+static struct outbuf *output_tail(struct dispatch *d, struct link *link, size_t size, bool with_fd)
+{
+	struct outbuf *outbuf = TAILQ_LAST(&link->output, outbuf_list);
+
+	if (outbuf && !outbuf->sealed && !(with_fd && outbuf->fd >= 0) &&
+		outbuf_reserve(outbuf, size))
+		return outbuf;
+	outbuf = outbuf_new(d);
+	if (!outbuf)
+		return NULL;
+	if (!outbuf_reserve(outbuf, size)) {
+		outbuf_free(d, outbuf);
+		return NULL;
+	}
+	TAILQ_INSERT_TAIL(&link->output, outbuf, link);
+	return outbuf;
+}
+
+static struct wire_out outbuf_open(const struct outbuf *outbuf)
+{
+	return (struct wire_out){outbuf->data, outbuf->size, outbuf->room, false};
+}
+
+static void outbuf_close(struct link *link, struct outbuf *outbuf, const struct wire_out *out)
+{
+	assert(!out->full);
+	link->unsent += (uint32_t)out->size - outbuf->size;
+	outbuf->size = (uint32_t)out->size;
+}
+
+void output_clear(struct dispatch *d, struct link *link)
+{
+	while (!TAILQ_EMPTY(&link->output)) {
+		struct outbuf *outbuf = TAILQ_FIRST(&link->output);
+
+		TAILQ_REMOVE(&link->output, outbuf, link);
+		outbuf_free(d, outbuf);
+	}
+	link->unsent = 0;
+}
+
+void output_done(struct dispatch *d)
+{
+	while (!TAILQ_EMPTY(&d->spare)) {
+		struct outbuf *outbuf = TAILQ_FIRST(&d->spare);
+
+		TAILQ_REMOVE(&d->spare, outbuf, link);
+		free(outbuf->data);
+		free(outbuf);
+	}
+}
+
+/* ---------------------------------------------------------------- in */
+
+void link_announce(struct dispatch *d, struct link *link)
+{
+	if (link->announced)
+		return;
+	link->announced = true;
+	link->is_ready = true;
+	TAILQ_INSERT_TAIL(&d->ready, link, ready);
+}
+
+void link_doom(struct dispatch *d, struct link *link)
+{
+	link->doomed = true;
+	link_announce(d, link);
+}
+
+void link_reply(struct dispatch *d, struct link *link, uint64_t id, const uint8_t *body,
+	size_t size, int fd)
+{
+	struct outbuf *outbuf = output_tail(d, link, size + WIRE_REPLY_OVERHEAD, fd >= 0);
+	struct wire_out out;
+
+	if (!outbuf) { /* a client that misses a reply would wait for ever */
+		if (fd >= 0)
+			d->ports.dispose_fd(d->ports.ctx, fd);
+		link_doom(d, link);
+		return;
+	}
+	out = outbuf_open(outbuf);
+	wire_out_reply(&out, id, fd >= 0 ? 1 : 0, body, size);
+	outbuf_close(link, outbuf, &out);
+	if (fd >= 0)
+		outbuf->fd = fd;
+	link_announce(d, link);
+}
+
+void link_refuse(struct dispatch *d, struct link *link, int status, const struct error *error)
+{
+	struct outbuf *outbuf = output_tail(d, link, sizeof(*error) + 64, false);
+	struct wire_out out;
+
+	if (!outbuf) {
+		link_doom(d, link);
+		return;
+	}
+	out = outbuf_open(outbuf);
+	wire_out_status(&out, WIRE_TO_CLIENT_REFUSED, status, error);
+	outbuf_close(link, outbuf, &out);
+	outbuf->sealed = true; /* ToClient has room for one refusal */
+	link_announce(d, link);
+}
+
+/* ---------------------------------------------------------------- out */
+
+struct link *dispatch_next_output(struct dispatch *d)
+{
+	struct link *link = TAILQ_FIRST(&d->ready);
+
+	if (!link)
+		return NULL;
+	TAILQ_REMOVE(&d->ready, link, ready);
+	link->is_ready = false;
+	return link;
+}
+
+/* Events go behind the replies, in the last datagram. */
+static void output_add_events(struct dispatch *d, struct link *link)
+{
+	struct outbuf *outbuf;
+	struct wire_out out;
+
+	if (!link->watcher || (!link->watcher->count && !link->watcher->lost))
+		return;
+	outbuf = output_tail(d, link, OUTBUF_FIRST, false);
+	if (!outbuf)
+		return; /* they stay where they are */
+	if (outbuf->size < OUTBUF_EVENTS)
+		(void)outbuf_reserve(outbuf, OUTBUF_EVENTS - outbuf->size);
+	out = outbuf_open(outbuf);
+	watch_write(link, &out);
+	out.full = false; /* the rest goes with the next one */
+	outbuf_close(link, outbuf, &out);
+}
+
+const struct dispatch_datagram *dispatch_peek(struct dispatch *d, struct link *link)
+{
+	struct outbuf *outbuf = TAILQ_FIRST(&link->output);
+
+	if (!outbuf || outbuf == TAILQ_LAST(&link->output, outbuf_list)) {
+		output_add_events(d, link);
+		outbuf = TAILQ_FIRST(&link->output);
+	}
+	if (!outbuf) {
+		link->announced = false;
+		if (link->is_ready)
+			TAILQ_REMOVE(&d->ready, link, ready);
+		link->is_ready = false;
+		return NULL;
+	}
+	d->datagram = (struct dispatch_datagram){
+		.data = outbuf->data,
+		.size = outbuf->size,
+		.fds = &outbuf->fd,
+		.fd_count = outbuf->fd >= 0 ? 1 : 0,
+	};
+	return &d->datagram;
+}
+
+void dispatch_sent(struct dispatch *d, struct link *link)
+{
+	struct outbuf *outbuf = TAILQ_FIRST(&link->output);
+
+	assert(outbuf);
+	TAILQ_REMOVE(&link->output, outbuf, link);
+	link->unsent -= outbuf->size;
+	outbuf_free(d, outbuf);
+}
+
+size_t dispatch_unsent(const struct link *link)
+{
+	return link->unsent;
+}

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the dispatcher's files share. Nobody else includes this.
+ *
+ *   dispatch.c             links, datagrams in, time
+ *   dispatch_request.c     one request: preconditions, the window, its reply
+ *   dispatch_operation.c   what is under way in hardware: cookies, deadlines, outcomes
+ *   dispatch_output.c      datagrams out
+ *   dispatch_watch.c       events
+ *   dispatch_table.c       the table of operations
+ *   dispatch_*.c, others   the handlers in it
+ */
+#ifndef PASIDD_DISPATCH_PRIVATE_H
+#define PASIDD_DISPATCH_PRIVATE_H
+
+#include <sys/queue.h>
+
+#include "dispatch.h"
+#include "session.h"
+#include "wire.h"
+
+#define DISPATCH_PAGE_DEFAULT  128u /* entries of a list's page */
+#define DISPATCH_PAGE_MAX      512u
+#define DISPATCH_WATCH_BUCKETS 256u
+
+/* ---------------------------------------------------------------- links and their output */
+
+/* A datagram on its way out. */
+struct outbuf {
+	TAILQ_ENTRY(outbuf) link;
+	uint8_t *data;
+	uint32_t size, room;
+	int fd;      /* goes with one of its replies; -1: none */
+	bool sealed; /* takes no more */
+};
+TAILQ_HEAD(outbuf_list, outbuf);
+
+/* A link that wants events. */
+struct watcher {
+	TAILQ_ENTRY(watcher) link;
+	struct link *owner;
+	struct change *changes; /* a ring */
+	uint32_t first, count, room;
+	uint64_t lost; /* after the last one in the ring; lost_sequence is the last of them */
+	uint64_t lost_sequence;
+	uint64_t set; /* whose list it is in; 0: that of those who hear everything */
+};
+TAILQ_HEAD(watcher_list, watcher);
+
+struct link {
+	TAILQ_ENTRY(link) all;
+	TAILQ_ENTRY(link) ready;
+	struct session *session; /* NULL before hello */
+	struct peer *peer;
+	void *user;
+	struct outbuf_list output;
+	struct watcher *watcher; /* NULL: it does not watch */
+	uint32_t unsent;
+	uint16_t abuse;
+	bool is_ready;  /* in the list */
+	bool announced; /* the server knows that there is output */
+	bool doomed;
+};
+TAILQ_HEAD(link_list, link);
+
+/* ---------------------------------------------------------------- operations under way */
+
+struct operation_type;
+
+/* A change that waits for the hardware. */
+struct operation {
+	TAILQ_ENTRY(operation) by_deadline; /* those with one, or the list of free ones */
+	struct session *session;            /* NULL: it has ended */
+	struct remembered *remembered;
+	const struct operation_type *type;
+	uint64_t deadline; /* UINT64_MAX: none */
+	uint32_t generation, number;
+	bool waiting; /* the client wants the reply as soon as there is one */
+	bool used;
+};
+TAILQ_HEAD(operation_list, operation);
+
+/* ---------------------------------------------------------------- requests */
+
+/* One request while it is handled, or one outcome while its reply is made. */
+struct call {
+	struct dispatch *d;
+	struct session *session; /* NULL before hello */
+	struct link *link;
+	struct actor actor;
+	const ProtobufCMessage *message; /* of the operation's type */
+	const struct operation_type *type;
+	uint64_t id, cookie;
+	uint32_t operation;
+	const int *fds;
+	size_t fd_count;     /* 0 once the broker has them */
+	struct wire_out out; /* the result's fields */
+	struct error error;
+};
+
+#define ALLOW_VMM      (1u << ROLE_VMM)
+#define ALLOW_ADMIN    (1u << ROLE_ADMIN)
+#define ALLOW_OBSERVER (1u << ROLE_OBSERVER)
+
+/* One line of the table. */
+struct operation_type {
+	/*
+	 * Does it, and writes the result's fields to call->out. Returns 0, or why not with
+	 * call->error filled. `is_async`: 0 means that the broker took it, with call->cookie.
+	 */
+	int (*handle)(struct call *call);
+	/* The result of an operation that has ended well. NULL: it has none. */
+	int (*finish)(struct call *call, const struct outcome *outcome);
+	uint8_t roles;     /* ALLOW_* */
+	uint8_t fd_counts; /* bit n: it may come with n descriptors */
+	bool no_hello;     /* allowed before hello */
+	bool is_change;    /* done once, reply remembered */
+	bool is_async;
+	bool has_result; /* pasid.v1.Reply has a field of the same number */
+};
+
+/* NULL: not an operation. */
+const struct operation_type *operation_type(uint32_t operation);
+
+struct dispatch {
+	struct dispatch_config config;
+	struct dispatch_ports ports;
+	struct broker *broker;
+	struct sessions *sessions;
+	uint64_t started;
+	bool shutting_down;
+	bool has_waits; /* somebody began to wait in this datagram */
+
+	struct link_list links, ready;
+	struct outbuf_list spare;
+	uint32_t spare_count;
+
+	struct operation *operations; /* operations_max of them */
+	uint32_t operations_touched;  /* those above were never used */
+	struct operation_list free_operations, by_deadline;
+	uint32_t operation_count;
+
+	uint64_t next_change;
+	uint32_t watcher_count;
+	struct watcher_list watch_all;
+	struct watcher_list watch_set[DISPATCH_WATCH_BUCKETS];
+
+	uint64_t refused[REASON_COUNT];
+
+	/* Scratch, for one datagram, request or outcome at a time. */
+	const struct peer *peer_read; /* whose peer this is */
+	struct policy_peer peer;
+	struct wire_arena arena;
+	struct wire_batch batch;
+	struct outcome outcome;
+	struct dispatch_datagram datagram;
+	struct hpasid numbers[BROKER_ALLOCATE_MAX];
+	union {
+		struct pasid_ref refs[WIRE_LIST_MAX];
+		struct device_id devices[BROKER_PAIRS_MAX];
+		struct bind_pair pairs[BROKER_PAIRS_MAX];
+	};
+	uint8_t body[WIRE_DATAGRAM_MAX];
+};
+
+/* ---------------------------------------------------------------- dispatch.c */
+
+/* The session is over, in the broker too. Not for one that is parked. */
+void dispatch_end_session(struct dispatch *d, struct session *session);
+/* The link loses its session, and is to be closed. */
+void dispatch_detach(struct dispatch *d, struct link *link);
+/* Who asks, into call->actor. */
+void dispatch_set_actor(struct call *call);
+/* Counts a refusal and returns its status. */
+void dispatch_count(struct dispatch *d, const struct error *error);
+void dispatch_dispose(struct dispatch *d, const int *fds, size_t count);
+
+/* ---------------------------------------------------------------- dispatch_request.c */
+
+/* Handles one request; takes the datagram's descriptors, which are this request's. */
+void dispatch_request(struct dispatch *d, struct link *link, const struct wire_request *request,
+	const int *fds, size_t fd_count, bool fds_truncated);
+/* Makes call->out ready for the result's fields. */
+void dispatch_result_begin(struct call *call);
+/*
+ * The encoded reply without its id, in d->body: the result in call->out when *r is 0, else the
+ * refusal, which is counted. An error of ours in *r becomes a status that a client can be told.
+ */
+void dispatch_encode(struct call *call, int *r, const uint8_t **ret_body, size_t *ret_size);
+
+/* ---------------------------------------------------------------- dispatch_operation.c */
+
+int operations_init(struct dispatch *d);
+/* A place and a cookie for the call. */
+int operation_open(
+	struct call *call, struct remembered *remembered, struct operation **ret_operation);
+void operation_close(struct dispatch *d, struct operation *operation);
+/* The client waits from now on, up to its deadline. */
+void operation_wait(
+	struct dispatch *d, struct operation *operation, const struct wire_request *request);
+/* Nobody waits any more; the work goes on. */
+void operation_unwait(struct dispatch *d, struct operation *operation);
+void operations_drain(struct dispatch *d);
+/* Answers PENDING where a deadline has passed. */
+void operations_tick(struct dispatch *d, uint64_t now);
+uint64_t operations_next_tick(const struct dispatch *d);
+
+/* ---------------------------------------------------------------- dispatch_output.c */
+
+/* Queues a reply; takes the descriptor (-1: none). */
+void link_reply(struct dispatch *d, struct link *link, uint64_t id, const uint8_t *body,
+	size_t size, int fd);
+/* Queues the refusal of a whole datagram. */
+void link_refuse(struct dispatch *d, struct link *link, int status, const struct error *error);
+void link_announce(struct dispatch *d, struct link *link);
+void link_doom(struct dispatch *d, struct link *link);
+void output_clear(struct dispatch *d, struct link *link);
+void output_done(struct dispatch *d);
+
+/* ---------------------------------------------------------------- dispatch_watch.c */
+
+int watch_start(struct dispatch *d, struct link *link);
+void watch_stop(struct dispatch *d, struct link *link);
+/* The session's set is another one now. */
+void watch_moved(struct dispatch *d, struct link *link);
+/* Hands changes to those who watch. */
+void watch_drain(struct dispatch *d);
+/* Writes the link's events to a datagram, as many as there is room for. */
+void watch_write(struct link *link, struct wire_out *out);
+
+/* ---------------------------------------------------------------- handlers' helpers
+ * (dispatch_ref.c) */
+
+/* The set that a request names; v == 0 when it names none: its own, or in a list of an admin's all.
+ */
+int ref_set(struct call *call, const Pasid__V1__SetRef *ref, struct set_id *ret_set);
+int ref_pasid(struct call *call, const Pasid__V1__PasidRef *ref, struct pasid_ref *ret_ref);
+int ref_device(struct call *call, uint64_t id, struct device_id *ret_device);
+/* Into d->devices. */
+int ref_devices(struct call *call, const uint64_t *ids, size_t count);
+int ref_address(struct call *call, const char *text, struct rid *ret_rid);
+
+/* A page of a list while it is written. */
+struct page {
+	struct call *call;
+	uint64_t cursor; /* for the broker's iteration */
+	uint64_t next;   /* where the page after this one begins */
+	uint32_t left;
+	bool full;
+};
+
+struct page page_begin(struct call *call, uint64_t after, uint32_t limit);
+/* Adds an entry that the iteration found; false: it belongs to the next page, stop. */
+bool page_add(struct page *page, const ProtobufCMessage *entry);
+void page_end(struct page *page);
+
+void fill_counter(Pasid__V1__Counter *counter, const struct account *account);
+/* The message's fields as the result's. */
+void write_message(struct call *call, const ProtobufCMessage *message);
+
+/* ---------------------------------------------------------------- the handlers, by file */
+
+int handle_hello(struct call *call);
+int handle_ping(struct call *call);
+int handle_get_status(struct call *call);
+int handle_watch(struct call *call);
+
+int handle_set_create(struct call *call);
+int handle_set_adjust(struct call *call);
+int handle_set_destroy(struct call *call);
+int finish_set_destroy(struct call *call, const struct outcome *outcome);
+int handle_set_get(struct call *call);
+int handle_set_list(struct call *call);
+
+int handle_allocate(struct call *call);
+int handle_free(struct call *call);
+int handle_guest_attach(struct call *call);
+int handle_guest_detach(struct call *call);
+int handle_guest_find(struct call *call);
+int handle_host_find(struct call *call);
+int handle_data_set(struct call *call);
+int handle_grant_list(struct call *call);
+int handle_quarantine_end(struct call *call);
+
+int handle_device_add(struct call *call);
+int handle_device_share(struct call *call);
+int finish_device(struct call *call, const struct outcome *outcome);
+int handle_device_slice(struct call *call);
+int handle_device_remove(struct call *call);
+int handle_device_list(struct call *call);
+int handle_device_drained(struct call *call);
+int handle_memory_map(struct call *call);
+int handle_memory_unmap(struct call *call);
+
+int handle_bind(struct call *call);
+int finish_bind(struct call *call, const struct outcome *outcome);
+int handle_unbind(struct call *call);
+int handle_rid_attach(struct call *call);
+int finish_rid_attach(struct call *call, const struct outcome *outcome);
+int handle_rid_detach(struct call *call);
+int handle_binding_list(struct call *call);
+
+#endif

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: MIT */
+/* One request: what must be so before it is tried, whether it was done before, and its reply. */
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "dispatch_private.h"
+
+/* In front of a result: its tag and length. Behind it: room for a status in the same reply. */
+#define BODY_HEAD 8u
+#define BODY_TAIL 512u
+
+void dispatch_result_begin(struct call *call)
+{
+	call->out = wire_out_init(
+		call->d->body + BODY_HEAD, sizeof(call->d->body) - BODY_HEAD - BODY_TAIL);
+}
+
+/* ---------------------------------------------------------------- replies */
+
+/* An error of ours is told as such, with what is known of it. */
+static int dispatch_public(struct call *call, int r)
+{
+	if (r > 0 && call->error.reason != REASON_NONE)
+		return r;
+	if (r == -ENOMEM)
+		return error_set(&call->error, REASON_NO_MEMORY, "out of memory; try again");
+	(void)error_set(&call->error, REASON_INTERNAL, "the daemon failed (%d); see its log", r);
+	call->error.sys_errno = r < 0 ? -r : 0;
+	return STATUS_INTERNAL;
+}
+
+void dispatch_encode(struct call *call, int *r, const uint8_t **ret_body, size_t *ret_size)
+{
+	struct dispatch *d = call->d;
+	size_t size = call->out.size, head;
+	struct wire_out out;
+
+	assert(!call->out.full);
+	if (*r) {
+		*r = dispatch_public(call, *r);
+		dispatch_count(d, &call->error);
+		out = wire_out_init(d->body, sizeof(d->body));
+		wire_out_status(&out, WIRE_REPLY_STATUS, *r, &call->error);
+		*ret_body = d->body;
+		*ret_size = out.size;
+		return;
+	}
+	*ret_body = d->body + BODY_HEAD;
+	*ret_size = 0;
+	if (!call->type->has_result)
+		return;
+	/* The front is written where it ends just before the result. */
+	head = wire_field_size(call->operation, size) - size;
+	assert(head <= BODY_HEAD);
+	out = wire_out_init(d->body + BODY_HEAD - head, head + size);
+	wire_out_front(&out, call->operation, size);
+	*ret_body = out.data;
+	*ret_size = head + size;
+}
+
+static void dispatch_reply(struct call *call, int *r, const uint8_t **ret_body, size_t *ret_size)
+{
+	dispatch_encode(call, r, ret_body, ret_size);
+	link_reply(call->d, call->link, call->id, *ret_body, *ret_size, -1);
+}
+
+static void dispatch_refuse_call(struct call *call, int r)
+{
+	const uint8_t *body;
+	size_t size;
+
+	dispatch_reply(call, &r, &body, &size);
+}
+
+/* ---------------------------------------------------------------- preconditions */
+
+static int check_descriptors(
+	struct call *call, const struct wire_request *request, bool fds_truncated)
+{
+	if (fds_truncated)
+		return error_set(&call->error, REASON_FD_TRUNCATED,
+			"descriptors were lost on the way; send the request again");
+	if (request->descriptors != call->fd_count)
+		return error_set_limit(&call->error, REASON_FD_COUNT, request->id,
+			request->descriptors, call->fd_count,
+			"the request says %u descriptors, %zu came", request->descriptors,
+			call->fd_count);
+	if (request->descriptors > WIRE_FDS_MAX ||
+		!(call->type->fd_counts & 1u << request->descriptors))
+		return error_set(&call->error, REASON_FD_COUNT,
+			"this operation does not come with %u descriptors", request->descriptors);
+	return 0;
+}
+
+static int check_role(struct call *call)
+{
+	if (!call->session)
+		return call->type->no_hello
+			       ? 0
+			       : error_set(&call->error, REASON_HELLO_FIRST,
+					 "hello must be the first request of a connection");
+	if (call->type->roles & 1u << call->session->role)
+		return 0;
+	return error_set(&call->error, REASON_ROLE,
+		call->session->role == ROLE_OBSERVER
+			? "an observer changes nothing; ask for another role in hello"
+			: "for admins only; ask for that role in hello");
+}
+
+static int check_load(struct call *call)
+{
+	struct dispatch *d = call->d;
+
+	if (d->shutting_down)
+		return error_set(&call->error, REASON_SHUTTING_DOWN,
+			"the daemon is about to stop; try again when it is back");
+	if (call->link->unsent >= d->config.output_max)
+		return error_set_limit(&call->error, REASON_OVERLOAD, call->id,
+			d->config.output_max, call->link->unsent,
+			"%u bytes of replies were not read, of at most %u; read them first",
+			call->link->unsent, d->config.output_max);
+	return 0;
+}
+
+static int dispatch_admit(struct call *call, const struct wire_request *request, bool fds_truncated)
+{
+	int r = check_load(call);
+
+	if (!r)
+		r = check_role(call);
+	if (!r)
+		r = check_descriptors(call, request, fds_truncated);
+	return r;
+}
+
+/* ---------------------------------------------------------------- doing it */
+
+/* Reads, does and answers what is done when the handler returns. */
+static void dispatch_run(struct call *call, const struct wire_request *request)
+{
+	const uint8_t *body;
+	size_t size;
+	int r;
+
+	r = wire_unpack_operation(&call->d->arena, request, &call->message, &call->error);
+	if (!r)
+		r = call->type->handle(call);
+	dispatch_reply(call, &r, &body, &size);
+}
+
+/* Whether the same request may be tried again, because nothing of it was done. */
+static bool dispatch_undone(int status)
+{
+	return status == STATUS_RETRY || status == STATUS_INTERNAL;
+}
+
+static void dispatch_run_change(
+	struct call *call, const struct wire_request *request, struct remembered *remembered)
+{
+	struct sessions *sessions = call->d->sessions;
+	const uint8_t *body;
+	size_t size;
+	int r;
+
+	r = wire_unpack_operation(&call->d->arena, request, &call->message, &call->error);
+	if (!r)
+		r = call->type->handle(call);
+	dispatch_reply(call, &r, &body, &size);
+	if (dispatch_undone(r))
+		session_forget(sessions, call->session, remembered);
+	else
+		session_finish(sessions, call->session, remembered, body, size, false);
+}
+
+static void dispatch_run_async(
+	struct call *call, const struct wire_request *request, struct remembered *remembered)
+{
+	struct dispatch *d = call->d;
+	struct operation *operation = NULL;
+	const uint8_t *body;
+	size_t size;
+	int r;
+
+	r = wire_unpack_operation(&d->arena, request, &call->message, &call->error);
+	if (!r)
+		r = operation_open(call, remembered, &operation);
+	if (!r)
+		r = call->type->handle(call);
+	if (!r) {
+		remembered->operation = operation;
+		operation_wait(d, operation, request);
+		return;
+	}
+	if (operation)
+		operation_close(d, operation);
+	dispatch_reply(call, &r, &body, &size);
+	if (dispatch_undone(r))
+		session_forget(d->sessions, call->session, remembered);
+	else
+		session_finish(d->sessions, call->session, remembered, body, size, false);
+}
+
+/* A final reply once more; descriptors that went with it are not had again. */
+static void dispatch_replay(struct call *call, const struct remembered *remembered)
+{
+	struct dispatch *d = call->d;
+	struct wire_out out = wire_out_init(d->body, sizeof(d->body));
+
+	if (remembered->had_fds) {
+		(void)error_set(&call->error, REASON_FD_NOT_KEPT,
+			"it was done, but the descriptor of its reply was not kept; undo it and "
+			"ask again");
+		dispatch_count(d, &call->error);
+		wire_out_status(&out, WIRE_REPLY_STATUS, STATUS_STATE, &call->error);
+	}
+	assert(remembered->size <= out.room - out.size);
+	if (remembered->size)
+		memcpy(d->body + out.size, remembered->reply, remembered->size);
+	link_reply(d, call->link, call->id, d->body, out.size + remembered->size, -1);
+}
+
+/* Invariant X: a change is done once, however often it is asked for. */
+static void dispatch_change(struct call *call, const struct wire_request *request)
+{
+	struct dispatch *d = call->d;
+	enum session_verdict verdict = SESSION_RUN;
+	struct remembered *remembered;
+	uint64_t digest = session_digest(d->sessions, request->operation, request->descriptors,
+		request->body, request->body_size);
+	int r;
+
+	r = session_begin(
+		d->sessions, call->session, call->id, digest, &verdict, &remembered, &call->error);
+	if (r)
+		dispatch_refuse_call(call, r);
+	else if (verdict == SESSION_REPLAY)
+		dispatch_replay(call, remembered);
+	else if (verdict == SESSION_WAIT)
+		operation_wait(d, remembered->operation, request);
+	else if (call->type->is_async)
+		dispatch_run_async(call, request, remembered);
+	else
+		dispatch_run_change(call, request, remembered);
+}
+
+void dispatch_request(struct dispatch *d, struct link *link, const struct wire_request *request,
+	const int *fds, size_t fd_count, bool fds_truncated)
+{
+	struct call call = {
+		.d = d,
+		.session = link->session,
+		.link = link,
+		.id = request->id,
+		.operation = request->operation,
+		.type = operation_type(request->operation),
+		.fds = fds,
+		.fd_count = fd_count,
+	};
+	int r;
+
+	assert(call.type); /* wire_read_batch() knows the same operations */
+	call.error.reason = REASON_NONE;
+	dispatch_result_begin(&call);
+	wire_arena_reset(&d->arena);
+	if (call.session)
+		dispatch_set_actor(&call);
+	r = dispatch_admit(&call, request, fds_truncated);
+	if (r)
+		dispatch_refuse_call(&call, r);
+	else if (call.type->is_change)
+		dispatch_change(&call, request);
+	else
+		dispatch_run(&call, request);
+	if (call.session && call.session->last_id < call.id)
+		call.session->last_id = call.id;
+	dispatch_dispose(d, call.fds, call.fd_count);
+}

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT */
+/* Operations on sets. */
+#include <string.h>
+
+#include "dispatch_private.h"
+
+/* `info` outlives the message that points into it. */
+struct set_message {
+	Pasid__V1__SetInfo info;
+	Pasid__V1__Counter pasids;
+};
+
+static void set_fill(struct set_message *message, struct set_info *info)
+{
+	pasid__v1__set_info__init(&message->info);
+	pasid__v1__counter__init(&message->pasids);
+	fill_counter(&message->pasids, &info->pasids);
+	message->info.id = info->id.v;
+	message->info.name = info->name;
+	message->info.mode = (Pasid__V1__SetMode)info->mode;
+	message->info.uid = info->uid;
+	message->info.pasids = &message->pasids;
+	message->info.active = info->active;
+	message->info.quarantined = info->quarantined;
+	message->info.devices = info->devices;
+	message->info.bindings = info->bindings;
+	message->info.owned_by_session = info->owned_by_session;
+	message->info.dying = info->dying;
+}
+
+static int set_write(struct call *call, struct set_id set)
+{
+	struct set_message message;
+	struct set_info info;
+	int r;
+
+	r = broker_set_get(call->d->broker, &call->actor, set, &info, &call->error);
+	if (r)
+		return r;
+	set_fill(&message, &info);
+	write_message(call, &message.info.base);
+	return 0;
+}
+
+/* The session's set is now this one. */
+static void set_take(struct call *call, struct set_id set)
+{
+	call->session->set = set;
+	dispatch_set_actor(call);
+	if (call->link)
+		watch_moved(call->d, call->link);
+}
+
+/* A set that an admin has destroyed is not in the way of another one. */
+static int set_check_none(struct call *call)
+{
+	struct set_info info;
+	struct error ignored;
+
+	if (!call->session->set.v)
+		return 0;
+	if (broker_set_get(call->d->broker, &call->actor, call->session->set, &info, &ignored))
+		return 0;
+	(void)error_set(&call->error, REASON_SET_EXISTS,
+		"this session has the set '%s' already, and may have one", info.name);
+	call->error.object = info.id.v;
+	return STATUS_EXISTS;
+}
+
+int handle_set_create(struct call *call)
+{
+	const Pasid__V1__SetCreate *request = (const void *)call->message;
+	struct set_create create = {
+		.name = request->name,
+		.mode = request->mode ? (enum set_mode)request->mode : SET_TRANSLATED,
+		.has_quota = request->quota_case == PASID__V1__SET_CREATE__QUOTA_PASIDS,
+	};
+	struct set_id set;
+	int r = 0;
+
+	if (create.has_quota)
+		create.quota = request->pasids;
+	if (call->actor.role == ROLE_VMM)
+		r = set_check_none(call);
+	if (!r)
+		r = broker_set_create(call->d->broker, &call->actor, &create, &set, &call->error);
+	if (r)
+		return r;
+	if (call->actor.role == ROLE_VMM)
+		set_take(call, set);
+	return set_write(call, set);
+}
+
+int handle_set_adjust(struct call *call)
+{
+	const Pasid__V1__SetAdjust *request = (const void *)call->message;
+	struct set_id set;
+	int r = ref_set(call, request->set, &set);
+
+	if (!r)
+		r = broker_set_adjust(
+			call->d->broker, &call->actor, set, request->pasids, &call->error);
+	return r ? r : set_write(call, set);
+}
+
+int handle_set_destroy(struct call *call)
+{
+	const Pasid__V1__SetDestroy *request = (const void *)call->message;
+	struct set_id set;
+	int r = ref_set(call, request->set, &set);
+
+	if (r)
+		return r;
+	return broker_set_destroy(
+		call->d->broker, &call->actor, set, request->force, call->cookie, &call->error);
+}
+
+int finish_set_destroy(struct call *call, const struct outcome *outcome)
+{
+	struct set_info info;
+	struct error gone;
+
+	(void)outcome;
+	if (!call->session->set.v ||
+		!broker_set_get(call->d->broker, &call->actor, call->session->set, &info, &gone))
+		return 0;
+	watch_drain(call->d); /* its end is still for its session */
+	set_take(call, (struct set_id){0});
+	return 0;
+}
+
+int handle_set_get(struct call *call)
+{
+	const Pasid__V1__SetGet *request = (const void *)call->message;
+	struct set_id set;
+	int r = ref_set(call, request->set, &set);
+
+	return r ? r : set_write(call, set);
+}
+
+int handle_set_list(struct call *call)
+{
+	const Pasid__V1__SetList *request = (const void *)call->message;
+	struct page page = page_begin(call, request->after, request->limit);
+	struct set_message message;
+	struct set_info info;
+
+	while (broker_set_next(call->d->broker, &call->actor, &page.cursor, &info)) {
+		set_fill(&message, &info);
+		if (!page_add(&page, &message.info.base))
+			break;
+	}
+	page_end(&page);
+	return 0;
+}

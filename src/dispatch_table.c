@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+/* Every operation of the protocol, and what must be so before it is tried. */
+#include "dispatch_private.h"
+
+#define ALLOW_READERS (ALLOW_VMM | ALLOW_ADMIN | ALLOW_OBSERVER)
+#define ALLOW_OWNERS  (ALLOW_VMM | ALLOW_ADMIN)
+
+#define FDS_NONE    (1u << 0)
+#define FDS_ONE     (1u << 1)
+#define FDS_ONE_TWO (1u << 1 | 1u << 2)
+
+#define OP(name) [PASID__V1__REQUEST__OPERATION_##name]
+
+/* What only looks. */
+#define READ(handler) .handle = (handler), .fd_counts = FDS_NONE, .has_result = true
+/* What changes something, and is done when the handler returns. */
+#define CHANGE(handler) .handle = (handler), .fd_counts = FDS_NONE, .is_change = true
+/* What changes something, and may have to wait for the hardware. */
+#define ASYNC(handler, finisher)                                                                   \
+	.handle = (handler), .finish = (finisher), .is_change = true, .is_async = true
+
+/* clang-format off */
+static const struct operation_type operation_types[] = {
+	OP(HELLO) = {READ(handle_hello), .roles = ALLOW_READERS, .no_hello = true},
+	OP(PING) = {READ(handle_ping), .roles = ALLOW_READERS, .no_hello = true},
+	OP(GET_STATUS) = {READ(handle_get_status), .roles = ALLOW_READERS},
+	OP(WATCH) = {READ(handle_watch), .roles = ALLOW_READERS},
+
+	OP(SET_CREATE) = {CHANGE(handle_set_create), .roles = ALLOW_OWNERS, .has_result = true},
+	OP(SET_ADJUST) = {CHANGE(handle_set_adjust), .roles = ALLOW_OWNERS, .has_result = true},
+	OP(SET_DESTROY) = {ASYNC(handle_set_destroy, finish_set_destroy), .roles = ALLOW_OWNERS,
+		.fd_counts = FDS_NONE},
+	OP(SET_GET) = {READ(handle_set_get), .roles = ALLOW_READERS},
+	OP(SET_LIST) = {READ(handle_set_list), .roles = ALLOW_READERS},
+
+	OP(ALLOCATE) = {CHANGE(handle_allocate), .roles = ALLOW_OWNERS, .has_result = true},
+	OP(FREE) = {CHANGE(handle_free), .roles = ALLOW_OWNERS, .has_result = true},
+	OP(GUEST_ATTACH) = {CHANGE(handle_guest_attach), .roles = ALLOW_OWNERS},
+	OP(GUEST_DETACH) = {CHANGE(handle_guest_detach), .roles = ALLOW_OWNERS},
+	OP(GUEST_FIND) = {READ(handle_guest_find), .roles = ALLOW_READERS},
+	OP(HOST_FIND) = {READ(handle_host_find), .roles = ALLOW_READERS},
+	OP(DATA_SET) = {CHANGE(handle_data_set), .roles = ALLOW_OWNERS},
+	OP(GRANT_LIST) = {READ(handle_grant_list), .roles = ALLOW_READERS},
+	OP(QUARANTINE_END) = {CHANGE(handle_quarantine_end), .roles = ALLOW_ADMIN},
+
+	OP(DEVICE_ADD) = {ASYNC(handle_device_add, finish_device), .roles = ALLOW_OWNERS,
+		.fd_counts = FDS_ONE_TWO, .has_result = true},
+	OP(DEVICE_SHARE) = {ASYNC(handle_device_share, finish_device), .roles = ALLOW_ADMIN,
+		.fd_counts = FDS_NONE, .has_result = true},
+	OP(DEVICE_SLICE) = {CHANGE(handle_device_slice), .roles = ALLOW_OWNERS, .has_result = true},
+	OP(DEVICE_REMOVE) = {ASYNC(handle_device_remove, NULL), .roles = ALLOW_OWNERS,
+		.fd_counts = FDS_NONE},
+	OP(DEVICE_LIST) = {READ(handle_device_list), .roles = ALLOW_READERS},
+	OP(DEVICE_DRAINED) = {CHANGE(handle_device_drained), .roles = ALLOW_ADMIN,
+		.has_result = true},
+
+	OP(MEMORY_MAP) = {ASYNC(handle_memory_map, NULL), .roles = ALLOW_OWNERS,
+		.fd_counts = FDS_ONE},
+	OP(MEMORY_UNMAP) = {ASYNC(handle_memory_unmap, NULL), .roles = ALLOW_OWNERS,
+		.fd_counts = FDS_NONE},
+
+	OP(BIND) = {ASYNC(handle_bind, finish_bind), .roles = ALLOW_OWNERS, .fd_counts = FDS_NONE,
+		.has_result = true},
+	OP(UNBIND) = {ASYNC(handle_unbind, NULL), .roles = ALLOW_OWNERS, .fd_counts = FDS_NONE},
+	OP(RID_ATTACH) = {ASYNC(handle_rid_attach, finish_rid_attach), .roles = ALLOW_OWNERS,
+		.fd_counts = FDS_NONE, .has_result = true},
+	OP(RID_DETACH) = {ASYNC(handle_rid_detach, NULL), .roles = ALLOW_OWNERS,
+		.fd_counts = FDS_NONE},
+	OP(BINDING_LIST) = {READ(handle_binding_list), .roles = ALLOW_READERS},
+};
+/* clang-format on */
+
+/* An operation that is appended to the protocol does not build until it has its line here. */
+#define OPERATION_LAST PASID__V1__REQUEST__OPERATION_BINDING_LIST
+_Static_assert(ARRAY_SIZE(operation_types) == OPERATION_LAST + 1, "a line for the last operation");
+
+const struct operation_type *operation_type(uint32_t operation)
+{
+	if (operation >= ARRAY_SIZE(operation_types) || !operation_types[operation].handle)
+		return NULL;
+	return &operation_types[operation];
+}
