@@ -1,0 +1,463 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The daemon: options, wiring, readiness. Everything here happens once, before or after the loop.
+ */
+#include "config.h"
+#include "hw/executor.h"
+#include "hw/probe.h"
+#include "hw/sim.h"
+#include "hw/worker.h"
+#include "log.h"
+#include "options.h"
+#include "runtime.h"
+#include "server.h"
+#include "state_memory.h"
+#include "wire.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#define DAEMON_NOTES_MAX 32
+#define DAEMON_SHARE_MS  10000 /* that the start waits for shared devices */
+/* Above all sessions of clients, and no client can be told of it. */
+#define DAEMON_SESSION UINT64_MAX
+
+struct daemon {
+	struct options options;
+	struct config *config;
+	char directory[RUNTIME_PATH_MAX];
+	char socket_path[RUNTIME_PATH_MAX];
+	char simulate_dir[RUNTIME_PATH_MAX + sizeof("/simulation")];
+	const char *backend;
+	bool own_socket; /* made by us, not passed by systemd */
+	int lock_fd, listen_fd;
+	struct clock clock;
+	struct state_memory *state;
+	struct executor *executor;
+	struct broker *broker;
+	struct dispatch_config dispatch;
+	struct server *server;
+	const char *notes[DAEMON_NOTES_MAX];
+	size_t note_count;
+};
+
+/* Logs what an operator should know, and keeps it for the status. What does not fit is logged only.
+ */
+__attribute__((format(printf, 2, 3))) static void daemon_note(
+	struct daemon *daemon, const char *format, ...)
+{
+	char *text = NULL;
+	va_list args;
+	int n;
+
+	va_start(args, format);
+	n = vasprintf(&text, format, args);
+	va_end(args);
+	if (n < 0)
+		return;
+	log_write(LOG_LEVEL_WARNING, NULL, "%s", text);
+	if (daemon->note_count < DAEMON_NOTES_MAX)
+		daemon->notes[daemon->note_count++] = text;
+	else
+		free(text);
+}
+
+/* ---------------------------------------------------------------- settings */
+
+static int daemon_configure(struct daemon *daemon)
+{
+	struct config_error error;
+	int r;
+
+	if (daemon->options.config != NULL)
+		r = config_load(daemon->options.config, geteuid(), &daemon->config, &error);
+	else
+		r = config_parse("defaults", "{}", 2, geteuid(), &daemon->config, &error);
+	if (r != 0) {
+		(void)fprintf(stderr, "%s\n", error.text);
+		return EXIT_STATUS_USAGE;
+	}
+	if (daemon->options.has_log_level)
+		daemon->config->log_level = daemon->options.log_level;
+	if (daemon->options.simulate)
+		daemon->config->policy.any_device = true;
+	daemon->config->broker.operations_max = daemon->config->limits.operations;
+	return EXIT_STATUS_OK;
+}
+
+static int daemon_fail(const struct runtime_error *error, int r)
+{
+	log_write(LOG_LEVEL_ERROR, NULL, "%s", error->text);
+	return r == -EBUSY ? EXIT_STATUS_SECOND : EXIT_STATUS_FAILURE;
+}
+
+/* The directory, the lock and the socket, in this order: whoever has the lock may replace the
+ * socket. */
+static int daemon_claim(struct daemon *daemon)
+{
+	const char *asked = daemon->options.socket != NULL ? daemon->options.socket
+							   : daemon->config->socket.path;
+	struct runtime_error error = {{0}};
+	int r = runtime_directory(daemon->options.runtime_dir, daemon->directory, &error);
+
+	if (r < 0)
+		return daemon_fail(&error, r);
+	if (asked != NULL)
+		r = snprintf(daemon->socket_path, sizeof(daemon->socket_path), "%s", asked);
+	else
+		r = snprintf(daemon->socket_path, sizeof(daemon->socket_path),
+			"%.*s/" RUNTIME_SOCKET, RUNTIME_PATH_MAX - (int)sizeof(RUNTIME_SOCKET) - 1,
+			daemon->directory);
+	if ((size_t)r >= sizeof(daemon->socket_path)) {
+		log_write(LOG_LEVEL_ERROR, NULL, "the path of the socket is too long");
+		return EXIT_STATUS_USAGE;
+	}
+	r = runtime_lock(daemon->directory, daemon->socket_path, &daemon->lock_fd, &error);
+	if (r == 0)
+		r = runtime_activated(&daemon->listen_fd, &error);
+	return r < 0 ? daemon_fail(&error, r) : EXIT_STATUS_OK;
+}
+
+static int daemon_listen(struct daemon *daemon)
+{
+	struct runtime_error error = {{0}};
+	int r;
+
+	if (daemon->listen_fd >= 0)
+		return EXIT_STATUS_OK;
+	r = runtime_listen(
+		daemon->socket_path, &daemon->config->socket, &daemon->listen_fd, &error);
+	if (r < 0)
+		return r == -EADDRINUSE ? daemon_fail(&error, -EBUSY) : daemon_fail(&error, r);
+	daemon->own_socket = true;
+	return EXIT_STATUS_OK;
+}
+
+/* ---------------------------------------------------------------- hardware */
+
+static struct sim_config daemon_sim_config(const struct config_simulate *from)
+{
+	struct sim_config config = SIM_CONFIG_DEFAULT;
+
+	_Static_assert(CONFIG_SIM_DEVICES_MAX <= SIM_DEVICES_MAX, "what is configured fits");
+	config.device_count = from->device_count;
+	for (uint32_t i = 0; i < from->device_count; i++)
+		config.devices[i] = (struct sim_device_config){
+			.rid = from->devices[i].rid,
+			.pasid_width = from->devices[i].width,
+			.group = from->devices[i].group,
+			.unit = from->devices[i].unit,
+		};
+	config.nesting = from->nesting;
+	config.five_level = from->five_level;
+	config.latency_us = from->latency_us;
+	return config;
+}
+
+static int daemon_simulate(struct daemon *daemon)
+{
+	const struct sim_config config = daemon_sim_config(&daemon->config->simulate);
+	struct error error = {0};
+	int r;
+
+	if (daemon->options.simulate_dir != NULL)
+		r = snprintf(daemon->simulate_dir, sizeof(daemon->simulate_dir), "%s",
+			daemon->options.simulate_dir);
+	else
+		r = snprintf(daemon->simulate_dir, sizeof(daemon->simulate_dir), "%s/simulation",
+			daemon->directory);
+	if ((size_t)r >= sizeof(daemon->simulate_dir)) {
+		log_write(LOG_LEVEL_ERROR, NULL, "--simulate: the path is too long");
+		return EXIT_STATUS_USAGE;
+	}
+	r = sim_create(daemon->simulate_dir, &config, &error);
+	if (r != 0 && r != -EEXIST) {
+		log_write(LOG_LEVEL_ERROR, NULL, "%s: the simulation cannot be made: %s",
+			daemon->simulate_dir, r > 0 ? error.text : strerror(-r));
+		return r > 0 ? EXIT_STATUS_USAGE : EXIT_STATUS_FAILURE;
+	}
+	daemon->backend = "simulated";
+	daemon_note(daemon, "The IOMMU is simulated, in %s: no device of this host is touched.",
+		daemon->simulate_dir);
+	return EXIT_STATUS_OK;
+}
+
+static int daemon_probe(struct daemon *daemon)
+{
+	struct probe probe;
+
+	probe_host("/sys", "/dev", &probe);
+	if (!probe_usable(&probe)) {
+		log_write(LOG_LEVEL_ERROR, NULL,
+			"this host cannot bind PASIDs:\n%s\nTo try pasidd without: pasidd --simulate",
+			probe.text);
+		return EXIT_STATUS_NO_HARDWARE;
+	}
+	daemon->backend = probe.iommu == HW_IOMMU_VTD      ? "vtd"
+			  : probe.iommu == HW_IOMMU_SMMUV3 ? "smmuv3"
+							   : "none";
+	log_write(LOG_LEVEL_INFO, NULL, "%s", probe.text);
+	return EXIT_STATUS_OK;
+}
+
+/* ---------------------------------------------------------------- wiring */
+
+static int daemon_out_of_memory(int r)
+{
+	log_write(LOG_LEVEL_ERROR, NULL, "cannot start: %s", strerror(r < 0 ? -r : ENOMEM));
+	return EXIT_STATUS_FAILURE;
+}
+
+static int daemon_wire(struct daemon *daemon)
+{
+	const struct executor_options executor = {
+		.simulate_dir = daemon->options.simulate ? daemon->simulate_dir : NULL,
+	};
+	struct broker_ports ports = {
+		.now_ms = clock_now_ms,
+		.now_ctx = &daemon->clock,
+		.policy = &daemon->config->policy,
+	};
+	int r = state_memory_new(&daemon->state);
+
+	if (r == 0)
+		r = executor_new(&executor, &daemon->executor);
+	if (r != 0)
+		return daemon_out_of_memory(r);
+	clock_read(&daemon->clock);
+	ports.hw = executor_hw(daemon->executor);
+	ports.state = state_memory_state(daemon->state);
+	ports.pages = state_memory_pages(daemon->state);
+	r = broker_new(&daemon->config->broker, &ports, &daemon->broker);
+	return r != 0 ? daemon_out_of_memory(r) : EXIT_STATUS_OK;
+}
+
+/* ---------------------------------------------------------------- shared devices */
+
+struct sharing {
+	struct daemon *daemon;
+	uint32_t pending;
+};
+
+static void sharing_failed(struct daemon *daemon, struct rid rid, const char *why)
+{
+	char address[WIRE_RID_LEN];
+
+	wire_rid_format(rid, address);
+	daemon_note(daemon,
+		"Shared device %s is not served: %s. Mend it, then share the device (pasidctl) or "
+		"restart pasidd.",
+		address, why);
+}
+
+static void sharing_complete(void *ctx, const struct hw_result *result)
+{
+	const struct sharing *sharing = ctx;
+
+	broker_complete(sharing->daemon->broker, result);
+}
+
+static void sharing_lost(void *ctx, uint64_t lane)
+{
+	const struct sharing *sharing = ctx;
+
+	broker_lane_lost(sharing->daemon->broker, lane);
+}
+
+/*
+ * Cookies count down from the largest number: the dispatcher, which hears of late ones, has smaller
+ * ones.
+ */
+static uint64_t sharing_cookie(size_t device)
+{
+	return UINT64_MAX - device;
+}
+
+static void sharing_submit(struct sharing *sharing)
+{
+	struct daemon *daemon = sharing->daemon;
+	const struct policy *policy = &daemon->config->policy;
+	const struct policy_peer self = {.uid = geteuid(), .group_count = 0};
+	const struct actor actor = {.role = ROLE_ADMIN, .session = DAEMON_SESSION, .peer = &self};
+	struct error error;
+
+	for (size_t i = 0; i < policy->device_count; i++) {
+		if (policy->devices[i].use != POLICY_USE_SHARED)
+			continue;
+		if (broker_device_share(daemon->broker, &actor, policy->devices[i].rid,
+			    sharing_cookie(i), &error) == 0)
+			sharing->pending++;
+		else
+			sharing_failed(daemon, policy->devices[i].rid, error.text);
+	}
+}
+
+static void sharing_drain(struct sharing *sharing)
+{
+	const struct policy *policy = &sharing->daemon->config->policy;
+	struct outcome outcome;
+
+	while (broker_next_outcome(sharing->daemon->broker, &outcome)) {
+		const uint64_t device = sharing_cookie(0) - outcome.cookie;
+
+		if (device >= policy->device_count)
+			continue;
+		sharing->pending--;
+		if (outcome.status != 0)
+			sharing_failed(
+				sharing->daemon, policy->devices[device].rid, outcome.error.text);
+	}
+}
+
+/* Opens the shared devices of the configuration. One that fails, or hangs, is told and left out. */
+static void daemon_share(struct daemon *daemon)
+{
+	struct sharing sharing = {.daemon = daemon};
+	const struct executor_handler handler = {sharing_complete, sharing_lost, &sharing};
+	struct pollfd ready = {.fd = executor_fd(daemon->executor), .events = POLLIN};
+	const uint64_t until = daemon->clock.now_ms + DAEMON_SHARE_MS;
+
+	sharing_submit(&sharing);
+	sharing_drain(&sharing);
+	while (sharing.pending > 0 && daemon->clock.now_ms < until) {
+		if (poll(&ready, 1, (int)(until - daemon->clock.now_ms)) > 0)
+			executor_dispatch(daemon->executor, &handler);
+		clock_read(&daemon->clock);
+		sharing_drain(&sharing);
+	}
+	if (sharing.pending > 0)
+		daemon_note(daemon,
+			"%u shared devices did not answer within %u s; they are taken "
+			"in when they do.",
+			sharing.pending, DAEMON_SHARE_MS / 1000);
+}
+
+/* ---------------------------------------------------------------- serving */
+
+static int daemon_start_server(struct daemon *daemon)
+{
+	const struct config *config = daemon->config;
+	struct server_options options = {
+		.listen_fd = daemon->listen_fd,
+		.broker = daemon->broker,
+		.executor = daemon->executor,
+		.clock = &daemon->clock,
+		.dispatch = &daemon->dispatch,
+		.connections = config->limits.connections,
+		.connections_per_user = config->limits.connections_per_user,
+		.hello_ms = config->session.hello_ms,
+		.stalled_ms = config->session.stalled_ms,
+	};
+	int r;
+
+	if (runtime_descriptors(&options.connections))
+		daemon_note(daemon,
+			"Only %u connections fit into the limit of open descriptors; raise "
+			"LimitNOFILE= of the service or lower limits.connections.",
+			options.connections);
+	daemon->dispatch = (struct dispatch_config){
+		.version = PASIDD_VERSION,
+		.backend = daemon->backend,
+		.notes = daemon->notes,
+		.note_count = daemon->note_count,
+		.grace_ms = config->session.grace_ms,
+		.sessions_per_user = config->limits.sessions_per_user,
+		.operations_per_session = config->limits.operations_per_session,
+		.operations_max = config->limits.operations,
+		.output_max = config->limits.unread_bytes,
+		.events_max = config->limits.unread_events,
+		.policy = &config->policy,
+	};
+	if (getrandom(daemon->dispatch.instance, sizeof(daemon->dispatch.instance), 0) !=
+		sizeof(daemon->dispatch.instance))
+		return daemon_out_of_memory(-EIO);
+	r = server_new(&options, &daemon->server);
+	return r != 0 ? daemon_out_of_memory(r) : EXIT_STATUS_OK;
+}
+
+static int daemon_serve(struct daemon *daemon)
+{
+	int r;
+
+	log_write(LOG_LEVEL_INFO, NULL, "ready: %s backend, socket %s", daemon->backend,
+		daemon->socket_path);
+	(void)sd_notifyf(
+		0, "READY=1\nSTATUS=Serving %s (%s)", daemon->socket_path, daemon->backend);
+	r = server_run(daemon->server);
+	if (r < 0)
+		log_write(LOG_LEVEL_ERROR, NULL, "the loop failed: %s", strerror(-r));
+	return r < 0 ? EXIT_STATUS_FAILURE : EXIT_STATUS_OK;
+}
+
+static int daemon_run(struct daemon *daemon)
+{
+	int r = daemon_claim(daemon);
+
+	if (r == EXIT_STATUS_OK)
+		r = daemon->options.simulate ? daemon_simulate(daemon) : daemon_probe(daemon);
+	if (r == EXIT_STATUS_OK)
+		r = daemon_wire(daemon);
+	if (r == EXIT_STATUS_OK)
+		daemon_share(daemon);
+	if (r == EXIT_STATUS_OK)
+		r = daemon_listen(daemon);
+	if (r == EXIT_STATUS_OK)
+		r = daemon_start_server(daemon);
+	if (r == EXIT_STATUS_OK)
+		r = daemon_serve(daemon);
+	return r;
+}
+
+/*
+ * Without connections first, then without the workers, which detach and close everything as soon as
+ * their sockets end; nobody waits for them.
+ */
+static void daemon_done(struct daemon *daemon)
+{
+	if (daemon->own_socket)
+		(void)unlink(daemon->socket_path);
+	server_free(daemon->server);
+	broker_free(daemon->broker);
+	executor_free(daemon->executor);
+	state_memory_free(daemon->state);
+	if (daemon->listen_fd >= 0)
+		close(daemon->listen_fd);
+	config_free(daemon->config);
+	for (size_t i = 0; i < daemon->note_count; i++)
+		free((void *)(uintptr_t)daemon->notes[i]);
+	/* The next instance may start from here on. */
+	if (daemon->lock_fd >= 0)
+		close(daemon->lock_fd);
+}
+
+int main(int argc, char *argv[])
+{
+	struct daemon daemon = {.lock_fd = -1, .listen_fd = -1};
+	int status;
+
+	/* Before anything else: a worker has nothing of the daemon's. */
+	if (worker_asked(argc, argv, &status))
+		return status;
+	if (!options_parse(argc, argv, &daemon.options, &status))
+		return status;
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGHUP, SIG_IGN);
+	status = daemon_configure(&daemon);
+	if (status == EXIT_STATUS_OK && daemon.options.check_config)
+		(void)printf("%s: ok\n",
+			daemon.options.config != NULL ? daemon.options.config : "defaults");
+	if (status == EXIT_STATUS_OK && !daemon.options.check_config) {
+		log_open((enum log_level)daemon.config->log_level);
+		status = daemon_run(&daemon);
+	}
+	daemon_done(&daemon);
+	return status;
+}
