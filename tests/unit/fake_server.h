@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A daemon of a few lines for the tests of libpasid: a thread that speaks the protocol, remembers
+ * what it was sent, and misbehaves on demand.
+ */
+#ifndef TESTS_FAKE_SERVER_H
+#define TESTS_FAKE_SERVER_H
+
+#include <pasid.pb-c.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define FAKE_RECORDS 4096
+
+/* A request as it came. */
+struct fake_record {
+	uint64_t id, seen_below;
+	uint32_t operation, datagram, requests, descriptors, connection, size;
+	bool has_deadline;
+	uint32_t deadline_ms;
+};
+
+struct fake {
+	char dir[64], path[96];
+	int listener; /* -1: no path */
+	int peer;     /* the client's end of a pair; the test's */
+	int served;   /* the other end */
+	int control[2];
+	pthread_t thread;
+
+	/* What it says in hello. */
+	uint32_t window, datagram_limit, request_limit, grace_ms;
+
+	/* Misbehaviour, set before or while it runs. */
+	atomic_int drop; /* close the connection on the next so many changes, without an answer */
+	atomic_bool silent;   /* answer nothing but hello */
+	atomic_bool forget;   /* know no resume token */
+	atomic_int pending;   /* answer so many changes with PENDING first */
+	atomic_bool refuse;   /* refuse the next datagram whole */
+	atomic_bool quota;    /* refuse allocations for lack of quota */
+	atomic_bool wrong;    /* answer allocations with another operation's result */
+	atomic_bool extra_fd; /* send a descriptor that nobody asked for with every reply */
+	atomic_int events;    /* send so many events with the next reply */
+	atomic_bool hold;     /* keep replies back until released */
+
+	pthread_mutex_t lock;
+	struct fake_record records[FAKE_RECORDS];
+	uint32_t count, datagrams, connections;
+	Pasid__V1__ToServer *last; /* the last datagram, unpacked */
+	uint32_t last_fds;
+};
+
+/* With a path to connect to, or as one end of a pair. */
+void fake_start(struct fake *fake, bool pair);
+void fake_stop(struct fake *fake);
+/* How many requests with this operation came; 0: all but hello. */
+uint32_t fake_count(struct fake *fake, uint32_t operation);
+struct fake_record fake_record(struct fake *fake, uint32_t operation, uint32_t index);
+/* The operation of the last datagram's first request; valid until the next datagram. */
+const Pasid__V1__Request *fake_last(struct fake *fake);
+
+#endif

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: MIT */
+/* libpasid against a small fake daemon: lost connections, handed descriptors, forks and signals. */
+#include "libpasid.h"
+
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "client_fixture.h"
+
+/* ------------------------------------------------------------ lost connections */
+
+static void on_connection(struct pasid_client *c, enum pasid_connection connection, void *userdata)
+{
+	struct seen *seen = userdata;
+	ck_assert_ptr_eq(c, client);
+	seen->connections++;
+	seen->kinds |= 1u << connection;
+}
+
+START_TEST(a_lost_connection_is_taken_up_and_the_call_goes_on)
+	{
+		struct seen seen = {0};
+		pasid_on_connection(client, on_connection, &seen);
+		int fd = pasid_fd(client);
+		fake.drop = 1;
+		ck_assert_uint_eq(allocate_one(), 1024);
+		/* Sent twice under one id, on two connections, with the token in between. */
+		ck_assert_uint_eq(fake_count(&fake, 0), 2);
+		ck_assert_uint_eq(fake_record(&fake, 0, 0).id, fake_record(&fake, 0, 1).id);
+		ck_assert_uint_ne(
+			fake_record(&fake, 0, 0).connection, fake_record(&fake, 0, 1).connection);
+		ck_assert_int_eq(pasid_fd(client), fd);
+		ck_assert_int_eq(pasid_dispatch(client, 0), 2);
+		ck_assert_uint_eq(
+			seen.kinds, 1u << PASID_CONNECTION_LOST | 1u << PASID_CONNECTION_RESUMED);
+		ck_assert(!readable());
+	}
+END_TEST
+
+START_TEST(async_calls_survive_a_lost_connection_too)
+	{
+		struct seen seen = {0};
+		int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+		fake.drop = 1;
+		pasid_device_add_async(client,
+			&(struct pasid_device_add_args){.iommufd = fd, .device = fd}, on_result,
+			&seen);
+		for (int i = 0; i < 5; i++)
+			pasid_ping_async(client, on_result, &seen);
+		dispatch_until(&seen, 6);
+		for (int i = 0; i < 6; i++)
+			ck_assert_int_eq(seen.codes[i], 0);
+		/* The descriptors were sent again with their request. */
+		uint32_t operation = PASID__V1__REQUEST__OPERATION_DEVICE_ADD;
+		ck_assert_uint_eq(fake_record(&fake, operation, 1).descriptors, 2);
+		close(fd);
+	}
+END_TEST
+
+START_TEST(watch_survives_a_lost_connection)
+	{
+		struct seen seen = {0};
+		ck_assert_int_eq(pasid_watch(client, on_event, &seen), 0);
+		fake.drop = 1;
+		allocate_one();
+		allocate_one();
+		ck_assert_uint_eq(fake_count(&fake, PASID__V1__REQUEST__OPERATION_WATCH), 2);
+	}
+END_TEST
+
+START_TEST(a_forgotten_session_ends_the_client)
+	{
+		struct seen seen = {0};
+		uint32_t number = 4711;
+		pasid_on_connection(client, on_connection, &seen);
+		fake.drop = 1;
+		fake.forget = true;
+		ck_assert_int_eq(pasid_allocate(client, &(struct pasid_allocate_args){0}, &number),
+			-ECONNRESET);
+		ck_assert_uint_eq(number, 4711);
+		ck_assert_str_eq(pasid_last_error(client)->reason, "resume-token-unknown");
+		ck_assert_int_eq(pasid_ping(client), -ENOTCONN);
+		ck_assert_int_eq(pasid_ping_async(client, on_result, &seen), -ENOTCONN);
+		ck_assert_int_eq(pasid_dispatch(client, 0), 2);
+		ck_assert(seen.kinds & 1u << PASID_CONNECTION_GONE);
+		ck_assert_int_eq(pasid_dispatch(client, -1), -ENOTCONN);
+		ck_assert(!readable());
+	}
+END_TEST
+
+START_TEST(a_daemon_that_drops_every_connection_is_given_up)
+	{
+		uint32_t number;
+		fake.grace_ms = 200;
+		pasid_close(client);
+		open_client(20000);
+		fake.drop = 1000000;
+		ck_assert_int_eq(pasid_allocate(client, &(struct pasid_allocate_args){0}, &number),
+			-ECONNRESET);
+		ck_assert_str_eq(pasid_last_error(client)->reason, "connection-lost");
+	}
+END_TEST
+
+START_TEST(a_datagram_refused_as_a_whole_ends_its_calls)
+	{
+		uint32_t number;
+		fake.refuse = true;
+		ck_assert_int_eq(pasid_allocate(client, &(struct pasid_allocate_args){0}, &number),
+			PASID_INVALID);
+		ck_assert_str_eq(pasid_last_error(client)->reason, "malformed");
+		allocate_one();
+	}
+END_TEST
+
+START_TEST(a_handed_connection_works_and_is_not_made_again)
+	{
+		struct fake other;
+		struct pasid_client *handed;
+		struct pasid_error error;
+		fake_start(&other, true);
+		struct pasid_options options = {.has_fd = true, .fd = other.peer};
+		ck_assert_int_eq(pasid_open(&options, &handed, &error), 0);
+		ck_assert_int_eq(fcntl(other.peer, F_GETFD), -1); /* the client's own now */
+		ck_assert_int_eq(pasid_ping(handed), 0);
+		other.drop = 1;
+		ck_assert_int_eq(pasid_ping(handed), -ECONNRESET);
+		ck_assert_int_eq(pasid_ping(handed), -ENOTCONN);
+		pasid_close(handed);
+		fake_stop(&other);
+	}
+END_TEST
+
+START_TEST(a_handed_descriptor_stays_the_callers_on_failure)
+	{
+		struct pasid_client *handed = NULL;
+		int ends[2], before = count_fds();
+		ck_assert_int_eq(pipe(ends), 0);
+		struct pasid_options options = {.has_fd = true, .fd = ends[1]};
+		ck_assert_int_lt(pasid_open(&options, &handed, NULL), 0);
+		ck_assert_ptr_null(handed);
+		ck_assert_int_eq(close(ends[1]), 0);
+		ck_assert_int_eq(close(ends[0]), 0);
+		ck_assert_int_eq(count_fds(), before);
+	}
+END_TEST
+
+/* ------------------------------------------------------------ processes and signals */
+
+START_TEST(a_child_cannot_use_the_client_and_does_not_disturb_it)
+	{
+		pid_t child = fork();
+		if (child == 0) {
+			bool refused =
+				pasid_ping(client) == -ECHILD &&
+				pasid_ping_async(client, NULL, NULL) == -ECHILD &&
+				pasid_dispatch(client, 0) == -ECHILD &&
+				pasid_flush(client) == -ECHILD &&
+				pasid_watch(client, on_event, NULL) == -ECHILD &&
+				strcmp(pasid_last_error(client)->reason, "other-process") == 0;
+			pasid_close(client);
+			_exit(refused ? 0 : 1);
+		}
+		int status;
+		ck_assert_int_eq(waitpid(child, &status, 0), child);
+		ck_assert_int_eq(status, 0);
+		allocate_one();
+	}
+END_TEST
+
+START_TEST(a_lost_connection_raises_no_signal)
+	{
+		uint32_t number;
+		signal(SIGPIPE, SIG_DFL);
+		fake.forget = true;
+		fake.drop = 1;
+		(void)pasid_allocate(client, &(struct pasid_allocate_args){0}, &number);
+		ck_assert_int_eq(pasid_ping(client), -ENOTCONN);
+	}
+END_TEST
+
+START_TEST(all_descriptors_are_close_on_exec_and_closed_at_the_end)
+	{
+		pasid_close(client);
+		client = NULL;
+		usleep(20000); /* the fake closes its end */
+		int before = count_fds();
+		bool known[64];
+		for (int fd = 0; fd < 64; fd++)
+			known[fd] = fcntl(fd, F_GETFD) >= 0;
+		open_client(5000);
+		allocate_one();
+		for (int fd = 3; fd < 64; fd++) {
+			int flags = fcntl(fd, F_GETFD);
+			if (flags >= 0 && !known[fd])
+				ck_assert_msg(flags & FD_CLOEXEC, "descriptor %d", fd);
+		}
+		pasid_close(client);
+		client = NULL;
+		usleep(20000);
+		ck_assert_int_eq(count_fds(), before);
+	}
+END_TEST
+
+static void fill(TCase *tcase)
+{
+	tcase_add_test(tcase, a_lost_connection_is_taken_up_and_the_call_goes_on);
+	tcase_add_test(tcase, async_calls_survive_a_lost_connection_too);
+	tcase_add_test(tcase, watch_survives_a_lost_connection);
+	tcase_add_test(tcase, a_forgotten_session_ends_the_client);
+	tcase_add_test(tcase, a_daemon_that_drops_every_connection_is_given_up);
+	tcase_add_test(tcase, a_datagram_refused_as_a_whole_ends_its_calls);
+	tcase_add_test(tcase, a_handed_connection_works_and_is_not_made_again);
+	tcase_add_test(tcase, a_handed_descriptor_stays_the_callers_on_failure);
+	tcase_add_test(tcase, a_child_cannot_use_the_client_and_does_not_disturb_it);
+	tcase_add_test(tcase, a_lost_connection_raises_no_signal);
+	tcase_add_test(tcase, all_descriptors_are_close_on_exec_and_closed_at_the_end);
+}
+
+int main(void)
+{
+	return run_suite("libpasid-connection", fill);
+}
