@@ -52,7 +52,10 @@ struct executor_handler {
 /* Delivers what has arrived, up to a fair budget; call it again while executor_fd() is readable. */
 void executor_dispatch(struct executor *executor, const struct executor_handler *handler);
 
-/* Closes a foreign descriptor in another process: always takes it, never blocks. -1 is fine. */
+/*
+ * Closes a foreign descriptor in another process: always takes it, does not block. Only when no
+ * process can be had at all is it closed here. -1 is fine.
+ */
 void executor_dispose(struct executor *executor, int fd);
 
 /* What a lane is doing, for status. */

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+/* What the executor remembers; shared by its files, by nobody else. */
+#ifndef PASIDD_HW_EXECUTOR_STATE_H
+#define PASIDD_HW_EXECUTOR_STATE_H
+
+#include "executor.h"
+#include "worker.h"
+
+#include <sys/types.h>
+
+/* An operation under way: queued, or sent and not yet answered. Workers answer in order. */
+struct executor_item {
+	struct executor_item *next;
+	uint32_t type; /* enum worker_type */
+	bool internal; /* the result concerns nobody */
+	struct hw_op op;
+};
+
+struct executor_worker {
+	struct executor_worker *next; /* in its bucket, or among the janitors */
+	struct executor *executor;
+	uint64_t lane;
+	bool janitor;   /* closes foreign descriptors; belongs to no lane */
+	bool sending;   /* the socket is full: wait until it is not */
+	bool gone;      /* nothing can be sent any more: end of file, or killed */
+	bool ending;    /* HW_END was submitted */
+	bool ended;     /* ... and answered; the result waits for the process to be reaped */
+	pid_t pid;      /* 0: HW_END was all there was, and no process needed for that */
+	int pidfd;      /* -1 when pid is 0 */
+	int socket;     /* -1 after end of file, or when pid is 0 */
+	uint32_t count; /* items that are not internal */
+	uint32_t load;  /* all items */
+	uint64_t since_ns;
+	struct executor_item *first, **last; /* oldest first */
+	struct executor_item *unsent;        /* from here on not sent yet */
+	struct executor_worker *reap_next;
+};
+
+/* A device's iommufd: descriptor `fd` of a worker, and the key that all its copies share. */
+struct executor_key {
+	struct executor_key *next;
+	const struct executor_worker *worker;
+	uint32_t device;
+	int fd;
+	uint64_t key;
+};
+
+#define EXECUTOR_BUCKETS  256u
+#define EXECUTOR_JANITORS 4u
+
+/* In the epoll data of a worker: its pidfd is readable, not its socket. */
+#define EXECUTOR_PIDFD 1u
+
+struct executor {
+	int epoll;
+	int wake; /* eventfd: something is to be dispatched that no worker says */
+	char *program;
+	char *simulate_dir;
+	struct executor_worker *buckets[EXECUTOR_BUCKETS];
+	struct executor_worker *janitors;
+	uint32_t janitor_count;
+	struct executor_key *keys;
+	uint64_t last_key;
+	bool closing; /* no more janitors */
+};
+
+/* --- executor_spawn.c --- */
+
+/*
+ * Starts a worker with one end of a socket pair and nothing else but standard error. `lane` is
+ * shown to operators. The caller owns the process and both descriptors. 0 or -errno.
+ */
+int executor_spawn(const struct executor *e, const char *lane, pid_t *ret_pid, int *ret_pidfd,
+	int *ret_socket);
+
+/* --- executor_keys.c --- */
+
+/*
+ * Gives the iommufd that `worker` holds as `fd` for `device` its key: that of an equal open file in
+ * any lane, otherwise a new one. 0 or -errno.
+ */
+int executor_keys_add(struct executor *e, const struct executor_worker *worker, uint32_t device,
+	int fd, uint64_t *ret_key);
+void executor_keys_remove(
+	struct executor *e, const struct executor_worker *worker, uint32_t device);
+void executor_keys_remove_worker(struct executor *e, const struct executor_worker *worker);
+
+/* --- executor_worker.c: the conversation with one worker --- */
+
+/* A worker that is started, or with `start` false only an entry. 0 or -errno. */
+int executor_worker_new(struct executor *e, uint64_t lane, bool janitor, bool start,
+	struct executor_worker **ret_worker);
+/* Closes our end and frees everything; unsent descriptors are disposed of. Waits for nothing. */
+void executor_worker_free(struct executor_worker *worker);
+
+/* Queues an operation and takes its descriptors; sends what can be sent. 0 or -ENOMEM. */
+int executor_worker_push(
+	struct executor_worker *worker, uint32_t type, bool internal, const struct hw_op *op);
+void executor_worker_flush(struct executor_worker *worker);
+/* Takes the oldest operation out, for executor_item_free(). NULL: none. */
+struct executor_item *executor_worker_pop(struct executor_worker *worker);
+/* Frees an operation; descriptors that the worker never got are disposed of. */
+void executor_item_free(const struct executor_worker *worker, struct executor_item *item);
+/*
+ * One result from the socket with its descriptors: 1, or 0 when there is none now (worker->gone
+ * tells whether ever).
+ */
+int executor_worker_receive(struct executor_worker *worker, struct hw_result *ret_result);
+/* When no process can be had to close a descriptor in: bars the usual way to make a close wait. */
+void executor_close_here(int fd);
+/* The conversation makes no sense any more: ends the process. */
+void executor_worker_kill(struct executor_worker *worker);
+
+#endif

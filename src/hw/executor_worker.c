@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: MIT */
+/* The conversation with one worker. */
+#include "executor_state.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/pidfd.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Control data with the descriptors of one message, in both directions. */
+union executor_control {
+	struct cmsghdr align;
+	char space[CMSG_SPACE(HW_FDS_MAX * sizeof(int))];
+};
+
+static uint64_t executor_now(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+/* --- life --- */
+
+static int executor_worker_watch(struct executor_worker *worker)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.u64 = (uintptr_t)worker};
+	int epoll = worker->executor->epoll;
+
+	if (epoll_ctl(epoll, EPOLL_CTL_ADD, worker->socket, &event) < 0)
+		return -errno;
+	event.data.u64 |= EXECUTOR_PIDFD;
+	return epoll_ctl(epoll, EPOLL_CTL_ADD, worker->pidfd, &event) < 0 ? -errno : 0;
+}
+
+static int executor_worker_start(struct executor_worker *worker)
+{
+	char name[32];
+	int r;
+
+	(void)snprintf(name, sizeof(name), worker->janitor ? "janitor" : "%" PRIu64, worker->lane);
+	r = executor_spawn(worker->executor, name, &worker->pid, &worker->pidfd, &worker->socket);
+	return r < 0 ? r : executor_worker_watch(worker);
+}
+
+int executor_worker_new(struct executor *e, uint64_t lane, bool janitor, bool start,
+	struct executor_worker **ret_worker)
+{
+	struct executor_worker *worker = calloc(1, sizeof(*worker));
+	int r;
+
+	if (!worker)
+		return -ENOMEM;
+	worker->executor = e;
+	worker->lane = lane;
+	worker->janitor = janitor;
+	worker->pidfd = -1;
+	worker->socket = -1;
+	worker->last = &worker->first;
+	r = start ? executor_worker_start(worker) : 0;
+	if (r < 0) {
+		executor_worker_free(worker);
+		return r;
+	}
+	*ret_worker = worker;
+	return 0;
+}
+
+static void executor_worker_close_socket(struct executor_worker *worker)
+{
+	if (worker->socket >= 0)
+		(void)close(worker->socket);
+	worker->socket = -1;
+	worker->gone = true;
+}
+
+void executor_close_here(int fd)
+{
+	const struct linger none = {0};
+
+	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
+	(void)close(fd);
+}
+
+/* A janitor is the last resort: what it could not take goes to no other. */
+static void executor_worker_discard(const struct executor_worker *worker, int fd)
+{
+	if (fd >= 0 && worker->janitor)
+		executor_close_here(fd);
+	else
+		executor_dispose(worker->executor, fd);
+}
+
+void executor_item_free(const struct executor_worker *worker, struct executor_item *item)
+{
+	for (uint32_t i = 0; i < item->op.fd_count; i++)
+		executor_worker_discard(worker, item->op.fds[i]);
+	free(item);
+}
+
+void executor_worker_free(struct executor_worker *worker)
+{
+	struct executor_item *item;
+
+	while ((item = executor_worker_pop(worker)) != NULL)
+		executor_item_free(worker, item);
+	executor_keys_remove_worker(worker->executor, worker);
+	executor_worker_close_socket(worker);
+	if (worker->pidfd >= 0)
+		(void)close(worker->pidfd);
+	free(worker);
+}
+
+void executor_worker_kill(struct executor_worker *worker)
+{
+	(void)pidfd_send_signal(worker->pidfd, SIGKILL, NULL, 0);
+	executor_worker_close_socket(worker);
+}
+
+/* --- to the worker --- */
+
+int executor_worker_push(
+	struct executor_worker *worker, uint32_t type, bool internal, const struct hw_op *op)
+{
+	struct executor_item *item = calloc(1, sizeof(*item));
+
+	if (!item)
+		return -ENOMEM;
+	item->type = type;
+	item->internal = internal;
+	item->op = *op;
+	if (!worker->first)
+		worker->since_ns = executor_now();
+	if (!worker->unsent)
+		worker->unsent = item;
+	*worker->last = item;
+	worker->last = &item->next;
+	worker->load++;
+	if (!internal)
+		worker->count++;
+	executor_worker_flush(worker);
+	return 0;
+}
+
+struct executor_item *executor_worker_pop(struct executor_worker *worker)
+{
+	struct executor_item *item = worker->first;
+
+	if (!item)
+		return NULL;
+	worker->first = item->next;
+	if (!worker->first)
+		worker->last = &worker->first;
+	if (worker->unsent == item)
+		worker->unsent = item->next;
+	worker->load--;
+	if (!item->internal)
+		worker->count--;
+	worker->since_ns = executor_now();
+	return item;
+}
+
+/* One message, with `fd_count` of the operation's descriptors when it is WORKER_FDS. 0 or -errno.
+ */
+static int executor_worker_send(
+	struct executor_worker *worker, const struct executor_item *item, uint32_t type)
+{
+	struct worker_message message = {
+		.type = type, .fd_count = item->op.fd_count, .op = item->op};
+	union executor_control control = {0};
+	struct iovec iov = {.iov_base = &message, .iov_len = sizeof(message)};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+	size_t size = item->op.fd_count * sizeof(int);
+	ssize_t n;
+
+	if (type == WORKER_FDS) {
+		msg.msg_control = &control;
+		msg.msg_controllen = CMSG_SPACE(size);
+		control.align.cmsg_level = SOL_SOCKET;
+		control.align.cmsg_type = SCM_RIGHTS;
+		control.align.cmsg_len = CMSG_LEN(size);
+		memcpy(CMSG_DATA(&control.align), item->op.fds, size);
+	}
+	do
+		n = sendmsg(worker->socket, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : 0;
+}
+
+/* Is that an error after which sending again later makes sense? */
+static bool executor_worker_later(int r)
+{
+	return r == -EAGAIN || r == -ENOBUFS || r == -ENOMEM;
+}
+
+/*
+ * Descriptors first, so that our copies are closed before the worker learns what to do with them.
+ * Those that cannot be passed on are disposed of; the worker then answers that they are missing.
+ */
+static int executor_worker_send_fds(struct executor_worker *worker, struct executor_item *item)
+{
+	struct hw_op *op = &item->op;
+	bool sent;
+	int r;
+
+	if (op->fd_count == 0 || op->fds[0] < 0)
+		return 0;
+	r = executor_worker_send(worker, item, WORKER_FDS);
+	if (executor_worker_later(r) || r == -EPIPE || r == -ECONNRESET)
+		return r;
+	sent = r == 0;
+	for (uint32_t i = 0; i < op->fd_count; i++) {
+		int fd = TAKE_FD(op->fds[i]);
+
+		if (sent)
+			(void)close(fd);
+		else
+			executor_worker_discard(worker, fd);
+	}
+	return 0;
+}
+
+static int executor_worker_send_item(struct executor_worker *worker, struct executor_item *item)
+{
+	int r = executor_worker_send_fds(worker, item);
+
+	return r < 0 ? r : executor_worker_send(worker, item, item->type);
+}
+
+static void executor_worker_watch_sending(struct executor_worker *worker, bool sending)
+{
+	struct epoll_event event = {
+		.events = sending ? EPOLLIN | EPOLLOUT : EPOLLIN, .data.u64 = (uintptr_t)worker};
+
+	if (worker->sending == sending)
+		return;
+	if (epoll_ctl(worker->executor->epoll, EPOLL_CTL_MOD, worker->socket, &event) == 0)
+		worker->sending = sending;
+}
+
+void executor_worker_flush(struct executor_worker *worker)
+{
+	int r = 0;
+
+	if (worker->gone || worker->socket < 0)
+		return;
+	while (worker->unsent) {
+		r = executor_worker_send_item(worker, worker->unsent);
+		if (r < 0)
+			break;
+		worker->unsent = worker->unsent->next;
+	}
+	/* Any other error: the process has ended or will; what it sent before is still to be read.
+	 */
+	executor_worker_watch_sending(worker, executor_worker_later(r));
+}
+
+/* --- from the worker --- */
+
+static void executor_worker_take_fds(
+	struct executor_worker *worker, struct msghdr *msg, struct hw_result *result)
+{
+	uint32_t promised = result->fd_count, came = 0;
+
+	result->fd_count = 0;
+	for (uint32_t i = 0; i < HW_FDS_MAX; i++)
+		result->fds[i] = -1;
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		came = (uint32_t)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+		assert(came <= HW_FDS_MAX);
+		memcpy(result->fds, CMSG_DATA(c), came * sizeof(int));
+	}
+	if (came == promised) {
+		result->fd_count = came;
+		return;
+	}
+	for (uint32_t i = 0; i < came; i++)
+		executor_dispose(worker->executor, TAKE_FD(result->fds[i]));
+	result->status = error_set(&result->error, REASON_FD_TRUNCATED,
+		"%u of %u descriptors came back: raise LimitNOFILE of pasidd.service", came,
+		promised);
+}
+
+int executor_worker_receive(struct executor_worker *worker, struct hw_result *ret_result)
+{
+	union executor_control control;
+	struct iovec iov = {.iov_base = ret_result, .iov_len = sizeof(*ret_result)};
+	struct msghdr msg = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control),
+	};
+	ssize_t n;
+
+	if (worker->socket < 0)
+		return 0;
+	do
+		n = recvmsg(worker->socket, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n < 0 && errno == EAGAIN)
+		return 0;
+	if (n <= 0) {
+		executor_worker_close_socket(worker);
+		return 0;
+	}
+	if ((size_t)n != sizeof(*ret_result)) {
+		executor_worker_kill(worker);
+		return 0;
+	}
+	executor_worker_take_fds(worker, &msg, ret_result);
+	return 1;
+}

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT */
+#include "worker.h"
+
+#include "backend.h"
+#include "iommufd.h"
+#include "sim.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+struct worker {
+	int socket;
+	const struct calls *calls;
+	void *ctx;
+	struct backend *backend;
+	int fds[HW_FDS_MAX]; /* came ahead, belong to the next operation */
+	uint32_t fd_count;
+};
+
+static void worker_close_fds(struct worker *worker)
+{
+	for (uint32_t i = 0; i < worker->fd_count; i++)
+		worker->calls->close(worker->ctx, worker->fds[i]);
+	worker->fd_count = 0;
+}
+
+/* Keeps the descriptors of a message; at most HW_FDS_MAX fit, the kernel drops what does not. */
+static void worker_keep_fds(struct worker *worker, struct msghdr *msg)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+		size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t i = 0; i < count; i++) {
+			int fd;
+
+			memcpy(&fd, CMSG_DATA(c) + i * sizeof(fd), sizeof(fd));
+			if (worker->fd_count < HW_FDS_MAX)
+				worker->fds[worker->fd_count++] = fd;
+			else
+				worker->calls->close(worker->ctx, fd);
+		}
+	}
+}
+
+/* 1 with a message, 0 at the end of the conversation, or -errno. */
+static int worker_receive(struct worker *worker, struct worker_message *message)
+{
+	union {
+		struct cmsghdr align;
+		char space[CMSG_SPACE(HW_FDS_MAX * sizeof(int))];
+	} control;
+	struct iovec iov = {.iov_base = message, .iov_len = sizeof(*message)};
+	struct msghdr msg = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control),
+	};
+	ssize_t n;
+
+	do
+		n = recvmsg(worker->socket, &msg, MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return errno == ECONNRESET ? 0 : -errno;
+	worker_keep_fds(worker, &msg);
+	if (n == 0)
+		return 0;
+	return (size_t)n == sizeof(*message) ? 1 : -EBADMSG;
+}
+
+static int worker_send(struct worker *worker, const struct hw_result *result)
+{
+	union {
+		struct cmsghdr align;
+		char space[CMSG_SPACE(HW_FDS_MAX * sizeof(int))];
+	} control = {0};
+	struct iovec iov = {.iov_base = (void *)(uintptr_t)result, .iov_len = sizeof(*result)};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+	size_t size = result->fd_count * sizeof(int);
+	ssize_t n;
+
+	assert(result->fd_count <= HW_FDS_MAX);
+	if (size > 0) {
+		struct cmsghdr *c = &control.align;
+
+		msg.msg_control = &control;
+		msg.msg_controllen = CMSG_SPACE(size);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(size);
+		memcpy(CMSG_DATA(c), result->fds, size);
+	}
+	do
+		n = sendmsg(worker->socket, &msg, MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : 0;
+}
+
+/* The operation with what came ahead of it. */
+static void worker_execute(
+	struct worker *worker, const struct worker_message *message, struct hw_result *result)
+{
+	struct hw_op op = message->op;
+
+	if (worker->fd_count != message->fd_count) {
+		memset(result, 0, sizeof(*result));
+		result->id = op.id;
+		result->device = op.device;
+		result->status = error_set(&result->error, REASON_FD_TRUNCATED,
+			"%u of %u descriptors arrived: the worker has too many open",
+			worker->fd_count, message->fd_count);
+		worker_close_fds(worker);
+		return;
+	}
+	op.fd_count = worker->fd_count;
+	memcpy(op.fds, worker->fds, sizeof(op.fds));
+	worker->fd_count = 0;
+	backend_execute(worker->backend, &op, result);
+}
+
+/* One message; 1: go on, 0: that was the last operation, or -errno. */
+static int worker_serve(struct worker *worker, const struct worker_message *message)
+{
+	struct hw_result result = {.id = message->op.id};
+	int r;
+
+	switch ((enum worker_type)message->type) {
+	case WORKER_FDS:
+		return 1;
+	case WORKER_OP:
+		worker_execute(worker, message, &result);
+		break;
+	case WORKER_DISPOSE:
+		worker_close_fds(worker);
+		break;
+	default:
+		return -EBADMSG;
+	}
+	r = worker_send(worker, &result);
+	if (r < 0)
+		return r;
+	return message->type != WORKER_OP || message->op.kind != HW_END;
+}
+
+static int worker_loop(struct worker *worker)
+{
+	struct worker_message message;
+	int r;
+
+	do {
+		r = worker_receive(worker, &message);
+		if (r > 0)
+			r = worker_serve(worker, &message);
+	} while (r > 0);
+	worker_close_fds(worker);
+	return r;
+}
+
+static int worker_fail(const char *what, int r)
+{
+	(void)fprintf(stderr, "pasidd-worker: %s: %s\n", what, strerror(-r));
+	return EXIT_FAILURE;
+}
+
+int worker_main(int socket, const char *simulate_dir)
+{
+	__attribute__((cleanup(sim_close_p))) struct sim *sim = NULL;
+	struct iommufd_host host;
+	struct worker worker = {.socket = socket, .calls = &iommufd_calls, .ctx = &host};
+	int r;
+
+	(void)prctl(PR_SET_NAME, "pasidd-worker");
+	iommufd_host_init(&host);
+	if (simulate_dir) {
+		r = sim_open(simulate_dir, &sim);
+		if (r < 0)
+			return worker_fail(simulate_dir, r);
+		worker.calls = sim_calls(sim);
+		worker.ctx = sim;
+	}
+	r = backend_new(worker.calls, worker.ctx, &worker.backend);
+	if (r < 0)
+		return worker_fail("start", r);
+	r = worker_loop(&worker);
+	backend_free(worker.backend);
+	/* Who reads no results any more has gone: an end like end of file. */
+	return r < 0 && r != -EPIPE && r != -ECONNRESET ? worker_fail("socket", r) : EXIT_SUCCESS;
+}
+
+bool worker_asked(int argc, char *const argv[], int *ret_exit)
+{
+	const char *simulate_dir = NULL;
+
+	if (argc < 2 || strcmp(argv[1], "--worker") != 0)
+		return false;
+	for (int i = 2; i + 1 < argc; i += 2)
+		if (strcmp(argv[i], "--simulate") == 0)
+			simulate_dir = argv[i + 1];
+	*ret_exit = worker_main(WORKER_SOCKET, simulate_dir);
+	return true;
+}
