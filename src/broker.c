@@ -253,6 +253,7 @@ int broker_new(const struct broker_config *config, const struct broker_ports *po
 	b->change_next = 1;
 	b->grant_free = b->cooling_first = b->cooling_last = STATE_NONE;
 	b->op_free = b->ended_first = b->ended_last = b->refused_first = STATE_NONE;
+	b->retry_first = STATE_NONE;
 	*ret_broker = b;
 	return 0;
 }

@@ -214,6 +214,7 @@ static int bind_record(struct broker *b, struct op *op, struct error *ret_error)
 }
 
 static void bind_end(struct broker *b, struct op *op);
+static void bind_undo_next(struct broker *b, struct op *op);
 
 /* Submits the next attach, or ends the operation when all are done. */
 static void bind_next(struct broker *b, struct op *op)
@@ -222,6 +223,12 @@ static void bind_next(struct broker *b, struct op *op)
 
 	while (op->step < op->pair_count && op->pairs[op->step].binding == STATE_NONE)
 		op->step++;
+	if (op->step == op->pair_count && op->lost) {
+		op_take_loss(op);
+		op->phase = PHASE_UNDO;
+		bind_undo_next(b, op);
+		return;
+	}
 	if (op->step == op->pair_count) {
 		bind_end(b, op);
 		return;
@@ -317,7 +324,9 @@ static void bind_undo_completed(struct broker *b, struct op *op, const struct hw
 	uint32_t binding = op->pairs[op->step - 1].binding;
 
 	op->step--;
-	if (result->status == 0) {
+	if (binding == STATE_NONE) {
+		/* lost with its worker while the detach was not taken */
+	} else if (result->status == 0) {
 		binding_gone(b, binding);
 	} else {
 		binding_taint(b, binding);
@@ -359,12 +368,13 @@ static void bind_failed(struct broker *b, struct op *op, const struct hw_result 
 
 void bind_completed(struct broker *b, struct op *op, const struct hw_result *result)
 {
-	struct binding_slot *slot = &b->binding_slots[op->pairs[op->step].binding];
+	struct binding_slot *slot;
 
 	if (op->phase == PHASE_UNDO) {
 		bind_undo_completed(b, op, result);
 		return;
 	}
+	slot = &b->binding_slots[op->pairs[op->step].binding];
 	if (result->status) {
 		bind_failed(b, op, result);
 		return;

@@ -28,6 +28,8 @@ static void submit_detach(struct broker *b, struct op *op, uint32_t binding)
 	struct hw_op hw;
 
 	op->phase = PHASE_FORWARD;
+	op->pair_count = 1;
+	op->pairs[0].device = b->binding_slots[binding].device;
 	op->pairs[0].binding = binding;
 	binding_commit_state(b, binding, BINDING_UNBINDING);
 	binding_hw(b, binding, HW_DETACH, &hw);
@@ -125,13 +127,18 @@ void destroy_start(struct broker *b, struct op *op)
 static void detach_completed(struct broker *b, struct op *op, const struct hw_result *result)
 {
 	uint32_t binding = op->pairs[0].binding;
-	const struct binding_slot *slot = &b->binding_slots[binding];
+	const struct binding_slot *slot;
 
-	if (result->status) {
+	op->pair_count = 0;
+	if (result->status)
 		op_take_error(op, result);
+	if (binding == STATE_NONE)
+		return; /* lost with its worker while the detach was not taken */
+	if (result->status) {
 		binding_taint(b, binding);
 		return;
 	}
+	slot = &b->binding_slots[binding];
 	broker_change(b, CHANGE_BINDING_UNBOUND, op->set, slot->grant, slot->device);
 	binding_gone(b, binding);
 }

@@ -177,6 +177,7 @@ static void device_lost(struct broker *b, uint32_t device)
 			continue;
 		broker_change(b, CHANGE_BINDING_LOST, b->binding_slots[i].set,
 			b->binding_slots[i].grant, device);
+		op_lose_binding(b, i);
 		/* only the daemon had a shared device open: with its last descriptor all was
 		 * detached */
 		if (shared)

@@ -246,18 +246,44 @@ bool op_grant_is_meant(const struct broker *b, const struct op *op)
 	       grant_host(slot) == op->outcome.host.v;
 }
 
+/* What takes something back is never given up: a refusal would leave it there for good. */
+static bool hw_must_be_done(enum hw_kind kind)
+{
+	return kind == HW_CLOSE || kind == HW_DETACH || kind == HW_LEAVE || kind == HW_END;
+}
+
+static void op_refused(struct broker *b, struct op *op, const struct hw_op *hw)
+{
+	uint32_t *list = &b->refused_first;
+
+	if (hw_must_be_done((enum hw_kind)hw->kind)) {
+		op->again = *hw;
+		list = &b->retry_first;
+	}
+	op->refused_next = *list;
+	*list = op_index(b, op);
+}
+
 void op_submit(struct broker *b, struct op *op, struct hw_op *hw)
 {
 	hw->id = (uint64_t)op->tag << 32 | op_index(b, op);
 	metrics_add(&b->metrics, METRIC_HARDWARE_OPS, 1);
 	op->refused = hw_submit(&b->ports.hw, hw);
-	if (op->refused == 0) {
-		if (hw->fd_count)
-			op->hw.fd_count = 0; /* they went with it */
-		return;
+	if (op->refused)
+		op_refused(b, op, hw);
+	else if (hw->fd_count)
+		op->hw.fd_count = 0; /* they went with it */
+}
+
+void op_retry(struct broker *b)
+{
+	uint32_t next, i = b->retry_first;
+
+	b->retry_first = STATE_NONE;
+	for (; i != STATE_NONE; i = next) {
+		next = b->ops[i].refused_next;
+		op_submit(b, &b->ops[i], &b->ops[i].again);
 	}
-	op->refused_next = b->refused_first;
-	b->refused_first = op_index(b, op);
 }
 
 static void op_completed(struct broker *b, struct op *op, const struct hw_result *result)
@@ -320,17 +346,37 @@ void broker_complete(struct broker *b, const struct hw_result *result)
 	op_deliver_refused(b);
 }
 
+void op_take_loss(struct op *op)
+{
+	op->outcome.status = error_set(&op->outcome.error, REASON_WORKER_LOST,
+		"the worker for this device ended unexpectedly; what it had attached is gone, or "
+		"counts as tainted");
+}
+
 void op_take_error(struct op *op, const struct hw_result *result)
 {
 	if (op->outcome.status)
 		return; /* the first error is the one that is told */
 	op->outcome.status = result->status;
 	op->outcome.error = result->error;
-	if (result->status > 0)
-		return;
+	if (result->status <= 0)
+		op->outcome.status = (int)reason_status((enum reason)result->error.reason);
 	if (result->error.reason == REASON_NONE)
-		(void)error_set(&op->outcome.error, REASON_WORKER_LOST,
-			"the worker for this device ended unexpectedly; what it had attached counts "
-			"as tainted");
-	op->outcome.status = (int)reason_status(op->outcome.error.reason);
+		op_take_loss(op);
+}
+
+void op_lose_binding(struct broker *b, uint32_t binding)
+{
+	uint32_t i = b->sets[b->binding_slots[binding].set].first_op;
+
+	for (; i != STATE_NONE; i = b->ops[i].next) {
+		struct op *op = &b->ops[i];
+
+		for (uint32_t k = 0; op->state == OP_RUNNING && k < op->pair_count; k++) {
+			if (op->pairs[k].binding != binding)
+				continue;
+			op->pairs[k].binding = STATE_NONE;
+			op->lost = true;
+		}
+	}
 }

@@ -114,6 +114,7 @@ struct op {
 	enum op_kind kind;
 	enum op_phase phase;
 	bool undo_failed;
+	bool lost;    /* a worker died that had attached something for it */
 	uint32_t tag; /* distinguishes the uses of this place; in the id of its hardware operations
 		       */
 	uint32_t set; /* STATE_NONE: the daemon's */
@@ -122,8 +123,9 @@ struct op {
 	uint32_t device;     /* held alone, STATE_NONE: none */
 	uint32_t step, pair_count;
 	uint32_t ended_next, refused_next;
-	int refused;     /* what the hardware port said when it did not take the operation */
-	struct hw_op hw; /* template: descriptors, mapping */
+	int refused;        /* what the hardware port said when it did not take the operation */
+	struct hw_op again; /* what must be done however often the port refuses it */
+	struct hw_op hw;    /* template: descriptors, mapping */
 	struct outcome outcome;
 	struct op_pair pairs[BROKER_PAIRS_MAX];
 };
@@ -172,6 +174,7 @@ struct broker {
 	uint32_t op_tag;
 	uint32_t ended_first, ended_last;
 	uint32_t refused_first; /* operations that the hardware port did not take */
+	uint32_t retry_first;   /* those that must be done, to be submitted again */
 	bool delivering;
 
 	struct change *changes;
@@ -324,6 +327,8 @@ int op_new(struct broker *b, enum op_kind kind, uint32_t set, uint64_t cookie, s
 void op_discard(struct broker *b, struct op *op);
 /* Delivers what the hardware port refused; not from within a completion. */
 void op_deliver_refused(struct broker *b);
+/* Submits again what the port refused and what must be done. */
+void op_retry(struct broker *b);
 /* Queues it, and starts it unless it has to wait. */
 void op_queue(struct broker *b, struct op *op);
 /* Whether the operation's grant is still the number that was meant when it was asked for. */
@@ -333,8 +338,12 @@ void op_submit(struct broker *b, struct op *op, struct hw_op *hw);
 /* Ends it: its outcome's status and error are set by the caller before. */
 void op_end(struct broker *b, struct op *op);
 void op_end_with(struct broker *b, struct op *op, int status, const struct error *error);
+/* A binding was lost with its worker: an operation that is about it goes on without it, and fails.
+ */
+void op_lose_binding(struct broker *b, uint32_t binding);
 /* What a failed result is told as; names the device unless the text does. */
 void op_take_error(struct op *op, const struct hw_result *result);
+void op_take_loss(struct op *op);
 
 /* ------------------------------------------------------------------ broker_destroy.c */
 

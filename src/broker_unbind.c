@@ -144,6 +144,8 @@ static void unbind_next(struct broker *b, struct op *op)
 	while (op->step < op->pair_count && op->pairs[op->step].binding == STATE_NONE)
 		op->step++;
 	if (op->step == op->pair_count) {
+		if (op->lost && op->outcome.status == 0)
+			op_take_loss(op);
 		metrics_add(&b->metrics, METRIC_UNBINDS, 1);
 		op_end(b, op);
 		return;
@@ -179,8 +181,11 @@ void unbind_completed(struct broker *b, struct op *op, const struct hw_result *r
 {
 	struct op_pair *pair = &op->pairs[op->step++];
 
-	if (result->status) {
+	if (result->status)
 		op_take_error(op, result);
+	if (pair->binding == STATE_NONE) {
+		/* lost with its worker while the detach was not taken */
+	} else if (result->status) {
 		binding_taint(b, pair->binding);
 	} else {
 		broker_change(b, CHANGE_BINDING_UNBOUND, op->set, op->grant, pair->device);

@@ -6,6 +6,14 @@
 
 #define NONE UINT32_MAX
 
+/* The search is compiled three times, with more or less of it constant. Without optimisation once,
+ * so that what a test covers is not said thrice. */
+#ifdef __OPTIMIZE__
+#define SEARCH_INLINE static inline __attribute__((always_inline))
+#else
+#define SEARCH_INLINE static
+#endif
+
 /* One joint search: what is free in all spaces, up to a last number. */
 struct search {
 	const struct space *const *spaces;
@@ -15,7 +23,7 @@ struct search {
 };
 
 /* From the free blocks of order k in a word (bit = first number) to those of order k + 1. */
-static inline uint64_t space_fold_step(uint64_t blocks, unsigned k)
+SEARCH_INLINE uint64_t space_fold_step(uint64_t blocks, unsigned k)
 {
 	static const uint64_t aligned[SPACE_WORD_ORDER] = {
 		0x5555555555555555, /* multiples of 2 */
@@ -26,64 +34,114 @@ static inline uint64_t space_fold_step(uint64_t blocks, unsigned k)
 	return blocks & (blocks >> (1u << k)) & aligned[k];
 }
 
-static inline uint64_t space_fold(uint64_t bits, unsigned order)
+SEARCH_INLINE uint64_t space_fold(uint64_t bits, unsigned order)
 {
 	for (unsigned k = 0; k < order && bits != 0; k++)
 		bits = space_fold_step(bits, k);
 	return bits;
 }
 
+/*
+ * The lowest bit of the result is the last one of the lowest aligned block of 2^order set bits; 0
+ * when there is none. That is the test for a zero byte, with blocks for bytes: subtracting 1 from
+ * each borrows through to the top only where all bits are set (here: their complement is 0). Bits
+ * above the lowest mean nothing.
+ */
+SEARCH_INLINE uint64_t space_block_ends(uint64_t bits, unsigned order)
+{
+	static const struct {
+		uint64_t first;
+		uint64_t last;
+	} blocks[SPACE_WORD_ORDERS] = {
+		{0xffffffffffffffff, 0xffffffffffffffff},
+		{0x5555555555555555, 0xaaaaaaaaaaaaaaaa},
+		{0x1111111111111111, 0x8888888888888888},
+		{0x0101010101010101, 0x8080808080808080},
+		{0x0001000100010001, 0x8000800080008000},
+		{0x0000000100000001, 0x8000000080000000},
+		{0x0000000000000001, 0x8000000000000000},
+	};
+
+	return (~bits - blocks[order].first) & bits & blocks[order].last;
+}
+
 /* Blocks above order 6 are runs of whole words: their summary is kept at this order. */
-static inline unsigned space_word_order(unsigned order)
+SEARCH_INLINE unsigned space_word_order(unsigned order)
 {
 	return order < SPACE_WORD_ORDER ? order : SPACE_WORD_ORDER;
 }
 
-/* Brings the tops of orders 6..10 up to date after a group's wholly free words changed. */
-static void space_update_runs(struct space *s, uint32_t group, uint64_t before, uint64_t after)
+/* Brings the tops of orders 6..10 up to date after a group's wholly free words changed: more has a
+ * bit that less has not. */
+__attribute__((noinline)) static void space_update_runs(
+	struct space *s, uint32_t group, uint64_t less, uint64_t more)
 {
-	for (unsigned k = 0; before != after; k++) {
-		if ((before == 0) != (after == 0))
+	for (unsigned k = 0; less != more; k++) {
+		if (less == 0)
 			s->tops[SPACE_WORD_ORDER + k][group / 64] ^= UINT64_C(1) << (group % 64);
 		if (SPACE_WORD_ORDER + k == SPACE_MAX_ORDER)
 			break;
-		before = space_fold_step(before, k);
-		after = space_fold_step(after, k);
+		less = space_fold_step(less, k);
+		more = space_fold_step(more, k);
 	}
 }
 
-/* A word begins or ceases to have free blocks of order k. */
-static inline void space_flip(struct space *s, uint32_t word, unsigned k)
+/* A word begins or ceases to have free blocks of the orders first..last. */
+static inline void space_flip(struct space *s, uint32_t word, unsigned first, unsigned last)
 {
 	const uint32_t group = word / 64;
 	const uint64_t bit = UINT64_C(1) << (word % 64);
-	const uint64_t before = s->groups[group].words[k];
+	uint64_t *words = s->groups[group].words;
 
-	s->groups[group].words[k] = before ^ bit;
-	if (k == SPACE_WORD_ORDER)
-		space_update_runs(s, group, before, before ^ bit);
-	else if ((before & ~bit) == 0)
-		s->tops[k][group / 64] ^= UINT64_C(1) << (group % 64);
+	for (unsigned k = first; k <= last; k++)
+		words[k] ^= bit;
+	if (last == SPACE_WORD_ORDER)
+		space_update_runs(s, group, words[last] & ~bit, words[last] | bit);
+	else if ((words[last] & ~bit) != 0)
+		return; /* other words have blocks of this order, hence of all lower ones */
+	for (unsigned k = first; k <= last && k < SPACE_WORD_ORDER; k++)
+		s->tops[k][group / 64] ^= (uint64_t)((words[k] & ~bit) == 0) << (group % 64);
 }
 
 /*
- * Stores a word of numbers and brings the summaries up to date. Stops at the first order whose
- * blocks did not change, because those of all higher orders cannot have changed either: mostly that
- * is order 1.
+ * Some numbers of a word become free, or some become taken, never both at once. So of its two
+ * states the one with more free numbers has all the blocks of the other, and the summary of an
+ * order changes exactly when the one with less has no block of it and the other has. Once both have
+ * the same blocks, all higher orders agree.
  */
-static inline void space_store(struct space *s, uint32_t word, uint64_t after)
+__attribute__((noinline)) static void space_update(
+	struct space *s, uint32_t word, uint64_t less, uint64_t more)
 {
-	uint64_t before = s->numbers[word];
+	unsigned first = 0;
+	unsigned last;
 
-	s->numbers[word] = after;
-	for (unsigned k = 0; before != after; k++) {
-		if ((before == 0) != (after == 0))
-			space_flip(s, word, k);
-		if (k == SPACE_WORD_ORDER)
-			break;
-		before = space_fold_step(before, k);
-		after = space_fold_step(after, k);
+	for (; less != 0; first++) {
+		if (less == more)
+			return;
+		less = space_fold_step(less, first);
+		more = space_fold_step(more, first);
 	}
+	if (more == 0)
+		return;
+	for (last = first; last < SPACE_WORD_ORDER; last++) {
+		more = space_fold_step(more, last);
+		if (more == 0)
+			break;
+	}
+	space_flip(s, word, first, last);
+}
+
+/* Takes a block out of a word, or puts it back: mask is an aligned block of this order. */
+static inline void space_toggle(struct space *s, uint32_t word, uint64_t mask, unsigned order)
+{
+	const uint64_t others = s->numbers[word] & ~mask;
+
+	s->numbers[word] ^= mask;
+	/* the case of a space that is nearly full: what changes is the block and no more */
+	if (others == 0)
+		space_flip(s, word, 0, order);
+	else
+		space_update(s, word, others, others | mask);
 }
 
 void space_init(struct space *s)
@@ -97,14 +155,15 @@ void space_open(struct space *s, uint32_t first, uint32_t last)
 
 	for (uint32_t word = first / 64; word <= last / 64; word++) {
 		const uint64_t before = s->numbers[word];
-		uint64_t mask = UINT64_MAX;
+		uint64_t mask = ~before;
 
 		if (word == first / 64)
 			mask &= UINT64_MAX << (first % 64);
 		if (word == last / 64)
 			mask &= UINT64_MAX >> (63 - last % 64);
-		s->free_count += (uint32_t)__builtin_popcountll(mask & ~before);
-		space_store(s, word, before | mask);
+		s->free_count += (uint32_t)__builtin_popcountll(mask);
+		s->numbers[word] = before | mask;
+		space_update(s, word, before, before | mask);
 	}
 }
 
@@ -122,48 +181,54 @@ uint32_t space_free_count(const struct space *s)
 void space_take(struct space *s, uint32_t n)
 {
 	assert(space_is_free(s, n));
-	space_store(s, n / 64, s->numbers[n / 64] & ~(UINT64_C(1) << (n % 64)));
+	space_toggle(s, n / 64, UINT64_C(1) << (n % 64), 0);
 	s->free_count--;
 }
 
 void space_give(struct space *s, uint32_t n)
 {
 	assert(!space_is_free(s, n));
-	space_store(s, n / 64, s->numbers[n / 64] | (UINT64_C(1) << (n % 64)));
+	space_toggle(s, n / 64, UINT64_C(1) << (n % 64), 0);
 	s->free_count++;
 }
 
-/* The bits of an aligned block within its word, or in each of its words. */
-static uint64_t space_block_mask(uint32_t first, unsigned order)
+/* Takes words whose numbers are all free, or gives some whose numbers are all taken. */
+__attribute__((noinline)) static void space_toggle_words(
+	struct space *s, uint32_t word, uint32_t count, bool is_free)
+{
+	for (uint32_t end = word + count; word < end; word++) {
+		assert(s->numbers[word] == (is_free ? UINT64_MAX : 0));
+		space_toggle(s, word, UINT64_MAX, SPACE_WORD_ORDER);
+	}
+}
+
+/* Takes a block whose numbers are all free, or gives one whose numbers are all taken. */
+SEARCH_INLINE void space_toggle_block(struct space *s, uint32_t first, unsigned order, bool is_free)
 {
 	const uint32_t size = 1u << order;
+	uint64_t mask;
 
 	assert(order <= SPACE_MAX_ORDER && first < PASID_COUNT && first % size == 0);
-	return size < 64 ? ((UINT64_C(1) << size) - 1) << (first % 64) : UINT64_MAX;
+
+	if (order >= SPACE_WORD_ORDER) {
+		space_toggle_words(s, first / 64, size / 64, is_free);
+		return;
+	}
+	mask = ((UINT64_C(1) << size) - 1) << (first % 64);
+	assert((s->numbers[first / 64] & mask) == (is_free ? mask : 0));
+	space_toggle(s, first / 64, mask, order);
 }
 
 void space_take_block(struct space *s, uint32_t first, unsigned order)
 {
-	const uint64_t mask = space_block_mask(first, order);
-	const uint32_t size = 1u << order;
-
-	for (uint32_t word = first / 64; word <= (first + size - 1) / 64; word++) {
-		assert((s->numbers[word] & mask) == mask);
-		space_store(s, word, s->numbers[word] & ~mask);
-	}
-	s->free_count -= size;
+	space_toggle_block(s, first, order, true);
+	s->free_count -= 1u << order;
 }
 
 void space_give_block(struct space *s, uint32_t first, unsigned order)
 {
-	const uint64_t mask = space_block_mask(first, order);
-	const uint32_t size = 1u << order;
-
-	for (uint32_t word = first / 64; word <= (first + size - 1) / 64; word++) {
-		assert((s->numbers[word] & mask) == 0);
-		space_store(s, word, s->numbers[word] | mask);
-	}
-	s->free_count += size;
+	space_toggle_block(s, first, order, false);
+	s->free_count += 1u << order;
 }
 
 /*
@@ -173,7 +238,7 @@ void space_give_block(struct space *s, uint32_t first, unsigned order)
  * looks for itself and goes on.
  */
 
-static inline uint32_t space_next_group(const struct search *q, uint32_t from)
+SEARCH_INLINE uint32_t space_next_group(const struct search *q, uint32_t from)
 {
 	uint64_t mask = UINT64_MAX << (from % 64);
 
@@ -188,7 +253,7 @@ static inline uint32_t space_next_group(const struct search *q, uint32_t from)
 	return NONE;
 }
 
-static inline uint32_t space_next_word(const struct search *q, uint32_t from)
+SEARCH_INLINE uint32_t space_next_word(const struct search *q, uint32_t from)
 {
 	const unsigned order = space_word_order(q->order);
 	uint64_t mask = UINT64_MAX << (from % 64);
@@ -208,18 +273,18 @@ static inline uint32_t space_next_word(const struct search *q, uint32_t from)
 	return NONE;
 }
 
-/* The free blocks of the order that begin in this word, for orders up to 6. */
-static inline uint64_t space_joint_word(const struct search *q, uint32_t word)
+/* What is free in all spaces of this word. */
+SEARCH_INLINE uint64_t space_joint_word(const struct search *q, uint32_t word)
 {
 	uint64_t bits = UINT64_MAX;
 
 	for (size_t i = 0; i < q->count; i++)
 		bits &= q->spaces[i]->numbers[word];
-	return space_fold(bits, q->order);
+	return bits;
 }
 
 /* The first block from this number on. It may lie beyond q->last. */
-static inline uint32_t space_next_block(const struct search *q, uint32_t from)
+SEARCH_INLINE uint32_t space_next_block(const struct search *q, uint32_t from)
 {
 	uint64_t mask = UINT64_MAX << (from % 64);
 	uint32_t word = from / 64;
@@ -229,10 +294,10 @@ static inline uint32_t space_next_block(const struct search *q, uint32_t from)
 		return word == NONE ? NONE : word * 64;
 	}
 	while (word <= q->last / 64) {
-		const uint64_t bits = space_joint_word(q, word) & mask;
+		const uint64_t ends = space_block_ends(space_joint_word(q, word) & mask, q->order);
 
-		if (bits != 0)
-			return word * 64 + (uint32_t)__builtin_ctzll(bits);
+		if (ends != 0)
+			return word * 64 + (uint32_t)__builtin_ctzll(ends) + 1 - (1u << q->order);
 		word = space_next_word(q, word + 1);
 		mask = UINT64_MAX;
 	}
@@ -247,7 +312,7 @@ struct bounds {
 	uint32_t last;
 };
 
-static inline bool space_query_bounds(const struct space_query *q, struct bounds *ret_bounds)
+SEARCH_INLINE bool space_query_bounds(const struct space_query *q, struct bounds *ret_bounds)
 {
 	const uint32_t size = 1u << q->order;
 	const uint32_t first = (q->min + size - 1) & ~(size - 1);
@@ -264,7 +329,7 @@ static inline bool space_query_bounds(const struct space_query *q, struct bounds
 	return true;
 }
 
-static inline int space_find_joint(const struct space *const spaces[], size_t count,
+SEARCH_INLINE int space_find_joint(const struct space *const spaces[], size_t count,
 	const struct space_query *q, uint32_t *ret_first)
 {
 	struct search search = {.spaces = spaces, .count = count, .order = q->order};
@@ -286,8 +351,7 @@ static inline int space_find_joint(const struct space *const spaces[], size_t co
 	return 0;
 }
 
-/* The common cases, compiled again with what is constant in them: one number of one space ... */
-__attribute__((flatten)) static int space_find_number(
+__attribute__((noinline)) static int space_find_number(
 	const struct space *space, const struct space_query *q, uint32_t *ret_first)
 {
 	const struct space_query number = {
@@ -296,11 +360,16 @@ __attribute__((flatten)) static int space_find_number(
 	return space_find_joint(&space, 1, &number, ret_first);
 }
 
-/* ... and a block of one space. */
-__attribute__((flatten)) static int space_find_block(
+__attribute__((noinline)) static int space_find_block(
 	const struct space *space, const struct space_query *q, uint32_t *ret_first)
 {
 	return space_find_joint(&space, 1, q, ret_first);
+}
+
+__attribute__((noinline)) static int space_find_several(const struct space *const spaces[],
+	size_t count, const struct space_query *q, uint32_t *ret_first)
+{
+	return space_find_joint(spaces, count, q, ret_first);
 }
 
 int space_find(const struct space *const spaces[], size_t count, const struct space_query *q,
@@ -308,14 +377,14 @@ int space_find(const struct space *const spaces[], size_t count, const struct sp
 {
 	assert(count > 0);
 	if (count > 1)
-		return space_find_joint(spaces, count, q, ret_first);
+		return space_find_several(spaces, count, q, ret_first);
 	if (q->order > 0)
 		return space_find_block(spaces[0], q, ret_first);
 	return space_find_number(spaces[0], q, ret_first);
 }
 
 /* Up to want numbers from this one on to q->last. */
-static inline uint32_t space_collect(
+SEARCH_INLINE uint32_t space_collect(
 	const struct search *q, uint32_t from, uint32_t want, uint32_t *ret_numbers)
 {
 	uint64_t mask = UINT64_MAX << (from % 64);

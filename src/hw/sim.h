@@ -12,12 +12,24 @@
  * several processes, and threads, at once; a process may be killed anywhere in them.
  *
  * Modelled: contexts, IOAS, mappings of memfds, page tables (plain, nest parent, nested VTD_S1) and
- * their reference counts; groups; PASID widths; first- and second-stage tables of 4 KiB and 2 MiB
- * pages; domain ids; the errors and traps 1-4, 6, 9, 10, 15-18 of the kernel; failures, hangs,
- * resets and latency on demand. Not modelled: caches and their invalidation, page requests and
- * fault queues, accessed and dirty bits, reserved regions (the MSI window), interrupt remapping,
- * dirty tracking, SMMUv3, charging of locked memory (inject ENOMEM instead), what a device does on
- * its own. A DMA is asked for with sim_walk().
+ * their reference counts; first- and second-stage tables of 4 KiB and 2 MiB pages; domain ids; the
+ * kernel's errors; failures, hangs, resets and latency on demand; and these traps of the kernel:
+ *    1  without PASID width an attach returns 0 and writes nothing
+ *    2  PASID 0 takes the path of the RID
+ *    3  a second attach replaces without a word; with the same table it does nothing at all
+ *    4  a PASID takes no IOAS and no table without ALLOC_PASID; ALLOC_PASID itself proves nothing
+ *    6  an attach writes the entry of every member of a group, the last detach takes them away
+ *    9  the last reference to the device detaches everything, closing the iommufd nothing
+ *   10  a second open works, only its BIND does not; page tables can exceed the memory limit
+ *   15  a detach takes the entry away before it returns
+ *   16  a replaced entry is absent for a moment; a nested replacement can fail after the teardown
+ *   17  a reset parks entries, attaches meanwhile are EBUSY
+ *   18  a hang reaches all devices of an IOMMU unit
+ *
+ * Not modelled: caches and their invalidation, page requests and fault queues, reserved regions
+ * (the MSI window), dirty tracking, interrupt remapping, SMMUv3, the charging of locked memory
+ * (inject ENOMEM instead), and what a device does on its own: ask for a DMA with sim_walk(). An
+ * unmap that hits part of a mapping changes nothing; the kernel may have unmapped others before.
  */
 #ifndef PASIDD_HW_SIM_H
 #define PASIDD_HW_SIM_H

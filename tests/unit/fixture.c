@@ -1,0 +1,480 @@
+/* SPDX-License-Identifier: MIT */
+#include "fixture.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* ------------------------------------------------------------------ the model of the hardware */
+
+static int model_submit(void *ctx, const struct hw_op *op)
+{
+	struct model *model = ctx;
+
+	if (model->submit_status)
+		return model->submit_status;
+	ck_assert_uint_lt(model->count, MODEL_OPS);
+	model->ops[model->count++] = *op;
+	return 0;
+}
+
+static const struct hw_ops model_ops = {.submit = model_submit};
+
+static struct model_device *model_device(struct model *model, uint32_t handle)
+{
+	for (unsigned i = 0; i < MODEL_DEVICES; i++) {
+		if (model->devices[i].used && model->devices[i].handle == handle)
+			return &model->devices[i];
+	}
+	return NULL;
+}
+
+static struct model_entry *model_entry(
+	struct model *model, uint32_t group, bool has_pasid, uint32_t pasid)
+{
+	for (unsigned i = 0; i < MODEL_ENTRIES; i++) {
+		struct model_entry *entry = &model->entries[i];
+
+		if (entry->used && entry->group == group && entry->has_pasid == has_pasid &&
+			(!has_pasid || entry->pasid == pasid))
+			return entry;
+	}
+	return NULL;
+}
+
+static void model_identify(struct model *model, const struct hw_op *op, struct hw_result *result)
+{
+	uint32_t rid = op->fd_count == 2 ? (uint32_t)op->fds[1] - 1000 : op->rid.v;
+
+	ck_assert_uint_lt(rid, MODEL_RIDS);
+	ck_assert_ptr_null(model_device(model, op->device));
+	for (unsigned i = 0; i < MODEL_DEVICES; i++) {
+		if (model->devices[i].used)
+			continue;
+		model->devices[i] = (struct model_device){
+			.used = true,
+			.lane = op->lane,
+			.key = op->fd_count ? (uint64_t)op->fds[0] : 0,
+			.handle = op->device,
+			.rid = rid,
+		};
+		result->rid.v = rid;
+		result->group = model->group_of[rid];
+		result->iommufd_key = model->devices[i].key;
+		return;
+	}
+	ck_abort_msg("too many devices for the model");
+}
+
+static void model_open(struct model *model, const struct hw_op *op, struct hw_result *result)
+{
+	struct model_device *device = model_device(model, op->device);
+
+	ck_assert_ptr_nonnull(device);
+	for (unsigned i = 0; i < MODEL_DEVICES; i++) {
+		if (model->devices[i].used && model->devices[i].open &&
+			model->devices[i].rid == device->rid)
+			ck_abort_msg("a function was opened twice");
+	}
+	/* the kernel binds a function anew only when its last user is gone, and all is detached */
+	for (unsigned i = 0; i < MODEL_ENTRIES; i++) {
+		if (model->entries[i].used && model->entries[i].rid == device->rid)
+			model->entries[i].used = false;
+	}
+	device->open = true;
+	result->dev_id = 100 + device->rid;
+	result->info.iommu = HW_IOMMU_VTD;
+	result->info.pasid_width = model->width_of[device->rid];
+	result->info.caps = HW_CAP_PASID | HW_CAP_NESTED;
+}
+
+static void model_attach(struct model *model, const struct hw_op *op, struct hw_result *result)
+{
+	struct model_device *device = model_device(model, op->device);
+	uint32_t group;
+
+	ck_assert_ptr_nonnull(device);
+	ck_assert(device->open && device->lane == op->lane);
+	group = model->group_of[device->rid];
+	if (model_entry(model, group, op->has_pasid, op->pasid.v))
+		ck_abort_msg("PASID %u was attached twice in group %u", op->pasid.v, group);
+	ck_assert(
+		!op->has_pasid || (op->pasid.v && !(op->pasid.v >> model->width_of[device->rid])));
+	for (unsigned i = 0; i < MODEL_ENTRIES; i++) {
+		if (model->entries[i].used)
+			continue;
+		model->entries[i] = (struct model_entry){
+			.used = true,
+			.has_pasid = op->has_pasid,
+			.group = group,
+			.pasid = op->pasid.v,
+			.handle = op->device,
+			.rid = device->rid,
+			.owner = op->owner,
+		};
+		result->pt_id = 500 + i;
+		result->made_pt = 1;
+		return;
+	}
+	ck_abort_msg("too many entries for the model");
+}
+
+static void model_detach(struct model *model, const struct hw_op *op)
+{
+	struct model_device *device = model_device(model, op->device);
+	struct model_entry *entry;
+
+	ck_assert_ptr_nonnull(device);
+	entry = model_entry(model, model->group_of[device->rid], op->has_pasid, op->pasid.v);
+	if (entry && entry->owner != op->owner)
+		ck_abort_msg("PASID %u was detached by somebody else", op->pasid.v);
+	if (entry)
+		entry->used = false;
+}
+
+static void model_close(struct model *model, uint32_t handle)
+{
+	struct model_device *device = model_device(model, handle);
+
+	if (!device)
+		return;
+	device->used = false;
+	for (unsigned i = 0; i < MODEL_ENTRIES; i++) {
+		if (model->entries[i].used && model->entries[i].handle == handle)
+			model->entries[i].used = false;
+	}
+}
+
+/* A worker knows the devices that it was given; one that was started anew knows none. */
+static bool model_knows(struct model *model, const struct hw_op *op, struct hw_result *result)
+{
+	if (op->kind == HW_IDENTIFY || op->kind == HW_END || model_device(model, op->device))
+		return true;
+	result->status =
+		error_set(&result->error, REASON_KERNEL_REFUSED, "the worker has no such device");
+	return false;
+}
+
+/* The worker closed it, but what was attached stays: somebody else has it open. */
+static void model_forget(struct model *model, uint32_t handle)
+{
+	model_device(model, handle)->used = false;
+}
+
+static void model_effect(struct model *model, const struct hw_op *op, struct hw_result *result)
+{
+	switch ((enum hw_kind)op->kind) {
+	case HW_IDENTIFY:
+		model_identify(model, op, result);
+		break;
+	case HW_OPEN:
+		model_open(model, op, result);
+		break;
+	case HW_CLOSE:
+		model_close(model, op->device);
+		break;
+	case HW_ATTACH:
+		model_attach(model, op, result);
+		break;
+	case HW_DETACH:
+		model_detach(model, op);
+		break;
+	case HW_MAP:
+	case HW_UNMAP:
+	case HW_LEAVE:
+	case HW_END:
+		break;
+	}
+}
+
+static bool model_fails(struct model *model, const struct hw_op *op, struct hw_result *result)
+{
+	if (model->fail_status == 0 || model->fail_kind != (enum hw_kind)op->kind)
+		return false;
+	if (model->fail_skip) {
+		model->fail_skip--;
+		return false;
+	}
+	result->status = model->fail_status;
+	(void)error_set(&result->error,
+		model->fail_status > 0 ? REASON_KERNEL_REFUSED : REASON_WORKER_LOST, "as arranged");
+	if (--model->fail_times == 0)
+		model->fail_status = 0;
+	return true;
+}
+
+static void model_carry_out(struct fixture *f, unsigned index)
+{
+	struct model *model = &f->model;
+	struct hw_op op = model->ops[index];
+	struct hw_result result = {.id = op.id, .device = op.device};
+
+	memmove(&model->ops[index], &model->ops[index + 1],
+		(model->count - index - 1) * sizeof(op));
+	model->count--;
+	model->carried_out++;
+	if (!model_knows(model, &op, &result))
+		; /* nothing to do */
+	else if (!model_fails(model, &op, &result))
+		model_effect(model, &op, &result);
+	else if (op.kind == HW_CLOSE)
+		model_forget(model, op.device);
+	broker_complete(f->broker, &result);
+}
+
+bool model_step(struct fixture *f, unsigned n)
+{
+	struct model *model = &f->model;
+	unsigned heads[MODEL_OPS], count = 0;
+
+	for (unsigned i = 0; i < model->count; i++) {
+		bool first = model->ops[i].lane != model->hung_lane || model->hung_lane == 0;
+
+		for (unsigned k = 0; k < i; k++)
+			first = first && model->ops[k].lane != model->ops[i].lane;
+		if (first)
+			heads[count++] = i;
+	}
+	if (count == 0)
+		return false;
+	model_carry_out(f, heads[n % count]);
+	return true;
+}
+
+void model_run(struct fixture *f)
+{
+	unsigned steps = 0;
+
+	while (model_step(f, 0))
+		ck_assert_uint_lt(steps++, 100000);
+}
+
+bool model_has(const struct fixture *f, uint32_t rid, uint32_t pasid)
+{
+	struct model *model = (struct model *)&f->model;
+
+	return model_entry(model, model->group_of[rid], pasid != 0, pasid);
+}
+
+unsigned model_entries(const struct fixture *f)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < MODEL_ENTRIES; i++)
+		count += f->model.entries[i].used;
+	return count;
+}
+
+void model_lose_lane(struct fixture *f, uint64_t lane)
+{
+	struct model *model = &f->model;
+
+	for (unsigned i = 0; i < model->count;) {
+		struct hw_result result = {.id = model->ops[i].id, .status = -EPIPE};
+
+		if (model->ops[i].lane != lane) {
+			i++;
+			continue;
+		}
+		(void)error_set(&result.error, REASON_WORKER_LOST, "the worker is gone");
+		memmove(&model->ops[i], &model->ops[i + 1],
+			(model->count - i - 1) * sizeof(model->ops[i]));
+		model->count--;
+		broker_complete(f->broker, &result);
+		i = 0;
+	}
+	for (unsigned i = 0; i < MODEL_DEVICES; i++) {
+		if (!model->devices[i].used || model->devices[i].lane != lane)
+			continue;
+		/* only the daemon had a shared device open; a VMM still has its own */
+		if (lane >> 63)
+			model_close(model, model->devices[i].handle);
+		else
+			model->devices[i].used = false;
+	}
+	broker_lane_lost(f->broker, lane);
+}
+
+/* ------------------------------------------------------------------ the broker */
+
+static uint64_t fixture_now(void *ctx)
+{
+	return ((const struct fixture *)ctx)->now_ms;
+}
+
+void fixture_config(struct fixture *f)
+{
+	memset(f, 0, sizeof(*f));
+	f->now_ms = 1000000;
+	f->config = (struct broker_config){
+		.reserved_last = 1023,
+		.set_quota_default = 1024,
+		.set_quota_max = 65536,
+		.cooling_ms = 1000,
+		.operations_max = 256,
+	};
+	f->policy.any_device = true;
+	f->peer.uid = 1000;
+	f->admin = (struct actor){ROLE_ADMIN, 1, {0}, &f->peer};
+	f->observer = (struct actor){ROLE_OBSERVER, 2, {0}, &f->peer};
+	for (uint32_t i = 0; i < MODEL_RIDS; i++) {
+		f->model.group_of[i] = i + 1;
+		f->model.width_of[i] = 20;
+	}
+}
+
+void fixture_open(struct fixture *f)
+{
+	struct broker_ports ports = {
+		.hw = {&model_ops, &f->model},
+		.now_ms = fixture_now,
+		.now_ctx = f,
+		.policy = &f->policy,
+	};
+
+	ck_assert_int_eq(state_memory_new(&f->memory), 0);
+	ports.state = state_memory_state(f->memory);
+	ports.pages = state_memory_pages(f->memory);
+	ck_assert_int_eq(broker_new(&f->config, &ports, &f->broker), 0);
+}
+
+void fixture_close(struct fixture *f)
+{
+	broker_free(f->broker);
+	state_memory_free(f->memory);
+}
+
+struct actor fixture_vmm(
+	struct fixture *f, uint64_t session, const char *name, enum set_mode mode, uint32_t quota)
+{
+	struct set_create create = {name, mode, quota != 0, quota};
+	struct actor actor = {ROLE_VMM, session, {0}, &f->peer};
+	int r = broker_set_create(f->broker, &actor, &create, &actor.set, &f->error);
+
+	ck_assert_msg(r == 0, "%s", f->error.text);
+	return actor;
+}
+
+struct outcome fixture_outcome(struct fixture *f, uint64_t cookie)
+{
+	struct outcome outcome;
+
+	model_run(f);
+	while (broker_next_outcome(f->broker, &outcome)) {
+		if (outcome.cookie == cookie)
+			return outcome;
+	}
+	ck_abort_msg("there is no outcome %llu", (unsigned long long)cookie);
+}
+
+void fixture_recount(struct fixture *f)
+{
+	struct error error = {0};
+
+	if (broker_recount(f->broker, &error))
+		ck_abort_msg("%s", error.text);
+}
+
+struct device_id fixture_add(
+	struct fixture *f, const struct actor *actor, uint32_t rid, int iommufd)
+{
+	int fds[] = {iommufd, MODEL_DEVICE_FD(rid)};
+	struct outcome outcome;
+	int r = broker_device_add(
+		f->broker, actor, (struct set_id){0}, fds, 2, NULL, 9001, &f->error);
+
+	ck_assert_msg(r == 0, "%s", f->error.text);
+	outcome = fixture_outcome(f, 9001);
+	ck_assert_msg(outcome.status == 0, "%s", outcome.error.text);
+	return outcome.device;
+}
+
+struct device_id fixture_share(struct fixture *f, uint32_t rid)
+{
+	struct outcome outcome;
+	int r = broker_device_share(f->broker, &f->admin, (struct rid){rid}, 9002, &f->error);
+
+	ck_assert_msg(r == 0, "%s", f->error.text);
+	outcome = fixture_outcome(f, 9002);
+	ck_assert_msg(outcome.status == 0, "%s", outcome.error.text);
+	return outcome.device;
+}
+
+struct device_id fixture_slice(struct fixture *f, const struct actor *actor, uint32_t rid)
+{
+	struct device_id slice = {0};
+	int r = broker_device_slice(f->broker, actor, (struct set_id){0}, (struct device_id){0},
+		(struct rid){rid}, &slice, &f->error);
+
+	ck_assert_msg(r == 0, "%s", f->error.text);
+	return slice;
+}
+
+struct hpasid fixture_allocate(struct fixture *f, const struct actor *actor)
+{
+	struct allocate allocate = {.max = PASID_LAST, .count = 1};
+	struct hpasid host = {0};
+	int r = broker_allocate(f->broker, actor, &allocate, &host, &f->error);
+
+	ck_assert_msg(r == 0, "%s", f->error.text);
+	return host;
+}
+
+struct hpasid fixture_allocate_guest(struct fixture *f, const struct actor *actor, uint32_t guest)
+{
+	struct allocate allocate = {
+		.max = PASID_LAST, .count = 1, .has_guest = true, .guest = {guest}};
+	struct hpasid host = {0};
+	int r = broker_allocate(f->broker, actor, &allocate, &host, &f->error);
+
+	ck_assert_msg(r == 0, "%s", f->error.text);
+	return host;
+}
+
+int fixture_bind(struct fixture *f, const struct actor *actor, struct hpasid host,
+	const struct device_id *devices, size_t count)
+{
+	struct bind_pair pairs[BROKER_PAIRS_MAX] = {0};
+	struct outcome outcome;
+	int r;
+
+	for (size_t i = 0; i < count; i++)
+		pairs[i] = (struct bind_pair){devices[i], {.kind = HW_TABLE_SPACE}};
+	r = broker_bind(f->broker, actor, (struct set_id){0}, (struct pasid_ref){.number = host.v},
+		pairs, count, 9003, &f->error);
+	if (r)
+		return r;
+	outcome = fixture_outcome(f, 9003);
+	f->error = outcome.error;
+	return outcome.status;
+}
+
+int fixture_unbind(struct fixture *f, const struct actor *actor, struct hpasid host)
+{
+	struct outcome outcome;
+	int r = broker_unbind(f->broker, actor, (struct set_id){0},
+		(struct pasid_ref){.number = host.v}, NULL, 0, 9004, &f->error);
+
+	if (r)
+		return r;
+	outcome = fixture_outcome(f, 9004);
+	f->error = outcome.error;
+	return outcome.status;
+}
+
+int fixture_free(struct fixture *f, const struct actor *actor, struct hpasid host)
+{
+	struct pasid_ref ref = {.number = host.v};
+	uint32_t freed, unchanged;
+
+	return broker_free_pasids(
+		f->broker, actor, (struct set_id){0}, &ref, 1, &freed, &unchanged, &f->error);
+}
+
+enum grant_state fixture_state(struct fixture *f, struct hpasid host)
+{
+	struct grant_info info;
+	int r = broker_host_find(f->broker, &f->admin, host, &info, &f->error);
+
+	ck_assert_msg(r == 0, "%s", f->error.text);
+	return info.state;
+}

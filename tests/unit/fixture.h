@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A broker with a clock, a state and a model of the hardware that a test holds in its hands.
+ *
+ * The model keeps what stands in the tables, and fails the test by itself when something is
+ * attached twice, when two sets meet in one table entry, or when an operation names what was never
+ * opened.
+ */
+#ifndef PASIDD_TEST_FIXTURE_H
+#define PASIDD_TEST_FIXTURE_H
+
+#include "broker.h"
+#include "state_memory.h"
+
+#include <check.h>
+
+#define MODEL_OPS     1024
+#define MODEL_DEVICES 256
+#define MODEL_ENTRIES 4096
+#define MODEL_RIDS    64
+/* A test passes numbers for descriptors: the iommufd's identity, and 1000 + RID for a device. */
+#define MODEL_DEVICE_FD(rid) (1000 + (int)(rid))
+
+struct model_entry {
+	bool used, has_pasid;
+	uint32_t group, pasid, handle, rid;
+	uint64_t owner;
+};
+
+struct model_device {
+	bool used, open;
+	uint64_t lane, key;
+	uint32_t handle, rid;
+};
+
+struct model {
+	struct hw_op ops[MODEL_OPS]; /* submitted, not yet carried out */
+	unsigned count;
+	struct model_device devices[MODEL_DEVICES];
+	struct model_entry entries[MODEL_ENTRIES];
+	uint32_t group_of[MODEL_RIDS], width_of[MODEL_RIDS];
+	/* the next operation of this kind fails so, after `skip` of them; 0: none */
+	enum hw_kind fail_kind;
+	int fail_status;
+	unsigned fail_skip, fail_times;
+	uint64_t hung_lane; /* nothing of it is carried out */
+	int submit_status;  /* what submit itself returns */
+	unsigned carried_out;
+};
+
+struct fixture {
+	uint64_t now_ms;
+	struct model model;
+	struct state_memory *memory;
+	struct policy policy;
+	struct policy_peer peer;
+	struct broker_config config;
+	struct broker *broker;
+	struct actor admin, observer;
+	struct error error;
+};
+
+/* A broker with cooling of 1000 ms and room for everything; fields of config may be changed before.
+ */
+void fixture_config(struct fixture *f);
+void fixture_open(struct fixture *f);
+void fixture_close(struct fixture *f);
+
+/* A VMM's session with a set of its own. */
+struct actor fixture_vmm(
+	struct fixture *f, uint64_t session, const char *name, enum set_mode mode, uint32_t quota);
+
+/* Carries out one waiting operation, that of the lane with the n-th oldest; false: none could be.
+ */
+bool model_step(struct fixture *f, unsigned n);
+/* Carries out everything that is not hung. */
+void model_run(struct fixture *f);
+/* Is there an entry? */
+bool model_has(const struct fixture *f, uint32_t rid, uint32_t pasid);
+unsigned model_entries(const struct fixture *f);
+/* The worker of a lane dies: what waits fails, a shared device is closed by it. */
+void model_lose_lane(struct fixture *f, uint64_t lane);
+
+/* Carries everything out and returns the outcome with this cookie, which must be there. */
+struct outcome fixture_outcome(struct fixture *f, uint64_t cookie);
+/* The invariants hold. */
+void fixture_recount(struct fixture *f);
+
+/* Steps that must succeed. */
+struct device_id fixture_add(
+	struct fixture *f, const struct actor *actor, uint32_t rid, int iommufd);
+struct device_id fixture_share(struct fixture *f, uint32_t rid);
+struct device_id fixture_slice(struct fixture *f, const struct actor *actor, uint32_t rid);
+struct hpasid fixture_allocate(struct fixture *f, const struct actor *actor);
+struct hpasid fixture_allocate_guest(struct fixture *f, const struct actor *actor, uint32_t guest);
+/* Binds to address space 0 of each device; the status of the outcome. */
+int fixture_bind(struct fixture *f, const struct actor *actor, struct hpasid host,
+	const struct device_id *devices, size_t count);
+int fixture_unbind(struct fixture *f, const struct actor *actor, struct hpasid host);
+int fixture_free(struct fixture *f, const struct actor *actor, struct hpasid host);
+enum grant_state fixture_state(struct fixture *f, struct hpasid host);
+
+#endif

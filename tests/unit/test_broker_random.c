@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Property test: random histories of three VMMs and an admin against hardware that answers late, in
+ * any order between lanes, fails, hangs and dies. After every step the invariants are recounted
+ * from the records, and the model of the hardware checks by itself that no entry is written twice
+ * or removed by another set. PASIDD_SEED repeats one history; PASIDD_TEST_ROUNDS multiplies their
+ * number.
+ */
+#include "fixture.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ACTORS        3
+#define STEPS         400
+#define HISTORIES     60
+#define RECOUNT_EVERY 7
+
+struct history {
+	struct fixture f;
+	uint64_t random;
+	uint64_t seed;
+	unsigned step;
+	struct actor actors[ACTORS];
+	uint64_t sessions;
+	uint64_t cookies;
+	uint32_t seen[256]; /* numbers that somebody had; tried by everybody */
+	unsigned seen_count;
+};
+
+static uint32_t rnd(struct history *h, uint32_t n)
+{
+	h->random ^= h->random << 13;
+	h->random ^= h->random >> 7;
+	h->random ^= h->random << 17;
+	return (uint32_t)(h->random >> 11) % n;
+}
+
+static struct actor *pick_actor(struct history *h)
+{
+	return &h->actors[rnd(h, ACTORS)];
+}
+
+static struct hpasid pick_number(struct history *h)
+{
+	if (h->seen_count == 0)
+		return (struct hpasid){2000};
+	return (struct hpasid){h->seen[rnd(h, h->seen_count)]};
+}
+
+static struct device_id pick_device(struct history *h)
+{
+	struct device_info info;
+	struct device_id found = {0};
+	uint64_t cursor = 0;
+	uint32_t n = rnd(h, 8);
+
+	/* any device of the host, one's own or not */
+	while (broker_device_next(h->f.broker, &h->f.admin, (struct set_id){0}, &cursor, &info)) {
+		found = info.id;
+		if (n-- == 0)
+			break;
+	}
+	return found;
+}
+
+/* Invariant O: nothing that an actor without a claim does may succeed. */
+static bool owns_number(struct history *h, const struct actor *actor, struct hpasid host)
+{
+	struct grant_info info;
+
+	ck_assert_int_eq(broker_host_find(h->f.broker, &h->f.admin, host, &info, &h->f.error), 0);
+	return info.state != GRANT_IDLE && actor->set.v && info.set.v == actor->set.v;
+}
+
+static void do_create(struct history *h)
+{
+	struct actor *actor = pick_actor(h);
+	struct set_create create = {.mode = rnd(h, 4) ? SET_TRANSLATED : SET_IDENTITY,
+		.has_quota = true,
+		.quota = 1 + rnd(h, 12)};
+	char name[32];
+
+	if (actor->set.v)
+		return;
+	(void)snprintf(name, sizeof(name), "vm%u", (unsigned)(actor - h->actors));
+	create.name = name;
+	actor->session = ++h->sessions;
+	(void)broker_set_create(h->f.broker, actor, &create, &actor->set, &h->f.error);
+}
+
+static void do_allocate(struct history *h)
+{
+	struct actor *actor = pick_actor(h);
+	struct allocate allocate = {.min = 1020, .max = 1060, .count = 1 + rnd(h, 3)};
+	struct hpasid numbers[4];
+
+	allocate.consecutive = allocate.count != 3 && rnd(h, 3) == 0;
+	allocate.has_guest = rnd(h, 2);
+	allocate.guest.v = 1 + rnd(h, 6);
+	if (broker_allocate(h->f.broker, actor, &allocate, numbers, &h->f.error))
+		return;
+	ck_assert(actor->set.v);
+	for (uint32_t i = 0; i < allocate.count; i++)
+		h->seen[h->seen_count++ % 256] = numbers[i].v;
+	if (h->seen_count > 256)
+		h->seen_count = 256;
+}
+
+static void do_free(struct history *h)
+{
+	struct actor *actor = pick_actor(h);
+	struct hpasid host = pick_number(h);
+	bool own = owns_number(h, actor, host);
+
+	if (fixture_free(&h->f, actor, host) == 0)
+		ck_assert(own);
+	else
+		ck_assert(!own);
+}
+
+static void do_guest(struct history *h)
+{
+	struct actor *actor = pick_actor(h);
+	struct gpasid guest = {1 + rnd(h, 6)};
+	struct hpasid host = pick_number(h);
+
+	if (rnd(h, 3) == 0)
+		(void)broker_guest_detach(
+			h->f.broker, actor, (struct set_id){0}, guest, &h->f.error);
+	else if (broker_guest_attach(
+			 h->f.broker, actor, (struct set_id){0}, host, guest, &h->f.error) == 0)
+		ck_assert(owns_number(h, actor, host));
+}
+
+static void do_bind(struct history *h)
+{
+	struct actor *actor = pick_actor(h);
+	struct bind_pair pairs[3] = {0};
+	struct hpasid host = pick_number(h);
+	size_t count = 1 + rnd(h, 3);
+
+	for (size_t i = 0; i < count; i++) {
+		pairs[i].device = pick_device(h);
+		pairs[i].table.kind = HW_TABLE_SPACE;
+		pairs[i].table.id = rnd(h, 2);
+	}
+	if (broker_bind(h->f.broker, actor, (struct set_id){0},
+		    (struct pasid_ref){.number = host.v}, pairs, count, ++h->cookies,
+		    &h->f.error) == 0)
+		ck_assert(owns_number(h, actor, host));
+}
+
+static void do_unbind(struct history *h)
+{
+	struct device_id device = pick_device(h);
+
+	(void)broker_unbind(h->f.broker, pick_actor(h), (struct set_id){0},
+		(struct pasid_ref){.number = pick_number(h).v}, &device, rnd(h, 2), ++h->cookies,
+		&h->f.error);
+}
+
+static void do_rid(struct history *h)
+{
+	struct bind_pair pair = {pick_device(h), {.kind = HW_TABLE_SPACE}};
+
+	if (rnd(h, 2))
+		(void)broker_rid_attach(h->f.broker, pick_actor(h), (struct set_id){0}, &pair,
+			++h->cookies, &h->f.error);
+	else
+		(void)broker_rid_detach(h->f.broker, pick_actor(h), (struct set_id){0}, pair.device,
+			++h->cookies, &h->f.error);
+}
+
+static void do_device(struct history *h)
+{
+	struct actor *actor = pick_actor(h);
+	uint32_t rid = rnd(h, 5);
+	/* mostly the VMM's own iommufd, sometimes another's */
+	int fds[] = {rnd(h, 8) ? 10 + (int)(actor - h->actors) : 10 + (int)rnd(h, ACTORS),
+		MODEL_DEVICE_FD(rid)};
+	struct device_id id;
+
+	switch (rnd(h, 6)) {
+	case 0:
+	case 1:
+	case 2:
+		(void)broker_device_add(h->f.broker, actor, (struct set_id){0}, fds, 2, NULL,
+			++h->cookies, &h->f.error);
+		break;
+	case 3:
+		(void)broker_device_share(
+			h->f.broker, &h->f.admin, (struct rid){5}, ++h->cookies, &h->f.error);
+		break;
+	case 4:
+		(void)broker_device_slice(h->f.broker, actor, (struct set_id){0},
+			(struct device_id){0}, (struct rid){5}, &id, &h->f.error);
+		break;
+	default:
+		(void)broker_device_remove(h->f.broker, rnd(h, 4) ? actor : &h->f.admin,
+			(struct set_id){0}, pick_device(h), ++h->cookies, &h->f.error);
+	}
+}
+
+static void do_hold(struct history *h)
+{
+	struct actor *actor = pick_actor(h);
+	struct hpasid host = pick_number(h);
+
+	if (rnd(h, 3) == 0)
+		(void)broker_hold(h->f.broker, actor, (struct set_id){0}, host, &h->f.error);
+	else
+		(void)broker_release(h->f.broker, actor, (struct set_id){0}, host, &h->f.error);
+}
+
+static void do_end(struct history *h)
+{
+	struct actor *actor = pick_actor(h);
+
+	if (rnd(h, 6) || !actor->set.v)
+		return;
+	if (rnd(h, 2))
+		broker_session_end(h->f.broker, actor->session);
+	else if (broker_set_destroy(h->f.broker, actor, (struct set_id){0}, rnd(h, 2), ++h->cookies,
+			 &h->f.error))
+		return;
+	actor->set.v = 0;
+}
+
+static void do_admin(struct history *h)
+{
+	uint32_t released;
+
+	if (rnd(h, 2))
+		(void)broker_quarantine_end(h->f.broker, &h->f.admin, pick_number(h), &h->f.error);
+	else
+		(void)broker_device_drained(
+			h->f.broker, &h->f.admin, pick_device(h), &released, &h->f.error);
+}
+
+static void do_trouble(struct history *h)
+{
+	struct model *model = &h->f.model;
+	static const enum hw_kind kinds[] = {HW_IDENTIFY, HW_OPEN, HW_CLOSE, HW_ATTACH, HW_DETACH};
+
+	switch (rnd(h, 12)) {
+	case 0:
+		model->fail_kind = kinds[rnd(h, 5)];
+		model->fail_status = STATUS_HARDWARE;
+		model->fail_skip = rnd(h, 3);
+		model->fail_times = 1 + rnd(h, 2);
+		break;
+	case 1:
+		model->hung_lane = model->count ? model->ops[rnd(h, model->count)].lane : 0;
+		break;
+	case 2:
+		if (model->count)
+			model_lose_lane(&h->f, model->ops[rnd(h, model->count)].lane);
+		break;
+	case 3:
+		model->submit_status = -11;
+		break;
+	default:
+		model->hung_lane = 0;
+		model->submit_status = 0;
+	}
+}
+
+static void do_time(struct history *h)
+{
+	h->f.now_ms += rnd(h, 600);
+	broker_tick(h->f.broker);
+}
+
+static void do_hardware(struct history *h)
+{
+	struct outcome outcome;
+
+	for (uint32_t n = rnd(h, 4); n > 0; n--)
+		(void)model_step(&h->f, rnd(h, 8));
+	while (rnd(h, 2) && broker_next_outcome(h->f.broker, &outcome))
+		ck_assert(outcome.status >= 0);
+}
+
+/* D and U against the hardware itself: an entry stands under a number that its owner still has. */
+static void check_entries(struct history *h)
+{
+	for (unsigned i = 0; i < MODEL_ENTRIES; i++) {
+		const struct model_entry *entry = &h->f.model.entries[i];
+		struct grant_info info;
+
+		if (!entry->used || !entry->has_pasid)
+			continue;
+		ck_assert_int_eq(broker_host_find(h->f.broker, &h->f.admin,
+					 (struct hpasid){entry->pasid}, &info, &h->f.error),
+			0);
+		if (info.state == GRANT_IDLE || info.set.v != entry->owner)
+			ck_abort_msg(
+				"seed %llu step %u: PASID %u is attached for a set that does "
+				"not have it",
+				(unsigned long long)h->seed, h->step, entry->pasid);
+	}
+}
+
+static void history_step(struct history *h)
+{
+	static void (*const moves[])(struct history *) = {do_create, do_allocate, do_allocate,
+		do_free, do_guest, do_bind, do_bind, do_unbind, do_rid, do_device, do_device,
+		do_hold, do_end, do_admin, do_trouble, do_time, do_hardware, do_hardware,
+		do_hardware};
+	struct error error = {0};
+
+	moves[rnd(h, ARRAY_SIZE(moves))](h);
+	check_entries(h);
+	if (h->step % RECOUNT_EVERY && h->step + 1 < STEPS)
+		return;
+	if (broker_recount(h->f.broker, &error))
+		ck_abort_msg(
+			"seed %llu step %u: %s", (unsigned long long)h->seed, h->step, error.text);
+	check_entries(h);
+}
+
+static void history_run(uint64_t seed, struct metrics *reached)
+{
+	struct broker_status status;
+	struct history *h = calloc(1, sizeof(*h));
+
+	ck_assert_ptr_nonnull(h);
+	fixture_config(&h->f);
+	h->f.config.capacity = 24;
+	h->f.config.user_quota = 20;
+	h->f.config.operations_max = 12;
+	h->f.config.policy = seed % 2 ? BROKER_CYCLIC : BROKER_LOWEST;
+	h->f.model.group_of[1] = h->f.model.group_of[0]; /* one group of two functions */
+	h->f.model.width_of[2] = 11;
+	h->f.model.width_of[3] = 0;
+	fixture_open(&h->f);
+	h->seed = seed;
+	h->random = seed * 0x9e3779b97f4a7c15u + 1;
+	h->sessions = 100;
+	for (unsigned i = 0; i < ACTORS; i++)
+		h->actors[i] = (struct actor){ROLE_VMM, 0, {0}, &h->f.peer};
+	for (h->step = 0; h->step < STEPS; h->step++)
+		history_step(h);
+	broker_status(h->f.broker, &status);
+	for (enum metric m = 0; m < METRIC_COUNT; m++)
+		reached->value[m] += status.metrics.value[m];
+	fixture_close(&h->f);
+	free(h);
+}
+
+/* The histories are worth something only if everything happens in them. */
+static void check_reached(const struct metrics *metrics)
+{
+	for (enum metric m = 0; m < METRIC_COUNT; m++) {
+		if (m != METRIC_REFUSED && metrics->value[m] == 0)
+			ck_abort_msg("no history had any %s", metric_text(m));
+	}
+}
+
+START_TEST(invariants_hold_in_random_histories)
+	{
+		const char *one = getenv("PASIDD_SEED"), *rounds = getenv("PASIDD_TEST_ROUNDS");
+		uint64_t first = one ? strtoull(one, NULL, 10) : 1;
+		uint64_t count = one ? 1 : HISTORIES * (rounds ? strtoull(rounds, NULL, 10) : 1);
+		struct metrics reached = {0};
+
+		for (uint64_t seed = first; seed < first + count; seed++)
+			history_run(seed, &reached);
+		if (!one)
+			check_reached(&reached);
+	}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("broker, random histories");
+	TCase *tc = tcase_create("properties");
+	SRunner *runner = srunner_create(suite);
+	int failed;
+
+	tcase_set_timeout(tc, 600);
+	tcase_add_test(tc, invariants_hold_in_random_histories);
+	suite_add_tcase(suite, tc);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
