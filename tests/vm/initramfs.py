@@ -62,6 +62,12 @@ def shared_libraries(program):
     return re.findall(r"(/\S+) \(0x[0-9a-f]+\)", result.stdout)
 
 
+def _library_place(path):
+    """Where a library goes: the loader has its fixed place, the rest is where the loader looks."""
+    name = os.path.basename(path)
+    return path.lstrip("/") if name.startswith("ld-") else f"lib/x86_64-linux-gnu/{name}"
+
+
 def build(path, init, programs, extra=()):
     """Writes the archive: `programs` go to /usr/bin, `extra` are pairs of name and bytes."""
     archive = Archive()
@@ -72,7 +78,7 @@ def build(path, init, programs, extra=()):
     for program in programs:
         archive.add_file(f"usr/bin/{os.path.basename(program)}", _read(program), executable=True)
         for library in shared_libraries(program):
-            archive.add_file(library.lstrip("/"), _read(library), executable=True)
+            archive.add_file(_library_place(library), _read(library), executable=True)
     for name, data in extra:
         archive.add_file(name.lstrip("/"), data)
     archive.write(path)

@@ -39,5 +39,7 @@ int kernel_init(void);
 /* This process's iommufd, and the descriptor of a device that it opened (-1: none). */
 int kernel_iommufd(void);
 int kernel_device(const char *word);
+/* Somebody else bound the device to this process's iommufd, in which it has this id. */
+void kernel_bound(const char *word, uint32_t id);
 
 #endif

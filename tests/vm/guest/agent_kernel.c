@@ -148,7 +148,36 @@ int kernel_device(const char *word)
 	return device ? device->fd : -1;
 }
 
-/* open FUNCTION: opens and binds it; answers with the device's number in this process. */
+void kernel_bound(const char *word, uint32_t id)
+{
+	struct device *device = find_device(word);
+
+	if (device)
+		device->id = id;
+}
+
+/* Answers with the device's number in this process. */
+static void add_device(int fd, uint32_t id)
+{
+	devices[device_count] = (struct device){.fd = fd, .id = id};
+	report_id(0, device_count++);
+}
+
+/* node FUNCTION: opens it and leaves the binding to others. */
+static void kernel_node(char **words)
+{
+	int fd = -1;
+
+	errno = ENFILE;
+	if (device_count < MAX_DEVICES && words[1])
+		fd = open_function(words[1]);
+	if (fd < 0)
+		agent_report(-1);
+	else
+		add_device(fd, 0);
+}
+
+/* open FUNCTION: opens it and binds it to the iommufd. */
 static void kernel_open(char **words)
 {
 	struct vfio_bind bind = {.argsz = sizeof(bind), .iommufd = iommufd};
@@ -157,17 +186,13 @@ static void kernel_open(char **words)
 	errno = ENFILE;
 	if (device_count < MAX_DEVICES && words[1])
 		fd = open_function(words[1]);
-	if (fd < 0) {
-		agent_report(-1);
+	if (fd >= 0 && ioctl(fd, CALL(DEVICE_BIND), &bind) == 0) {
+		add_device(fd, bind.out_devid);
 		return;
 	}
-	if (ioctl(fd, CALL(DEVICE_BIND), &bind) < 0) {
-		agent_report(-1);
+	agent_report(-1);
+	if (fd >= 0)
 		close(fd);
-		return;
-	}
-	devices[device_count] = (struct device){.fd = fd, .id = bind.out_devid};
-	report_id(0, device_count++);
 }
 
 /* close DEVICE */
@@ -309,6 +334,7 @@ static void kernel_destroy(char **words)
 }
 
 const struct agent_command kernel_commands[] = {
+	{"node", kernel_node},
 	{"open", kernel_open},
 	{"close", kernel_close},
 	{"info", kernel_info},

@@ -135,18 +135,22 @@ static void vmm_report_device(int r, const struct pasid_device_info *info)
 		vmm_report(r);
 }
 
-/* device DEVICE: registers what "open" opened. */
+/* device DEVICE: registers what "node" or "open" opened. */
 static void vmm_device(char **words)
 {
 	struct pasid_device_add_args args = {
 		.iommufd = kernel_iommufd(), .device = kernel_device(words[1])};
 	struct pasid_device_info info = {0};
+	int r;
 
 	if (foreign_iommufd >= 0)
 		args.iommufd = foreign_iommufd;
 	if (foreign_device >= 0)
 		args.device = foreign_device;
-	vmm_report_device(pasid_device_add(client, &args, &info, NULL), &info);
+	r = pasid_device_add(client, &args, &info, NULL);
+	if (r == 0)
+		kernel_bound(words[1], info.dev_id);
+	vmm_report_device(r, &info);
 }
 
 /* device-open ADDRESS: pasidd opens the function. */
