@@ -1,0 +1,462 @@
+/* SPDX-License-Identifier: MIT */
+/* pasidctl: looks at, and changes, what pasidd keeps. */
+#include "pasidctl.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base.h"
+
+#ifndef PASIDD_VERSION
+#define PASIDD_VERSION "0.1.0"
+#endif
+
+/* Who may be asked for: everything is shown to observers, a VMM sees only its own. */
+#define READERS                                                                                    \
+	{                                                                                          \
+		PASID_ROLE_OBSERVER, PASID_ROLE_VMM                                                \
+	}
+#define ADMINS                                                                                     \
+	{                                                                                          \
+		PASID_ROLE_ADMIN                                                                   \
+	}
+
+const struct ctl_command ctl_commands[] = {
+	{.name = "status",
+		.arguments = "",
+		.summary = "the daemon, its numbers and counters",
+		.help = "For admins the daemon also recounts everything and says whether that agrees "
+			"with the counters.\n\nExamples:\n  pasidctl status\n  pasidctl --json "
+			"status | jq .pasids.current\n",
+		.roles = {PASID_ROLE_ADMIN, PASID_ROLE_OBSERVER, PASID_ROLE_VMM},
+		.run = ctl_status,
+		.show = ctl_show_status},
+	{.name = "sets",
+		.arguments = "",
+		.summary = "the sets: one a virtual machine",
+		.help = "USED counts quarantined numbers too; REFUSED says how often the quota refused "
+			"some.\n\nExamples:\n  pasidctl sets\n",
+		.roles = READERS,
+		.run = ctl_sets,
+		.columns = ctl_set_columns},
+	{.name = "pasids",
+		.arguments = "[--set NAME] [--quarantined]",
+		.summary = "the numbers that are out, and whose they are",
+		.help = "--quarantined shows those too that were freed and rest. QUARANTINE says why:\n"
+			"  cooling         ends by itself after a time\n"
+			"  undrained       ends with `pasidctl drained DEVICE`\n"
+			"  tainted         may still be attached; ends with a proven detach, or "
+			"`pasidctl release`\n"
+			"  unacknowledged  a participant has not let go yet\n\n"
+			"Examples:\n  pasidctl pasids --set vm1\n  pasidctl pasids --quarantined\n",
+		.options = CTL_SET | CTL_QUARANTINED,
+		.roles = READERS,
+		.run = ctl_pasids,
+		.columns = ctl_grant_columns},
+	{.name = "devices",
+		.arguments = "[--set NAME]",
+		.summary = "the devices, and whose they are",
+		.help = "WIDTH is in bits; a device with width 0 takes no PASIDs.\n\nExamples:\n  "
+			"pasidctl devices\n",
+		.options = CTL_SET,
+		.roles = READERS,
+		.run = ctl_devices,
+		.columns = ctl_device_columns},
+	{.name = "bindings",
+		.arguments = "[--set NAME] [--pasid PASID]",
+		.summary = "which number is bound on which device",
+		.help = "A binding without PASID is the device's own, for DMA without one.\n\n"
+			"Examples:\n  pasidctl bindings\n  pasidctl bindings --pasid 1024\n",
+		.options = CTL_SET | CTL_PASID,
+		.roles = READERS,
+		.run = ctl_bindings,
+		.columns = ctl_binding_columns},
+	{.name = "who",
+		.arguments = "PASID",
+		.summary = "whose number is this, and where is it bound?",
+		.help = "Examples:\n  pasidctl who 1024\n  pasidctl who 0x400\n",
+		.min_args = 1,
+		.max_args = 1,
+		.roles = READERS,
+		.run = ctl_who,
+		.show = ctl_show_who},
+	{.name = "watch",
+		.arguments = "[--events N]",
+		.summary = "what changes, as it happens, a line each",
+		.help = "Ends after N events, or when its reader goes. With --json a line is an "
+			"object.\n\nExamples:\n  pasidctl watch\n  pasidctl --json watch --events 10\n",
+		.options = CTL_EVENTS,
+		.roles = READERS,
+		.run = ctl_watch},
+
+	{.name = "set create",
+		.arguments = "NAME [--mode MODE] [--quota N]",
+		.summary = "make a set that stays until it is destroyed",
+		.help = "MODE is translated (the guest picks its numbers; the default), identity (it is "
+			"given the host's) or guest-owned. A quota of 0 is what remains of the host.\n\n"
+			"Examples:\n  pasidctl set create vm1 --quota 64\n  pasidctl set create vm2 "
+			"--mode identity\n",
+		.options = CTL_MODE | CTL_QUOTA,
+		.min_args = 1,
+		.max_args = 1,
+		.roles = ADMINS,
+		.run = ctl_set_create},
+	{.name = "set adjust",
+		.arguments = "NAME QUOTA",
+		.summary = "give a set more or fewer numbers",
+		.help = "Fewer than it uses is refused.\n\nExamples:\n  pasidctl set adjust vm1 128\n",
+		.min_args = 2,
+		.max_args = 2,
+		.roles = ADMINS,
+		.run = ctl_set_adjust},
+	{.name = "set destroy",
+		.arguments = "NAME [--force]",
+		.summary = "take a set away",
+		.help = "Without --force only one without numbers and devices; with it they are unbound "
+			"and freed.\n\nExamples:\n  pasidctl set destroy vm1\n  pasidctl set destroy "
+			"vm1 --force\n",
+		.options = CTL_FORCE,
+		.min_args = 1,
+		.max_args = 1,
+		.roles = ADMINS,
+		.run = ctl_set_destroy},
+	{.name = "alloc",
+		.arguments =
+			"--set NAME [--count N] [--min N] [--max N] [--consecutive] [--guest N] "
+			"[--data N]",
+		.summary = "grant numbers to a set",
+		.help = "All of them or none. --consecutive wants a power of two as count.\n\n"
+			"Examples:\n  pasidctl alloc --set vm1\n  pasidctl alloc --set vm1 --count 16 "
+			"--consecutive\n  pasidctl alloc --set vm1 --guest 5 --data 0x1234\n",
+		.options = CTL_SET | CTL_COUNT | CTL_MIN | CTL_MAX | CTL_CONSECUTIVE | CTL_GUEST |
+			   CTL_DATA,
+		.required = CTL_SET,
+		.roles = ADMINS,
+		.run = ctl_alloc,
+		.show = ctl_show_alloc},
+	{.name = "free",
+		.arguments = "--set NAME (PASID... | --all)",
+		.summary = "take numbers back",
+		.help = "A PASID is a host number, or guest:N. Freeing twice is no error; one that is "
+			"bound is freed with its last binding.\n\nExamples:\n  pasidctl free --set vm1 "
+			"1024 guest:5\n  pasidctl free --set vm1 --all\n",
+		.options = CTL_SET | CTL_ALL,
+		.required = CTL_SET,
+		.max_args = CTL_WORDS_MAX - 1,
+		.roles = ADMINS,
+		.run = ctl_free},
+	{.name = "guest attach",
+		.arguments = "--set NAME PASID GUEST",
+		.summary = "let a guest's number mean a host's",
+		.help = "Examples:\n  pasidctl guest attach --set vm1 1024 5\n",
+		.options = CTL_SET,
+		.required = CTL_SET,
+		.min_args = 2,
+		.max_args = 2,
+		.roles = ADMINS,
+		.run = ctl_guest_attach},
+	{.name = "guest detach",
+		.arguments = "--set NAME GUEST",
+		.summary = "the opposite",
+		.help = "Examples:\n  pasidctl guest detach --set vm1 5\n",
+		.options = CTL_SET,
+		.required = CTL_SET,
+		.min_args = 1,
+		.max_args = 1,
+		.roles = ADMINS,
+		.run = ctl_guest_detach},
+	{.name = "guest find",
+		.arguments = "--set NAME GUEST",
+		.summary = "the host's number for a guest's",
+		.help = "Examples:\n  pasidctl guest find --set vm1 5\n",
+		.options = CTL_SET,
+		.required = CTL_SET,
+		.min_args = 1,
+		.max_args = 1,
+		.roles = {PASID_ROLE_ADMIN, PASID_ROLE_OBSERVER},
+		.run = ctl_guest_find},
+	{.name = "share",
+		.arguments = "ADDRESS",
+		.summary = "let the daemon open a device and keep it, for slices",
+		.help = "Examples:\n  pasidctl share 0000:3b:00.0\n",
+		.min_args = 1,
+		.max_args = 1,
+		.roles = ADMINS,
+		.run = ctl_share},
+	{.name = "slice",
+		.arguments = "--set NAME ADDRESS",
+		.summary = "give a set its part of a shared device",
+		.help = "Examples:\n  pasidctl slice --set vm1 0000:3b:00.0\n",
+		.options = CTL_SET,
+		.required = CTL_SET,
+		.min_args = 1,
+		.max_args = 1,
+		.roles = ADMINS,
+		.run = ctl_slice},
+	{.name = "remove",
+		.arguments = "[--set NAME] DEVICE",
+		.summary = "take a device, or a slice of one, back",
+		.help = "DEVICE is an id or an address. Refused while something is bound on it.\n\n"
+			"Examples:\n  pasidctl remove --set vm1 0000:3b:00.0\n",
+		.options = CTL_SET,
+		.min_args = 1,
+		.max_args = 1,
+		.roles = ADMINS,
+		.run = ctl_remove},
+	{.name = "drained",
+		.arguments = "DEVICE",
+		.summary = "vouch that a shared device has nothing queued any more",
+		.help = "Numbers that waited for it leave quarantine. Say it only after a reset, or when "
+			"whoever drives the device says so: a DMA that is still queued would reach "
+			"another VM.\n\nExamples:\n  pasidctl drained 0000:3b:00.0\n",
+		.min_args = 1,
+		.max_args = 1,
+		.roles = ADMINS,
+		.run = ctl_drained},
+	{.name = "release",
+		.arguments = "PASID",
+		.summary = "vouch that nothing can use a quarantined number any more",
+		.help = "Examples:\n  pasidctl release 1024\n",
+		.min_args = 1,
+		.max_args = 1,
+		.roles = ADMINS,
+		.run = ctl_release},
+	{.name = "map",
+		.arguments = "--set NAME DEVICE SPACE (FILE | SIZE) [--iova N] [--offset N] "
+			     "[--read-only]",
+		.summary = "put memory into an address space of a device",
+		.help = "The memory is a memfd: SIZE bytes of zeros, or a copy of FILE.\n\nExamples:\n"
+			"  pasidctl map --set vm1 0000:3b:00.0 0 0x200000 --iova 0x100000000\n",
+		.options = CTL_SET | CTL_IOVA | CTL_OFFSET | CTL_READ_ONLY,
+		.required = CTL_SET,
+		.min_args = 3,
+		.max_args = 3,
+		.roles = ADMINS,
+		.run = ctl_map},
+	{.name = "unmap",
+		.arguments = "--set NAME DEVICE SPACE IOVA LENGTH",
+		.summary = "the opposite",
+		.help = "Examples:\n  pasidctl unmap --set vm1 0000:3b:00.0 0 0x100000000 0x200000\n",
+		.options = CTL_SET,
+		.required = CTL_SET,
+		.min_args = 4,
+		.max_args = 4,
+		.roles = ADMINS,
+		.run = ctl_unmap},
+	{.name = "bind",
+		.arguments = "--set NAME PASID DEVICE=TABLE...",
+		.summary = "install a page table for a number on devices, all or none",
+		.help = "TABLE is space:N (filled by map), or on a device that a VMM registered hwpt:N "
+			"or ioas:N, the VMM's own. PASID may be guest:N.\n\nExamples:\n  pasidctl bind "
+			"--set vm1 1024 0000:3b:00.0=space:0\n",
+		.options = CTL_SET,
+		.required = CTL_SET,
+		.min_args = 2,
+		.max_args = PASID_PAIRS_MAX + 1,
+		.roles = ADMINS,
+		.run = ctl_bind},
+	{.name = "unbind",
+		.arguments = "--set NAME PASID [DEVICE...]",
+		.summary = "take the page table of a number away, from all devices or these",
+		.help = "Examples:\n  pasidctl unbind --set vm1 1024\n  pasidctl unbind --set vm1 "
+			"guest:5 0000:3b:00.0\n",
+		.options = CTL_SET,
+		.required = CTL_SET,
+		.min_args = 1,
+		.max_args = PASID_PAIRS_MAX + 1,
+		.roles = ADMINS,
+		.run = ctl_unbind},
+};
+const size_t ctl_command_count = ARRAY_SIZE(ctl_commands);
+
+/* ------------------------------------------------------------ help */
+
+static void ctl_help(void)
+{
+	printf("Usage: pasidctl [OPTIONS] COMMAND ...\n\n"
+	       "Looks at the PASIDs of this host, and changes them.\n\n");
+	for (size_t i = 0; i < ctl_command_count; i++)
+		printf("  %-13s %s\n", ctl_commands[i].name, ctl_commands[i].summary);
+	printf("\n  --socket PATH      where pasidd listens; default $" PASID_SOCKET_ENV
+	       ", then\n"
+	       "                     " PASID_SOCKET_DEFAULT
+	       "\n"
+	       "  --json             answers for programs\n"
+	       "  --timeout SECONDS  wait at most so long for an answer; default 30\n"
+	       "  --version          print the version and end\n"
+	       "  --help             print this and end; COMMAND --help for more about one\n\n"
+	       "Numbers are decimal, or hexadecimal with 0x. A set is named, or id:N.\n\n"
+	       "Examples:\n"
+	       "  pasidctl status\n"
+	       "  pasidctl --json pasids --set vm1\n"
+	       "  pasidctl who 1024\n"
+	       "  pasidctl bind --help\n\n"
+	       "Exit status: 0 done; 1 the daemon refused, and says why on standard error; 2 wrong\n"
+	       "command line; 3 no daemon; 4 something else failed.\n");
+}
+
+static void ctl_command_help(const struct ctl_command *command)
+{
+	printf("Usage: pasidctl %s %s\n\n%s%c%s.\n\n%s", command->name, command->arguments, "",
+		command->summary[0] - ('a' - 'A'), command->summary + 1, command->help);
+}
+
+/* ------------------------------------------------------------ errors */
+
+int ctl_usage(const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	fputs("pasidctl: ", stderr);
+	vfprintf(stderr, format, args);
+	fputs("; see pasidctl --help\n", stderr);
+	va_end(args);
+	return EXIT_USAGE;
+}
+
+/* What a failure means to whoever reads our exit code. */
+static int ctl_exit_code(int code)
+{
+	if (code > 0)
+		return EXIT_REFUSED;
+	switch (-code) {
+	case ENOENT:
+	case ECONNREFUSED:
+	case ENOTCONN:
+	case ECONNRESET:
+	case EPIPE:
+	case EACCES:
+		return EXIT_NO_DAEMON;
+	default:
+		return EXIT_FAILED;
+	}
+}
+
+int ctl_failed(struct ctl *ctl, int code)
+{
+	struct pasid_error error = *pasid_last_error(ctl->client);
+	if (error.code != code)
+		error = (struct pasid_error){.code = code, .reason = "failed"};
+	ctl_print_error(ctl, &error);
+	return ctl_exit_code(code);
+}
+
+/* ------------------------------------------------------------ main */
+
+static bool ctl_is(const struct ctl_command *command, const char *const *words, size_t count,
+	size_t *ret_words)
+{
+	const char *space = strchr(command->name, ' ');
+	if (space == NULL) {
+		*ret_words = 1;
+		return count >= 1 && strcmp(command->name, words[0]) == 0;
+	}
+	*ret_words = 2;
+	size_t first = (size_t)(space - command->name);
+	return count >= 2 && strlen(words[0]) == first &&
+	       strncmp(command->name, words[0], first) == 0 && strcmp(space + 1, words[1]) == 0;
+}
+
+const struct ctl_command *ctl_find(const char *const *words, size_t word_count, size_t *ret_words)
+{
+	for (size_t i = 0; i < ctl_command_count; i++)
+		if (ctl_is(&ctl_commands[i], words, word_count, ret_words))
+			return &ctl_commands[i];
+	return NULL;
+}
+
+static int ctl_check(const struct ctl *ctl)
+{
+	const struct ctl_command *command = ctl->command;
+	if (ctl->given & ~command->options)
+		return ctl_usage("%s takes %s", command->name,
+			command->arguments[0] ? command->arguments : "no options");
+	if (command->required & ~ctl->given)
+		return ctl_usage("%s needs --set NAME", command->name);
+	if (ctl->arg_count < command->min_args || ctl->arg_count > command->max_args)
+		return ctl_usage("%s takes %s", command->name,
+			command->arguments[0] ? command->arguments : "no words");
+	return EXIT_DONE;
+}
+
+static const char *ctl_role_text(enum pasid_role role)
+{
+	return role == PASID_ROLE_ADMIN      ? "admin"
+	       : role == PASID_ROLE_OBSERVER ? "observer"
+					     : "VMM";
+}
+
+/* Connects with the first role of the command's that is allowed. */
+static int ctl_connect(struct ctl *ctl)
+{
+	struct pasid_options options = {
+		.path = ctl->socket, .name = "pasidctl", .timeout_ms = ctl->timeout_ms};
+	struct pasid_error error = {0};
+	int r = PASID_DENIED;
+	for (size_t i = 0; i < ARRAY_SIZE(ctl->command->roles); i++) {
+		options.role = ctl->command->roles[i];
+		if (options.role == 0)
+			break;
+		r = pasid_open(&options, &ctl->client, &error);
+		ctl->role = options.role;
+		if (r != PASID_DENIED)
+			break;
+	}
+	if (r == 0 && ctl->role == PASID_ROLE_VMM)
+		fputs("pasidctl: you may not observe this host: shown is only what a VMM sees\n",
+			stderr);
+	if (r == PASID_DENIED)
+		fprintf(stderr, "pasidctl: %s needs the role %s\n", ctl->command->name,
+			ctl_role_text(ctl->command->roles[0]));
+	if (r != 0)
+		ctl_print_error(ctl, &error);
+	return r == 0 ? EXIT_DONE : ctl_exit_code(r);
+}
+
+static int ctl_run(struct ctl *ctl)
+{
+	int code = ctl_check(ctl);
+	if (code == EXIT_DONE)
+		code = ctl_connect(ctl);
+	if (code == EXIT_DONE)
+		code = ctl->command->run(ctl);
+	if (code == EXIT_DONE)
+		ctl_print(ctl);
+	json_decref(ctl->answer);
+	pasid_close(ctl->client);
+	if (fflush(stdout) != 0 && code == EXIT_DONE)
+		code = EXIT_FAILED;
+	return code;
+}
+
+int main(int argc, char **argv)
+{
+	struct ctl ctl = {0};
+	size_t name_words;
+	signal(SIGPIPE, SIG_IGN);
+	if (ctl_parse(&ctl, argc, argv) != EXIT_DONE)
+		return EXIT_USAGE;
+	if (ctl.version) {
+		puts("pasidctl " PASIDD_VERSION);
+		return EXIT_DONE;
+	}
+	ctl.command = ctl_find(ctl.words, ctl.word_count, &name_words);
+	if (ctl.help) {
+		if (ctl.command != NULL)
+			ctl_command_help(ctl.command);
+		else
+			ctl_help();
+		return EXIT_DONE;
+	}
+	if (ctl.word_count == 0)
+		return ctl_usage("what is to be done?");
+	if (ctl.command == NULL)
+		return ctl_usage("there is no command \"%s\"", ctl.words[0]);
+	ctl.args = ctl.words + name_words;
+	ctl.arg_count = ctl.word_count - name_words;
+	return ctl_run(&ctl);
+}

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Inside pasidctl: one const table of commands, each with what it takes, the roles it needs and a
+ * function that makes its answer as JSON. How that is shown, to people or programs, is decided in
+ * one place.
+ */
+#ifndef PASIDCTL_H
+#define PASIDCTL_H
+
+#include <jansson.h>
+
+#include "libpasid.h"
+
+/* Exit codes; in the manual page. */
+enum {
+	EXIT_DONE = 0,
+	EXIT_REFUSED = 1,
+	EXIT_USAGE = 2,
+	EXIT_NO_DAEMON = 3,
+	EXIT_FAILED = 4,
+};
+
+#define CTL_WORDS_MAX 64
+
+/* Bits of the options that a command takes; their names are in pasidctl_parse.c. */
+enum ctl_option {
+	CTL_SET = 1u << 0,
+	CTL_QUARANTINED = 1u << 1,
+	CTL_PASID = 1u << 2,
+	CTL_COUNT = 1u << 3,
+	CTL_MIN = 1u << 4,
+	CTL_MAX = 1u << 5,
+	CTL_CONSECUTIVE = 1u << 6,
+	CTL_GUEST = 1u << 7,
+	CTL_DATA = 1u << 8,
+	CTL_ALL = 1u << 9,
+	CTL_MODE = 1u << 10,
+	CTL_QUOTA = 1u << 11,
+	CTL_FORCE = 1u << 12,
+	CTL_IOVA = 1u << 13,
+	CTL_OFFSET = 1u << 14,
+	CTL_READ_ONLY = 1u << 15,
+	CTL_EVENTS = 1u << 16,
+};
+
+struct ctl_command;
+
+/* The command line, taken apart; and what the command works with. */
+struct ctl {
+	const char *socket;
+	bool json, help, version;
+	uint32_t timeout_ms;
+	const char *words[CTL_WORDS_MAX]; /* what is no option, the command's name included */
+	size_t word_count;
+	uint32_t given; /* enum ctl_option */
+	struct pasid_set_ref set;
+	uint64_t pasid, count, min, max, guest, data, quota, iova, offset, events;
+	enum pasid_set_mode mode;
+
+	const struct ctl_command *command;
+	const char *const *args; /* the words behind the command's name */
+	size_t arg_count;
+	struct pasid_client *client;
+	enum pasid_role role;
+	json_t *answer; /* made by the command; shown at the end */
+};
+
+/* A column of a table: a member of each object in the answer. */
+struct ctl_column {
+	const char *header;
+	const char *key;
+};
+
+struct ctl_command {
+	const char *name; /* one or two words */
+	const char *arguments;
+	const char *summary;
+	const char *help;  /* more about it, and examples */
+	uint32_t options;  /* enum ctl_option */
+	uint32_t required; /* options that must be there */
+	uint8_t min_args, max_args;
+	enum pasid_role roles[3];    /* tried in this order, 0: no more */
+	int (*run)(struct ctl *ctl); /* an exit code */
+	/* How people see the answer: a table of objects; NULL: `show`. */
+	const struct ctl_column *columns;
+	void (*show)(const struct ctl *ctl, const json_t *answer);
+};
+
+/* ------------------------------------------------------------ pasidctl.c */
+
+/* Says what the library said, and returns the exit code for it. */
+int ctl_failed(struct ctl *ctl, int code);
+__attribute__((format(printf, 1, 2))) int ctl_usage(const char *format, ...);
+/* The command with this name (one word or two); *ret_words: how many. NULL: none. */
+const struct ctl_command *ctl_find(const char *const *words, size_t word_count, size_t *ret_words);
+extern const struct ctl_command ctl_commands[];
+extern const size_t ctl_command_count;
+
+/* ------------------------------------------------------------ pasidctl_parse.c */
+
+/* 0, or EXIT_USAGE after saying why. */
+int ctl_parse(struct ctl *ctl, int argc, char **argv);
+/* Decimal or 0x; false after saying what is wrong. */
+bool ctl_number(const char *text, const char *what, uint64_t max, uint64_t *ret_number);
+/* NUMBER, or guest:NUMBER. */
+bool ctl_pasid(const char *text, struct pasid_number *ret_pasid);
+/* A device of the set by id or address; *ret_code is the exit code when it is false. */
+bool ctl_device(struct ctl *ctl, const char *text, uint64_t *ret_device, int *ret_code);
+/* DEVICE=hwpt:N, ioas:N or space:N. */
+bool ctl_pair(struct ctl *ctl, const char *text, struct pasid_pair *ret_pair, int *ret_code);
+
+/* ------------------------------------------------------------ pasidctl_print.c */
+
+/* Shows the answer as the command line wants it. */
+void ctl_print(const struct ctl *ctl);
+void ctl_print_error(const struct ctl *ctl, const struct pasid_error *error);
+/* Objects as JSON; the caller owns them. */
+json_t *ctl_json_set(const struct pasid_set_info *info);
+json_t *ctl_json_grant(const struct pasid_grant_info *info);
+json_t *ctl_json_device(const struct pasid_device_info *info);
+json_t *ctl_json_binding(const struct pasid_binding_info *info);
+json_t *ctl_json_event(const struct pasid_event *event);
+json_t *ctl_json_counter(const struct pasid_counter *counter);
+/* {"ok": true} with more members to come. */
+json_t *ctl_json_ok(void);
+/* `key: value` lines; nested objects with a dot. */
+void ctl_show_object(const struct ctl *ctl, const json_t *answer);
+
+/* ------------------------------------------------------------ the commands */
+
+int ctl_status(struct ctl *ctl);
+int ctl_sets(struct ctl *ctl);
+int ctl_pasids(struct ctl *ctl);
+int ctl_devices(struct ctl *ctl);
+int ctl_bindings(struct ctl *ctl);
+int ctl_who(struct ctl *ctl);
+int ctl_watch(struct ctl *ctl);
+void ctl_show_status(const struct ctl *ctl, const json_t *answer);
+void ctl_show_who(const struct ctl *ctl, const json_t *answer);
+extern const struct ctl_column ctl_set_columns[], ctl_grant_columns[], ctl_device_columns[],
+	ctl_binding_columns[];
+
+int ctl_set_create(struct ctl *ctl);
+int ctl_set_adjust(struct ctl *ctl);
+int ctl_set_destroy(struct ctl *ctl);
+int ctl_alloc(struct ctl *ctl);
+int ctl_free(struct ctl *ctl);
+int ctl_guest_attach(struct ctl *ctl);
+int ctl_guest_detach(struct ctl *ctl);
+int ctl_guest_find(struct ctl *ctl);
+int ctl_release(struct ctl *ctl);
+int ctl_share(struct ctl *ctl);
+int ctl_slice(struct ctl *ctl);
+int ctl_remove(struct ctl *ctl);
+int ctl_drained(struct ctl *ctl);
+int ctl_map(struct ctl *ctl);
+int ctl_unmap(struct ctl *ctl);
+int ctl_bind(struct ctl *ctl);
+int ctl_unbind(struct ctl *ctl);
+/* The numbers granted, one a line. */
+void ctl_show_alloc(const struct ctl *ctl, const json_t *answer);
+
+#endif
