@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "fd.h"
 
+#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -97,11 +98,30 @@ __attribute__((format(printf, 3, 4))) static int fd_path(
 	return more < 0 || more >= PATH_MAX - used ? -ENAMETOOLONG : 0;
 }
 
+/* Reads a number that `end` follows, and moves *text behind that. */
+static bool fd_parse(const char **text, int base, char end, uint32_t max, uint32_t *ret_number)
+{
+	unsigned long number;
+	char *rest;
+
+	/* strtoul() would accept space and signs. */
+	if (!isxdigit((unsigned char)**text))
+		return false;
+	errno = 0;
+	number = strtoul(*text, &rest, base);
+	if (errno != 0 || *rest != end || number > max)
+		return false;
+	*text = rest + 1;
+	*ret_number = (uint32_t)number;
+	return true;
+}
+
 /* Reads "major:minor" from an attribute called dev. */
 static int fd_read_number(const char *path, dev_t *ret_number)
 {
 	FD_AUTO int fd = open(path, O_RDONLY | O_CLOEXEC);
-	unsigned int maj, min;
+	uint32_t maj = 0, min = 0;
+	const char *rest;
 	char text[32];
 	ssize_t n;
 
@@ -111,7 +131,10 @@ static int fd_read_number(const char *path, dev_t *ret_number)
 	if (n < 0)
 		return -errno;
 	text[n] = '\0';
-	if (sscanf(text, "%u:%u", &maj, &min) != 2)
+	text[strcspn(text, "\n")] = '\0';
+	rest = text;
+	if (!fd_parse(&rest, 10, ':', UINT32_MAX, &maj) ||
+		!fd_parse(&rest, 10, '\0', UINT32_MAX, &min))
 		return -EBADMSG;
 	*ret_number = makedev(maj, min);
 	return 0;
@@ -168,27 +191,12 @@ static int fd_link_name(const char *path, char *ret_name, size_t size)
 
 static int fd_parse_rid(const char *name, struct rid *ret_rid)
 {
-	unsigned int segment, bus, device, function;
-	int used = 0;
+	uint32_t segment = 0, bus = 0, device = 0, function = 0;
 
-	if (sscanf(name, "%4x:%2x:%2x.%1x%n", &segment, &bus, &device, &function, &used) != 4)
-		return -EBADMSG;
-	if (name[used] != '\0' || device > 31 || function > 7)
+	if (!fd_parse(&name, 16, ':', 0xffff, &segment) || !fd_parse(&name, 16, ':', 0xff, &bus) ||
+		!fd_parse(&name, 16, '.', 31, &device) || !fd_parse(&name, 16, '\0', 7, &function))
 		return -EBADMSG;
 	ret_rid->v = segment << 16 | bus << 8 | device << 3 | function;
-	return 0;
-}
-
-static int fd_parse_group(const char *name, uint32_t *ret_group)
-{
-	unsigned long number;
-	char *end;
-
-	errno = 0;
-	number = strtoul(name, &end, 10);
-	if (errno || end == name || *end != '\0' || number > UINT32_MAX)
-		return -EBADMSG;
-	*ret_group = (uint32_t)number;
 	return 0;
 }
 
@@ -200,6 +208,7 @@ static int fd_follow_device(
 	const char *sysfs, dev_t number, struct rid *ret_rid, uint32_t *ret_group)
 {
 	char path[PATH_MAX], name[64];
+	const char *number_text;
 	struct rid rid = {0};
 	uint32_t group = 0;
 
@@ -215,7 +224,10 @@ static int fd_follow_device(
 		return -ENODEV;
 	if (fd_path(path, sysfs, "dev/char/%u:%u/device/iommu_group", major(number),
 		    minor(number)) < 0 ||
-		fd_link_name(path, name, sizeof(name)) < 0 || fd_parse_group(name, &group) < 0)
+		fd_link_name(path, name, sizeof(name)) < 0)
+		return -ENODEV;
+	number_text = name;
+	if (!fd_parse(&number_text, 10, '\0', UINT32_MAX, &group))
 		return -ENODEV;
 	*ret_rid = rid;
 	*ret_group = group;

@@ -276,51 +276,26 @@ void backend_free(struct backend *backend)
 /* What each kind needs; `open`: the device must have been opened. */
 static const struct backend_need {
 	uint8_t fds_min, fds_max;
-	bool device, open;
+	bool open;
 } needs[] = {
-	[HW_IDENTIFY] = {0, 2, false, false},
-	[HW_OPEN] = {0, 0, true, false},
-	[HW_CLOSE] = {0, 0, true, false},
-	[HW_MAP] = {1, 1, true, true},
-	[HW_UNMAP] = {0, 0, true, true},
-	[HW_ATTACH] = {0, 0, true, true},
-	[HW_DETACH] = {0, 0, true, true},
-	[HW_LEAVE] = {0, 0, true, true},
-	[HW_END] = {0, 0, false, false},
+	[HW_IDENTIFY] = {0, 2, false},
+	[HW_OPEN] = {0, 0, false},
+	[HW_CLOSE] = {0, 0, false},
+	[HW_MAP] = {1, 1, true},
+	[HW_UNMAP] = {0, 0, true},
+	[HW_ATTACH] = {0, 0, true},
+	[HW_DETACH] = {0, 0, true},
+	[HW_LEAVE] = {0, 0, true},
+	[HW_END] = {0, 0, false},
 };
 _Static_assert(ARRAY_SIZE(needs) == HW_END + 1, "every kind says what it needs");
 
-static int backend_check(struct backend *b, const struct hw_op *op,
-	struct backend_device ***ret_place, struct error *ret_error)
+static int backend_run_device(struct backend *b, const struct hw_op *op,
+	struct backend_device **place, const struct backend_fds *fds, struct hw_result *result)
 {
-	const struct backend_need *need = &needs[op->kind];
-	struct backend_device **place;
-
-	if (op->fd_count < need->fds_min || op->fd_count > need->fds_max)
-		return error_set(ret_error, REASON_FD_COUNT, "wrong number of descriptors: %u",
-			op->fd_count);
-	if (!need->device)
-		return 0;
-	place = backend_device_find(b, op->device);
-	if (!place)
-		return error_set(ret_error, REASON_NO_DEVICE, "the worker holds no such device");
-	if (need->open && !(*place)->opened)
-		return error_set(ret_error, REASON_NO_DEVICE, "the device was never opened");
-	*ret_place = place;
-	return 0;
-}
-
-static int backend_run(struct backend *b, const struct hw_op *op, struct backend_fds *fds,
-	struct hw_result *result)
-{
-	struct backend_device **place = NULL;
-	int r = backend_check(b, op, &place, &result->error);
-
-	if (r)
-		return r;
+	if (needs[op->kind].open && !(*place)->opened)
+		return error_set(&result->error, REASON_NO_DEVICE, "the device was never opened");
 	switch ((enum hw_kind)op->kind) {
-	case HW_IDENTIFY:
-		return backend_identify(b, op, fds, result);
 	case HW_OPEN:
 		return backend_open(b, *place, result);
 	case HW_CLOSE:
@@ -335,11 +310,33 @@ static int backend_run(struct backend *b, const struct hw_op *op, struct backend
 		return backend_detach(b, *place, op->has_pasid ? &op->pasid : NULL, &result->error);
 	case HW_LEAVE:
 		return backend_leave(b, *place, op->owner, &result->error);
+	case HW_IDENTIFY:
 	case HW_END:
+		break;
+	}
+	return error_set(&result->error, REASON_INTERNAL, "no such operation");
+}
+
+static int backend_run(struct backend *b, const struct hw_op *op, struct backend_fds *fds,
+	struct hw_result *result)
+{
+	const struct backend_need *need = &needs[op->kind];
+	struct backend_device **place;
+
+	if (op->fd_count < need->fds_min || op->fd_count > need->fds_max)
+		return error_set(&result->error, REASON_FD_COUNT, "wrong number of descriptors: %u",
+			op->fd_count);
+	if (op->kind == HW_IDENTIFY)
+		return backend_identify(b, op, fds, result);
+	if (op->kind == HW_END) {
 		backend_drop_all(b);
 		return 0;
 	}
-	return error_set(&result->error, REASON_INTERNAL, "no such operation");
+	place = backend_device_find(b, op->device);
+	if (!place)
+		return error_set(
+			&result->error, REASON_NO_DEVICE, "the worker holds no such device");
+	return backend_run_device(b, op, place, fds, result);
 }
 
 void backend_execute(struct backend *backend, const struct hw_op *op, struct hw_result *ret_result)

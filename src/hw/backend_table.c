@@ -10,8 +10,10 @@ static int backend_fail(struct error *ret_error, const struct backend_device *de
 	enum backend_call call, uint32_t id, int r)
 {
 	const struct backend_site site = {.call = call, .rid = device->rid, .id = id};
+	int status = backend_error(ret_error, &site, r);
 
-	return backend_error(ret_error, &site, r);
+	assert(status > 0);
+	return status;
 }
 
 /* --- address spaces --- */
@@ -115,21 +117,20 @@ static void backend_hwpt_unlink(struct backend_hwpt **list, struct backend_hwpt 
 		*list = hwpt->next;
 }
 
-/* Destroys one that nobody uses; in the kernel first. When that fails, it is kept for a later try.
+/*
+ * Destroys one of `list` that nobody uses; in the kernel first. When that fails, it is kept for a
+ * later try.
  */
-static void backend_hwpt_destroy(
-	struct backend *b, struct backend_device *device, struct backend_hwpt *hwpt)
+static void backend_hwpt_destroy(struct backend *b, struct backend_device *device,
+	struct backend_hwpt **list, struct backend_hwpt *hwpt)
 {
 	int r = b->calls->destroy(b->ctx, device->iommufd->fd, hwpt->id);
 
 	if (r < 0 && r != -ENOENT)
 		return;
-	if (hwpt->nested) {
-		backend_hwpt_unlink(&device->orphans, hwpt);
-	} else {
-		backend_hwpt_unlink(&device->tables, hwpt);
+	if (list == &device->tables)
 		device->table_count--;
-	}
+	backend_hwpt_unlink(list, hwpt);
 	free(hwpt);
 }
 
@@ -146,7 +147,7 @@ static void backend_hwpt_put(
 		hwpt->next = device->orphans;
 		device->orphans = hwpt;
 	}
-	backend_hwpt_destroy(b, device, hwpt);
+	backend_hwpt_destroy(b, device, hwpt->nested ? &device->orphans : &device->tables, hwpt);
 	backend_hwpt_put(b, device, parent);
 }
 
@@ -246,6 +247,7 @@ static int backend_hwpt_nested(struct backend *b, struct backend_device *device,
 			b, device, op, flags | CALLS_HWPT_NEST_PARENT, &parent, ret_error);
 		if (r)
 			return r;
+		assert(parent);
 		parent_id = parent->id;
 	}
 	return backend_hwpt_nest(b, device, op, parent_id, parent, ret_hwpt, ret_error);
@@ -417,12 +419,12 @@ static void backend_sweep(struct backend *b, struct backend_device *device)
 
 	for (hwpt = device->orphans; hwpt; hwpt = next) {
 		next = hwpt->next;
-		backend_hwpt_destroy(b, device, hwpt);
+		backend_hwpt_destroy(b, device, &device->orphans, hwpt);
 	}
 	for (hwpt = device->tables; hwpt; hwpt = next) {
 		next = hwpt->next;
 		if (hwpt->refs == 0)
-			backend_hwpt_destroy(b, device, hwpt);
+			backend_hwpt_destroy(b, device, &device->tables, hwpt);
 	}
 }
 

@@ -80,7 +80,7 @@ int executor_spawn(
 	FD_AUTO int ours = -1;
 	FD_AUTO int theirs = -1;
 	int pair[2], pidfd, r;
-	pid_t pid;
+	pid_t pid = 0;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return -errno;
