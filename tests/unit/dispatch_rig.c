@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: MIT */
+#include "dispatch_rig.h"
+
+#include <string.h>
+
+static uint64_t rig_now(void *ctx)
+{
+	return ((struct rig *)ctx)->f.now_ms;
+}
+
+static void rig_random(void *ctx, void *ret_bytes, size_t size)
+{
+	struct rig *r = ctx;
+	uint8_t *bytes = ret_bytes;
+
+	for (size_t i = 0; i < size; i++) {
+		r->random = r->random * UINT64_C(6364136223846793005) + 1442695040888963407u;
+		bytes[i] = (uint8_t)(r->random >> 56);
+	}
+}
+
+static void rig_dispose(void *ctx, int fd)
+{
+	struct rig *r = ctx;
+
+	ck_assert_int_ge(fd, 0);
+	r->disposed[r->disposed_count++ % ARRAY_SIZE(r->disposed)] = fd;
+}
+
+static void rig_unpark(void *ctx, void *user)
+{
+	struct rig *r = ctx;
+
+	r->unparked = user;
+	r->unparks++;
+}
+
+void rig_config(struct rig *r)
+{
+	static const char *const notes[] = {"a simulated IOMMU"};
+
+	memset(r, 0, sizeof(*r));
+	fixture_config(&r->f);
+	r->admin_uid = RIG_ADMIN_UID;
+	r->observer_uid = RIG_OBSERVER_UID;
+	r->f.policy.vmms.everyone = true;
+	r->f.policy.admins = (struct policy_who){.uids = &r->admin_uid, .uid_count = 1};
+	r->f.policy.observers = (struct policy_who){.uids = &r->observer_uid, .uid_count = 1};
+	r->config = (struct dispatch_config){
+		.version = "0.1.0",
+		.backend = "simulated",
+		.instance = {1, 2, 3},
+		.notes = notes,
+		.note_count = ARRAY_SIZE(notes),
+		.policy = &r->f.policy,
+	};
+	r->random = 1;
+	r->got_fd = -1;
+	wire_arena_init(&r->arena, NULL, WIRE_ARENA_SIZE);
+}
+
+void rig_open(struct rig *r)
+{
+	struct dispatch_ports ports = {
+		.now_ms = rig_now,
+		.random = rig_random,
+		.dispose_fd = rig_dispose,
+		.unpark = rig_unpark,
+		.ctx = r,
+	};
+
+	fixture_open(&r->f);
+	ck_assert_int_eq(dispatch_new(&r->config, &ports, r->f.broker, &r->d), 0);
+}
+
+void rig_close(struct rig *r)
+{
+	dispatch_free(r->d);
+	fixture_close(&r->f);
+	wire_arena_done(&r->arena);
+}
+
+struct link *rig_connect(struct rig *r, uint32_t uid)
+{
+	struct dispatch_peer peer = {
+		.who = {.uid = uid, .group_count = 1, .groups = {uid}}, .pid = 4711};
+	struct link *link;
+
+	ck_assert_int_eq(dispatch_connect(r->d, &peer, &link), 0);
+	return link;
+}
+
+/* ---------------------------------------------------------------- datagrams */
+
+void rig_begin(struct rig *r)
+{
+	r->out = wire_out_init(r->datagram, sizeof(r->datagram));
+}
+
+void rig_add_as(struct rig *r, uint64_t id, uint32_t deadline_ms, uint32_t descriptors,
+	uint32_t operation, const void *message)
+{
+	struct wire_request head = {
+		.id = id,
+		.operation = operation,
+		.descriptors = descriptors,
+		.deadline_ms = deadline_ms,
+		.has_deadline = deadline_ms != RIG_NO_DEADLINE,
+	};
+
+	wire_out_request(&r->out, &head, message);
+	ck_assert(!r->out.full);
+}
+
+uint64_t rig_add(struct rig *r, uint32_t operation, const void *message)
+{
+	rig_add_as(r, ++r->last_id, RIG_NO_DEADLINE, 0, operation, message);
+	return r->last_id;
+}
+
+int rig_send(struct rig *r, struct link *link, const int *fds, size_t fd_count)
+{
+	return dispatch_receive(r->d, link, r->datagram, r->out.size, fds, fd_count, false);
+}
+
+bool rig_read(struct rig *r, struct link *link)
+{
+	const struct dispatch_datagram *datagram = dispatch_peek(r->d, link);
+
+	if (!datagram)
+		return false;
+	ck_assert_uint_le(datagram->size, WIRE_DATAGRAM_MAX);
+	wire_arena_reset(&r->arena);
+	ck_assert_int_eq(
+		wire_unpack_replies(&r->arena, datagram->data, datagram->size, &r->got, &r->error),
+		0);
+	ck_assert_uint_le(datagram->fd_count, 1);
+	r->got_fd = datagram->fd_count ? datagram->fds[0] : -1;
+	dispatch_sent(r->d, link);
+	return true;
+}
+
+const Pasid__V1__Reply *rig_reply(struct rig *r, struct link *link, uint64_t id)
+{
+	ck_assert_msg(rig_read(r, link), "no datagram where reply %llu was expected",
+		(unsigned long long)id);
+	for (size_t i = 0; i < r->got->n_replies; i++) {
+		if (r->got->replies[i]->id == id)
+			return r->got->replies[i];
+	}
+	ck_abort_msg("no reply %llu", (unsigned long long)id);
+}
+
+void rig_run(struct rig *r)
+{
+	model_run(&r->f);
+	dispatch_pump(r->d);
+}
+
+const Pasid__V1__Reply *rig_call_fds(struct rig *r, struct link *link, uint32_t operation,
+	const void *message, const int *fds, size_t fd_count)
+{
+	uint64_t id = ++r->last_id;
+
+	rig_begin(r);
+	rig_add_as(r, id, RIG_NO_DEADLINE, (uint32_t)fd_count, operation, message);
+	ck_assert_int_eq(rig_send(r, link, fds, fd_count), 0);
+	rig_run(r);
+	return rig_reply(r, link, id);
+}
+
+const Pasid__V1__Reply *rig_call(
+	struct rig *r, struct link *link, uint32_t operation, const void *message)
+{
+	return rig_call_fds(r, link, operation, message, NULL, 0);
+}
+
+const Pasid__V1__Reply *rig_ok(
+	struct rig *r, struct link *link, uint32_t operation, const void *message)
+{
+	const Pasid__V1__Reply *reply = rig_call(r, link, operation, message);
+
+	ck_assert_msg(!reply->status, "%s", reply->status->message);
+	return reply;
+}
+
+void rig_expect(struct rig *r, const Pasid__V1__Reply *reply, enum reason reason)
+{
+	ck_assert_msg(reply->status, "done, where %s was expected", reason_text(reason));
+	ck_assert_str_eq(reply->status->reason, reason_text(reason));
+	ck_assert_int_eq(wire_read_status(reply->status, &r->error), (int)reason_status(reason));
+	ck_assert_uint_gt(strlen(reply->status->message), 0);
+}
+
+void rig_refused(struct rig *r, struct link *link, uint32_t operation, const void *message,
+	enum reason reason)
+{
+	uint64_t before = dispatch_refusals(r->d, reason);
+
+	rig_expect(r, rig_call(r, link, operation, message), reason);
+	ck_assert_uint_eq(dispatch_refusals(r->d, reason), before + 1);
+}
+
+/* ---------------------------------------------------------------- steps */
+
+struct link *rig_hello(struct rig *r, enum role role)
+{
+	static const uint32_t uids[] = {
+		[ROLE_VMM] = RIG_VMM_UID,
+		[ROLE_ADMIN] = RIG_ADMIN_UID,
+		[ROLE_OBSERVER] = RIG_OBSERVER_UID,
+	};
+	Pasid__V1__Hello hello = PASID__V1__HELLO__INIT;
+	struct link *link = rig_connect(r, uids[role]);
+
+	hello.version_min = hello.version_max = 1;
+	hello.role = (Pasid__V1__Role)role;
+	(void)rig_ok(r, link, OPERATION(HELLO), &hello);
+	return link;
+}
+
+struct link *rig_vmm(struct rig *r, const char *name, enum set_mode mode)
+{
+	Pasid__V1__SetCreate create = PASID__V1__SET_CREATE__INIT;
+	struct link *link = rig_hello(r, ROLE_VMM);
+
+	create.name = (char *)name;
+	create.mode = (Pasid__V1__SetMode)mode;
+	(void)rig_ok(r, link, OPERATION(SET_CREATE), &create);
+	return link;
+}
+
+uint32_t rig_allocate(struct rig *r, struct link *link)
+{
+	Pasid__V1__Allocate allocate = PASID__V1__ALLOCATE__INIT;
+	const Pasid__V1__Reply *reply = rig_ok(r, link, OPERATION(ALLOCATE), &allocate);
+
+	ck_assert_uint_eq(reply->allocate->n_runs, 1);
+	ck_assert_uint_eq(reply->allocate->runs[0]->count, 1);
+	return reply->allocate->runs[0]->first;
+}
+
+uint64_t rig_device(struct rig *r, struct link *link, uint32_t rid, int iommufd)
+{
+	Pasid__V1__DeviceAdd add = PASID__V1__DEVICE_ADD__INIT;
+	int fds[] = {iommufd, MODEL_DEVICE_FD(rid)};
+	const Pasid__V1__Reply *reply = rig_call_fds(r, link, OPERATION(DEVICE_ADD), &add, fds, 2);
+
+	ck_assert_msg(!reply->status, "%s", reply->status->message);
+	return reply->device_add->id;
+}
+
+void rig_check(struct rig *r)
+{
+	fixture_recount(&r->f);
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A dispatcher over the real broker and the model of the hardware, and clients that speak to it in
+ * datagrams.
+ */
+#ifndef PASIDD_TEST_DISPATCH_RIG_H
+#define PASIDD_TEST_DISPATCH_RIG_H
+
+#include "dispatch.h"
+#include "fixture.h"
+#include "wire.h"
+
+#define RIG_ADMIN_UID    0u
+#define RIG_VMM_UID      1000u
+#define RIG_OBSERVER_UID 1001u
+#define RIG_NO_DEADLINE  UINT32_MAX
+
+struct rig {
+	struct fixture f;
+	struct dispatch_config config;
+	struct dispatch *d;
+	uint32_t admin_uid, observer_uid;
+	uint64_t random;
+
+	int disposed[1024]; /* descriptors that were given to dispose_fd */
+	unsigned disposed_count;
+	void *unparked; /* the last one that came back */
+	unsigned unparks;
+
+	/* what the client writes */
+	uint8_t datagram[WIRE_DATAGRAM_MAX];
+	struct wire_out out;
+	uint64_t last_id;
+
+	/* what it read last */
+	struct wire_arena arena;
+	const Pasid__V1__ToClient *got;
+	int got_fd; /* -1: none */
+	struct error error;
+};
+
+/* The daemon's side; fields of r->config and r->f.config may be changed between the two. */
+void rig_config(struct rig *r);
+void rig_open(struct rig *r);
+void rig_close(struct rig *r);
+
+struct link *rig_connect(struct rig *r, uint32_t uid);
+
+/* Begins a datagram, adds a request with the next id (returned), sends it. */
+void rig_begin(struct rig *r);
+uint64_t rig_add(struct rig *r, uint32_t operation, const void *message);
+void rig_add_as(struct rig *r, uint64_t id, uint32_t deadline_ms, uint32_t descriptors,
+	uint32_t operation, const void *message);
+int rig_send(struct rig *r, struct link *link, const int *fds, size_t fd_count);
+
+/* The next datagram for the link into r->got; false: none. */
+bool rig_read(struct rig *r, struct link *link);
+/* The reply with this id in the next datagram, which must be there. */
+const Pasid__V1__Reply *rig_reply(struct rig *r, struct link *link, uint64_t id);
+
+/* Carries everything out and has it answered. */
+void rig_run(struct rig *r);
+/* One request with descriptors: sent, carried out, answered. */
+const Pasid__V1__Reply *rig_call_fds(struct rig *r, struct link *link, uint32_t operation,
+	const void *message, const int *fds, size_t fd_count);
+const Pasid__V1__Reply *rig_call(
+	struct rig *r, struct link *link, uint32_t operation, const void *message);
+/* The same, and it must succeed; or must be refused for this reason. */
+const Pasid__V1__Reply *rig_ok(
+	struct rig *r, struct link *link, uint32_t operation, const void *message);
+void rig_refused(struct rig *r, struct link *link, uint32_t operation, const void *message,
+	enum reason reason);
+void rig_expect(struct rig *r, const Pasid__V1__Reply *reply, enum reason reason);
+
+/* A connection that has said hello in this role, as a user who may. */
+struct link *rig_hello(struct rig *r, enum role role);
+/* The same with a set of this name. */
+struct link *rig_vmm(struct rig *r, const char *name, enum set_mode mode);
+uint32_t rig_allocate(struct rig *r, struct link *link);
+uint64_t rig_device(struct rig *r, struct link *link, uint32_t rid, int iommufd);
+
+/* All invariants, and nothing is left over. */
+void rig_check(struct rig *r);
+
+#define OPERATION(name) PASID__V1__REQUEST__OPERATION_##name
+
+#endif
