@@ -38,7 +38,8 @@ void rig_open(struct rig *rig, const struct sim_config *config)
 {
 	struct error error = {0};
 
-	(void)snprintf(rig->dir, sizeof(rig->dir), "/tmp/test-sim-XXXXXX");
+	(void)snprintf(rig->dir, sizeof(rig->dir), "%s/test-sim-XXXXXX",
+		access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
 	ck_assert_ptr_nonnull(mkdtemp(rig->dir));
 	ck_assert_msg(sim_create(rig->dir, config, &error) == 0, "%s", error.text);
 	ck_assert_int_eq(sim_open(rig->dir, &rig->sim), 0);
