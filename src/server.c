@@ -280,6 +280,13 @@ void server_stop(struct server *server)
 
 /* ---------------------------------------------------------------- life */
 
+static uint64_t server_now_ms(void *ctx)
+{
+	const struct server *server = ctx;
+
+	return server->options.clock->now_ms;
+}
+
 static void server_random(void *ctx, void *ret_bytes, size_t size)
 {
 	(void)ctx;
@@ -298,7 +305,7 @@ static void server_dispose(void *ctx, int fd)
 static int server_start_dispatch(struct server *server)
 {
 	const struct dispatch_ports ports = {
-		.now_ms = clock_now_ms,
+		.now_ms = server_now_ms,
 		.random = server_random,
 		.dispose_fd = server_dispose,
 		.unpark = server_unpark,

@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import pathlib
+import resource
 import shutil
 import signal
 import socket
@@ -333,6 +334,20 @@ class Daemon:
 
     def open_files(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def limit_files(self, count):
+        """Sets how many descriptors it may have from now on."""
+        resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE, (count, 1 << 14))
+
+    def cpu_seconds(self):
+        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def kill(self, worker):
+        """Kills one of its workers."""
+        if worker not in self.workers():
+            raise AssertionError(f"{worker} is none of its workers")
+        os.kill(worker, signal.SIGKILL)
 
     def workers(self):
         """The process numbers of its workers."""
