@@ -167,7 +167,7 @@ START_TEST(descriptors_queued_for_a_lost_worker_are_closed)
 	}
 END_TEST
 
-START_TEST(queue_of_a_stuck_lane_is_bounded_and_delays_nobody)
+START_TEST(trap_18_stuck_lane_is_bounded_and_delays_nobody)
 	{
 		struct executor_lane lanes[4];
 		pid_t pid;
@@ -268,7 +268,7 @@ int main(int argc, char *argv[])
 	tcase_add_test(tc, refused_descriptors_are_closed_everywhere);
 	tcase_add_test(tc, killed_worker_completes_all_then_the_lane_is_lost);
 	tcase_add_test(tc, descriptors_queued_for_a_lost_worker_are_closed);
-	tcase_add_test(tc, queue_of_a_stuck_lane_is_bounded_and_delays_nobody);
+	tcase_add_test(tc, trap_18_stuck_lane_is_bounded_and_delays_nobody);
 	tcase_add_test(tc, end_is_answered_when_the_process_is_gone);
 	tcase_add_test(tc, end_of_a_lane_that_never_began_needs_no_process);
 	tcase_add_test(tc, worker_killed_while_it_ends_is_lost);

@@ -100,6 +100,35 @@ START_TEST(answer_for_another_operation_is_nonsense_too)
 	}
 END_TEST
 
+START_TEST(descriptor_that_got_lost_on_the_way_is_a_failure)
+	{
+		executor_free(executor);
+		ck_assert_int_eq(setenv("TEST_WORKER", "lost-descriptor", 1), 0);
+		start(&(struct executor_options){0});
+		ck_assert_int_eq(submit((struct hw_op){.kind = HW_OPEN, .lane = 7}), 0);
+		pump(1, 0);
+		ck_assert_int_eq(results[0].status, STATUS_RETRY);
+		ck_assert_uint_eq(results[0].error.reason, REASON_FD_TRUNCATED);
+		ck_assert_uint_eq(results[0].fd_count, 0);
+	}
+END_TEST
+
+START_TEST(identity_that_cannot_be_compared_is_undone)
+	{
+		executor_free(executor);
+		ck_assert_int_eq(setenv("TEST_WORKER", "bad-key", 1), 0);
+		start(&(struct executor_options){0});
+		ck_assert_int_eq(submit((struct hw_op){.kind = HW_IDENTIFY, .lane = 7}), 0);
+		pump(1, 0);
+		ck_assert_int_eq(results[0].status, STATUS_INTERNAL);
+		ck_assert_uint_eq(results[0].iommufd_key, 0);
+		/* The close that undoes it is the executor's own: nobody else hears of it. */
+		ck_assert_int_eq(submit((struct hw_op){.kind = HW_UNMAP, .lane = 7}), 0);
+		pump(2, 0);
+		ck_assert_uint_eq(results[1].group, HW_UNMAP);
+	}
+END_TEST
+
 /* A TCP connection whose close waits 20 s for a peer that reads nothing. */
 static int lingering_socket(int *ret_peer)
 {
@@ -212,12 +241,17 @@ static int bad_worker(const char *how)
 {
 	struct worker_message message;
 	struct hw_result result = {.id = 4711};
+	size_t size = strcmp(how, "nonsense") == 0 ? 3 : sizeof(result);
 
-	if (recv(WORKER_SOCKET, &message, sizeof(message), 0) < 0)
-		return EXIT_FAILURE;
-	(void)send(WORKER_SOCKET, &result, strcmp(how, "wrong-id") == 0 ? sizeof(result) : 3,
-		MSG_NOSIGNAL);
-	(void)pause();
+	while (recv(WORKER_SOCKET, &message, sizeof(message), 0) > 0) {
+		if (strcmp(how, "wrong-id") != 0)
+			result.id = message.op.id;
+		result.iommufd_key = 999; /* no descriptor of ours */
+		result.fd_count = strcmp(how, "lost-descriptor") == 0;
+		/* Tells the test what came after the first operation. */
+		result.group = message.op.kind;
+		(void)send(WORKER_SOCKET, &result, size, MSG_NOSIGNAL);
+	}
 	return EXIT_SUCCESS;
 }
 
@@ -242,6 +276,8 @@ int main(int argc, char *argv[])
 	tcase_add_test(tc, program_that_ends_at_once_is_a_lost_lane);
 	tcase_add_test(tc, worker_that_talks_nonsense_is_ended);
 	tcase_add_test(tc, answer_for_another_operation_is_nonsense_too);
+	tcase_add_test(tc, descriptor_that_got_lost_on_the_way_is_a_failure);
+	tcase_add_test(tc, identity_that_cannot_be_compared_is_undone);
 	tcase_add_test(tc, dispose_never_waits_for_a_hostile_close);
 	tcase_add_test(tc, free_waits_for_no_stuck_worker);
 	tcase_add_test(tc, workers_end_when_the_executor_does);

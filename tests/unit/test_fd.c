@@ -114,7 +114,7 @@ static void assert_refused_as(int fd, const char *what)
 	ck_assert_uint_eq(group, 99);
 }
 
-START_TEST(iommufd_is_known_by_its_dynamic_minor)
+START_TEST(trap_20_iommufd_is_known_by_its_dynamic_minor)
 	{
 		FD_AUTO int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 		struct error error;
@@ -125,7 +125,7 @@ START_TEST(iommufd_is_known_by_its_dynamic_minor)
 	}
 END_TEST
 
-START_TEST(legacy_container_is_refused_by_name)
+START_TEST(trap_20_legacy_container_is_refused_by_name)
 	{
 		FD_AUTO int fd = open("/dev/zero", O_RDWR | O_CLOEXEC);
 		struct error error;
@@ -136,7 +136,7 @@ START_TEST(legacy_container_is_refused_by_name)
 	}
 END_TEST
 
-START_TEST(device_gives_rid_and_group_of_its_parent)
+START_TEST(trap_20_rid_and_group_come_from_the_parent)
 	{
 		FD_AUTO int fd = open("/dev/full", O_RDWR | O_CLOEXEC);
 		struct error error;
@@ -280,9 +280,9 @@ int main(void)
 	int failed;
 
 	tcase_add_checked_fixture(tc, setup, teardown);
-	tcase_add_test(tc, iommufd_is_known_by_its_dynamic_minor);
-	tcase_add_test(tc, legacy_container_is_refused_by_name);
-	tcase_add_test(tc, device_gives_rid_and_group_of_its_parent);
+	tcase_add_test(tc, trap_20_iommufd_is_known_by_its_dynamic_minor);
+	tcase_add_test(tc, trap_20_legacy_container_is_refused_by_name);
+	tcase_add_test(tc, trap_20_rid_and_group_come_from_the_parent);
 	tcase_add_test(tc, device_of_another_class_is_refused);
 	tcase_add_test(tc, device_without_pci_parent_is_refused);
 	tcase_add_test(tc, device_without_group_is_refused);
