@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "dispatch_rig.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static uint64_t rig_now(void *ctx)
@@ -253,4 +254,38 @@ uint64_t rig_device(struct rig *r, struct link *link, uint32_t rid, int iommufd)
 void rig_check(struct rig *r)
 {
 	fixture_recount(&r->f);
+}
+
+/* ---------------------------------------------------------------- main */
+
+static struct rig *rig_of_test;
+
+static void rig_setup(void)
+{
+	rig_config(rig_of_test);
+	rig_open(rig_of_test);
+}
+
+static void rig_teardown(void)
+{
+	rig_check(rig_of_test);
+	rig_close(rig_of_test);
+}
+
+int rig_main(struct rig *r, const char *name, const TTest *const *tests, size_t count)
+{
+	TCase *all = tcase_create(name);
+	Suite *suite = suite_create(name);
+	SRunner *runner = srunner_create(suite);
+	int failed;
+
+	rig_of_test = r;
+	tcase_add_checked_fixture(all, rig_setup, rig_teardown);
+	for (size_t i = 0; i < count; i++)
+		tcase_add_test(all, tests[i]);
+	suite_add_tcase(suite, all);
+	srunner_run_all(runner, CK_ENV);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -82,6 +82,9 @@ uint64_t rig_device(struct rig *r, struct link *link, uint32_t rid, int iommufd)
 /* All invariants, and nothing is left over. */
 void rig_check(struct rig *r);
 
+/* main() of a test file: each test has `r` opened before and checked and closed after. */
+int rig_main(struct rig *r, const char *name, const TTest *const *tests, size_t count);
+
 #define OPERATION(name) PASID__V1__REQUEST__OPERATION_##name
 
 #endif

@@ -3,23 +3,10 @@
  * loss. */
 #include "dispatch_rig.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 static struct rig rig, *const r = &rig;
-
-static void setup(void)
-{
-	rig_config(r);
-	rig_open(r);
-}
-
-static void teardown(void)
-{
-	rig_check(r);
-	rig_close(r);
-}
 
 static Pasid__V1__Ping ping = PASID__V1__PING__INIT;
 static Pasid__V1__Allocate allocate = PASID__V1__ALLOCATE__INIT;
@@ -434,192 +421,7 @@ START_TEST(a_descriptor_that_nobody_waits_for_is_disposed_of)
 	}
 END_TEST
 
-/* ---------------------------------------------------------------- the window (invariant X) */
-
-/* Sends a request under an id of one's choice and returns its reply. */
-static const Pasid__V1__Reply *ask_as(
-	struct link *link, uint64_t id, uint32_t operation, const void *message)
-{
-	rig_begin(r);
-	rig_add_as(r, id, RIG_NO_DEADLINE, 0, operation, message);
-	ck_assert_int_eq(rig_send(r, link, NULL, 0), 0);
-	rig_run(r);
-	return rig_reply(r, link, id);
-}
-
-START_TEST(a_change_asked_twice_is_done_once)
-	{
-		struct link *link = rig_vmm(r, "vm1", SET_TRANSLATED);
-		uint32_t first =
-			ask_as(link, 50, OPERATION(ALLOCATE), &allocate)->allocate->runs[0]->first;
-
-		ck_assert_uint_eq(
-			ask_as(link, 50, OPERATION(ALLOCATE), &allocate)->allocate->runs[0]->first,
-			first);
-		ck_assert_uint_eq(
-			ask_as(link, 60, OPERATION(SET_GET), &set_get)->set_get->active, 1);
-	}
-END_TEST
-
-START_TEST(a_refusal_is_remembered_like_any_reply)
-	{
-		struct link *link = rig_vmm(r, "vm1", SET_TRANSLATED);
-		Pasid__V1__Allocate one = PASID__V1__ALLOCATE__INIT;
-		Pasid__V1__SetAdjust adjust = PASID__V1__SET_ADJUST__INIT;
-		Pasid__V1__SetRef set = PASID__V1__SET_REF__INIT;
-		const Pasid__V1__Reply *reply;
-
-		adjust.pasids = 1;
-		(void)rig_ok(r, link, OPERATION(SET_ADJUST), &adjust);
-		(void)rig_allocate(r, link);
-		rig_expect(r, ask_as(link, 50, OPERATION(ALLOCATE), &one), REASON_SET_QUOTA);
-		set.key_case = PASID__V1__SET_REF__KEY_NAME;
-		set.name = "vm1";
-		adjust.set = &set;
-		adjust.pasids = 10;
-		(void)rig_ok(r, rig_hello(r, ROLE_ADMIN), OPERATION(SET_ADJUST), &adjust);
-		rig_expect(r, ask_as(link, 50, OPERATION(ALLOCATE), &one), REASON_SET_QUOTA);
-		reply = ask_as(link, 52, OPERATION(ALLOCATE), &one);
-		ck_assert_msg(!reply->status, "%s", reply->status->message);
-	}
-END_TEST
-
-START_TEST(an_id_is_not_used_for_something_else)
-	{
-		struct link *link = rig_vmm(r, "vm1", SET_TRANSLATED);
-		Pasid__V1__Allocate two = PASID__V1__ALLOCATE__INIT;
-
-		two.count = 2;
-		(void)ask_as(link, 50, OPERATION(ALLOCATE), &allocate);
-		rig_expect(r, ask_as(link, 50, OPERATION(ALLOCATE), &two), REASON_ID_REUSED);
-		/* reads are not remembered, so their ids mean nothing */
-		ck_assert_ptr_null(ask_as(link, 50, OPERATION(PING), &ping)->status);
-	}
-END_TEST
-
-START_TEST(what_the_client_has_seen_is_forgotten)
-	{
-		struct link *link = rig_vmm(r, "vm1", SET_TRANSLATED);
-
-		(void)ask_as(link, 50, OPERATION(ALLOCATE), &allocate);
-		rig_begin(r);
-		wire_out_uint(&r->out, WIRE_TO_SERVER_SEEN_BELOW, 51);
-		ck_assert_int_eq(rig_send(r, link, NULL, 0), 0);
-		rig_expect(r, ask_as(link, 50, OPERATION(ALLOCATE), &allocate), REASON_ID_TOO_OLD);
-	}
-END_TEST
-
-START_TEST(what_can_be_tried_again_may_keep_its_id)
-	{
-		struct link *link = rig_vmm(r, "vm1", SET_TRANSLATED);
-		int fds[] = {5, MODEL_DEVICE_FD(8)};
-
-		r->f.model.submit_status = -EAGAIN;
-		rig_begin(r);
-		rig_add_as(r, 50, RIG_NO_DEADLINE, 2, OPERATION(DEVICE_ADD), &device_add);
-		ck_assert_int_eq(rig_send(r, link, fds, 2), 0);
-		rig_run(r);
-		ck_assert_int_eq(rig_reply(r, link, 50)->status->code, PASID__V1__CODE__RETRY);
-		r->f.model.submit_status = 0;
-		ck_assert_int_eq(rig_send(r, link, fds, 2), 0);
-		rig_run(r);
-		ck_assert_ptr_null(rig_reply(r, link, 50)->status);
-	}
-END_TEST
-
-/* ---------------------------------------------------------------- deadlines */
-
-START_TEST(a_deadline_answers_pending_and_the_same_id_gets_the_result)
-	{
-		struct link *link = rig_vmm(r, "vm1", SET_TRANSLATED);
-		int fds[] = {5, MODEL_DEVICE_FD(8)};
-
-		rig_begin(r);
-		rig_add_as(r, 50, 100, 2, OPERATION(DEVICE_ADD), &device_add);
-		ck_assert_int_eq(rig_send(r, link, fds, 2), 0);
-		ck_assert_uint_eq(dispatch_next_tick(r->d), r->f.now_ms + 100);
-		r->f.now_ms += 99;
-		dispatch_tick(r->d);
-		ck_assert(!rig_read(r, link));
-		r->f.now_ms += 1;
-		dispatch_tick(r->d);
-		rig_expect(r, rig_reply(r, link, 50), REASON_DEADLINE);
-		ck_assert_uint_eq(dispatch_operations(r->d), 1);
-		/* without a deadline, it waits; its descriptors are not needed again */
-		rig_begin(r);
-		rig_add_as(r, 50, RIG_NO_DEADLINE, 2, OPERATION(DEVICE_ADD), &device_add);
-		ck_assert_int_eq(rig_send(r, link, (int[]){15, 16}, 2), 0);
-		ck_assert_uint_eq(r->disposed_count, 2);
-		ck_assert(!rig_read(r, link));
-		rig_run(r);
-		ck_assert_ptr_null(rig_reply(r, link, 50)->status);
-		ck_assert_uint_eq(dispatch_operations(r->d), 0);
-		ck_assert(!rig_read(r, link));
-	}
-END_TEST
-
-START_TEST(nobody_is_told_of_a_result_after_pending_unless_he_asks)
-	{
-		struct link *link = rig_vmm(r, "vm1", SET_TRANSLATED);
-		int fds[] = {5, MODEL_DEVICE_FD(8)};
-
-		rig_begin(r);
-		rig_add_as(r, 50, 0, 2, OPERATION(DEVICE_ADD), &device_add);
-		ck_assert_int_eq(rig_send(r, link, fds, 2), 0);
-		rig_expect(r, rig_reply(r, link, 50), REASON_DEADLINE);
-		rig_run(r);
-		ck_assert(!rig_read(r, link));
-		ck_assert_int_eq(rig_send(r, link, (int[]){15, 16}, 2), 0);
-		ck_assert_ptr_null(rig_reply(r, link, 50)->status);
-	}
-END_TEST
-
-START_TEST(deadlines_are_answered_in_their_order)
-	{
-		struct link *link = rig_vmm(r, "vm1", SET_TRANSLATED);
-		static const uint32_t deadlines[] = {300, 100, 200, 100};
-		static const uint64_t order[] = {51, 53, 52, 50};
-
-		for (uint64_t i = 0; i < 4; i++) {
-			rig_begin(r);
-			rig_add_as(r, 50 + i, deadlines[i], 2, OPERATION(DEVICE_ADD), &device_add);
-			ck_assert_int_eq(
-				rig_send(r, link, (int[]){5, MODEL_DEVICE_FD(8 + i)}, 2), 0);
-		}
-		r->f.now_ms += 300;
-		dispatch_tick(r->d);
-		ck_assert(rig_read(r, link));
-		ck_assert_uint_eq(r->got->n_replies, 4);
-		for (size_t i = 0; i < 4; i++)
-			ck_assert_uint_eq(r->got->replies[i]->id, order[i]);
-		rig_run(r);
-	}
-END_TEST
-
-START_TEST(operations_of_a_session_are_bounded)
-	{
-		struct link *link = rig_vmm(r, "vm1", SET_TRANSLATED);
-		unsigned refused = 0;
-
-		r->config.operations_per_session = 0;
-		for (uint32_t i = 0; i < 65; i++) {
-			rig_begin(r);
-			rig_add_as(r, ++r->last_id, RIG_NO_DEADLINE, 2, OPERATION(DEVICE_ADD),
-				&device_add);
-			ck_assert_int_eq(
-				rig_send(r, link, (int[]){5, MODEL_DEVICE_FD(i % 60)}, 2), 0);
-			while (rig_read(r, link))
-				refused += strcmp(r->got->replies[0]->status->reason,
-						   reason_text(REASON_OVERLOAD)) == 0;
-		}
-		ck_assert_uint_ge(refused, 1);
-		ck_assert_uint_le(dispatch_operations(r->d), 64);
-		rig_run(r);
-		ck_assert_uint_eq(dispatch_operations(r->d), 0);
-	}
-END_TEST
-
-static Suite *suite(void)
+int main(void)
 {
 	const TTest *const tests[] = {
 		hello_says_what_the_daemon_is,
@@ -640,33 +442,7 @@ static Suite *suite(void)
 		descriptors_stay_with_their_request_in_a_batch,
 		a_descriptor_comes_back_once,
 		a_descriptor_that_nobody_waits_for_is_disposed_of,
-		a_change_asked_twice_is_done_once,
-		a_refusal_is_remembered_like_any_reply,
-		an_id_is_not_used_for_something_else,
-		what_the_client_has_seen_is_forgotten,
-		what_can_be_tried_again_may_keep_its_id,
-		a_deadline_answers_pending_and_the_same_id_gets_the_result,
-		nobody_is_told_of_a_result_after_pending_unless_he_asks,
-		deadlines_are_answered_in_their_order,
-		operations_of_a_session_are_bounded,
 	};
-	TCase *all = tcase_create("dispatch");
-	Suite *s = suite_create("dispatch");
 
-	tcase_add_checked_fixture(all, setup, teardown);
-	for (size_t i = 0; i < ARRAY_SIZE(tests); i++)
-		tcase_add_test(all, tests[i]);
-	suite_add_tcase(s, all);
-	return s;
-}
-
-int main(void)
-{
-	SRunner *runner = srunner_create(suite());
-	int failed;
-
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return rig_main(r, "dispatch", tests, ARRAY_SIZE(tests));
 }
