@@ -42,22 +42,33 @@ static struct actor *pick_actor(struct history *h)
 	return &h->actors[rnd(h, ACTORS)];
 }
 
-static struct hpasid pick_number(struct history *h)
+/* One of the actor's own, or one that anybody had. */
+static struct hpasid pick_number(struct history *h, const struct actor *actor)
 {
-	if (h->seen_count == 0)
-		return (struct hpasid){2000};
-	return (struct hpasid){h->seen[rnd(h, h->seen_count)]};
+	struct grant_info info = {.host = {2000}};
+	uint64_t cursor = 0;
+	uint32_t n = rnd(h, 12);
+
+	if (rnd(h, 3) == 0 && h->seen_count)
+		return (struct hpasid){h->seen[rnd(h, h->seen_count)]};
+	while (broker_grant_next(
+		h->f.broker, actor, (struct set_id){0}, rnd(h, 4) == 0, &cursor, &info)) {
+		if (n-- == 0)
+			break;
+	}
+	return info.host;
 }
 
-static struct device_id pick_device(struct history *h)
+/* One of the actor's own, or any of the host. */
+static struct device_id pick_device(struct history *h, const struct actor *actor)
 {
+	const struct actor *viewer = rnd(h, 4) ? actor : &h->f.admin;
 	struct device_info info;
 	struct device_id found = {0};
 	uint64_t cursor = 0;
 	uint32_t n = rnd(h, 8);
 
-	/* any device of the host, one's own or not */
-	while (broker_device_next(h->f.broker, &h->f.admin, (struct set_id){0}, &cursor, &info)) {
+	while (broker_device_next(h->f.broker, viewer, (struct set_id){0}, &cursor, &info)) {
 		found = info.id;
 		if (n-- == 0)
 			break;
@@ -111,7 +122,7 @@ static void do_allocate(struct history *h)
 static void do_free(struct history *h)
 {
 	struct actor *actor = pick_actor(h);
-	struct hpasid host = pick_number(h);
+	struct hpasid host = pick_number(h, actor);
 	bool own = owns_number(h, actor, host);
 
 	if (fixture_free(&h->f, actor, host) == 0)
@@ -124,7 +135,7 @@ static void do_guest(struct history *h)
 {
 	struct actor *actor = pick_actor(h);
 	struct gpasid guest = {1 + rnd(h, 6)};
-	struct hpasid host = pick_number(h);
+	struct hpasid host = pick_number(h, actor);
 
 	if (rnd(h, 3) == 0)
 		(void)broker_guest_detach(
@@ -138,11 +149,11 @@ static void do_bind(struct history *h)
 {
 	struct actor *actor = pick_actor(h);
 	struct bind_pair pairs[3] = {0};
-	struct hpasid host = pick_number(h);
+	struct hpasid host = pick_number(h, actor);
 	size_t count = 1 + rnd(h, 3);
 
 	for (size_t i = 0; i < count; i++) {
-		pairs[i].device = pick_device(h);
+		pairs[i].device = pick_device(h, actor);
 		pairs[i].table.kind = HW_TABLE_SPACE;
 		pairs[i].table.id = rnd(h, 2);
 	}
@@ -154,22 +165,24 @@ static void do_bind(struct history *h)
 
 static void do_unbind(struct history *h)
 {
-	struct device_id device = pick_device(h);
+	struct actor *actor = pick_actor(h);
+	struct device_id device = pick_device(h, actor);
 
-	(void)broker_unbind(h->f.broker, pick_actor(h), (struct set_id){0},
-		(struct pasid_ref){.number = pick_number(h).v}, &device, rnd(h, 2), ++h->cookies,
-		&h->f.error);
+	(void)broker_unbind(h->f.broker, actor, (struct set_id){0},
+		(struct pasid_ref){.number = pick_number(h, actor).v}, &device, rnd(h, 2),
+		++h->cookies, &h->f.error);
 }
 
 static void do_rid(struct history *h)
 {
-	struct bind_pair pair = {pick_device(h), {.kind = HW_TABLE_SPACE}};
+	struct actor *actor = pick_actor(h);
+	struct bind_pair pair = {pick_device(h, actor), {.kind = HW_TABLE_SPACE}};
 
 	if (rnd(h, 2))
-		(void)broker_rid_attach(h->f.broker, pick_actor(h), (struct set_id){0}, &pair,
-			++h->cookies, &h->f.error);
+		(void)broker_rid_attach(
+			h->f.broker, actor, (struct set_id){0}, &pair, ++h->cookies, &h->f.error);
 	else
-		(void)broker_rid_detach(h->f.broker, pick_actor(h), (struct set_id){0}, pair.device,
+		(void)broker_rid_detach(h->f.broker, actor, (struct set_id){0}, pair.device,
 			++h->cookies, &h->f.error);
 }
 
@@ -199,14 +212,14 @@ static void do_device(struct history *h)
 		break;
 	default:
 		(void)broker_device_remove(h->f.broker, rnd(h, 4) ? actor : &h->f.admin,
-			(struct set_id){0}, pick_device(h), ++h->cookies, &h->f.error);
+			(struct set_id){0}, pick_device(h, actor), ++h->cookies, &h->f.error);
 	}
 }
 
 static void do_hold(struct history *h)
 {
 	struct actor *actor = pick_actor(h);
-	struct hpasid host = pick_number(h);
+	struct hpasid host = pick_number(h, actor);
 
 	if (rnd(h, 3) == 0)
 		(void)broker_hold(h->f.broker, actor, (struct set_id){0}, host, &h->f.error);
@@ -232,11 +245,14 @@ static void do_admin(struct history *h)
 {
 	uint32_t released;
 
+	if (rnd(h, 3))
+		return;
 	if (rnd(h, 2))
-		(void)broker_quarantine_end(h->f.broker, &h->f.admin, pick_number(h), &h->f.error);
+		(void)broker_quarantine_end(
+			h->f.broker, &h->f.admin, pick_number(h, pick_actor(h)), &h->f.error);
 	else
-		(void)broker_device_drained(
-			h->f.broker, &h->f.admin, pick_device(h), &released, &h->f.error);
+		(void)broker_device_drained(h->f.broker, &h->f.admin, pick_device(h, &h->f.admin),
+			&released, &h->f.error);
 }
 
 static void do_trouble(struct history *h)
