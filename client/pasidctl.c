@@ -9,8 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base.h"
-
 #ifndef PASIDD_VERSION
 #define PASIDD_VERSION "0.1.0"
 #endif

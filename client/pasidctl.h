@@ -22,6 +22,8 @@ enum {
 
 #define CTL_WORDS_MAX 64
 
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+
 /* Bits of the options that a command takes; their names are in pasidctl_parse.c. */
 enum ctl_option {
 	CTL_SET = 1u << 0,

@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base.h"
-
 /* An option of commands; `value` NULL: it takes none. */
 struct parse_option {
 	const char *name;

@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base.h"
-
 #define PRINT_COLUMNS_MAX 16
 
 /* ------------------------------------------------------------ the library's structs as JSON */
@@ -169,6 +167,19 @@ static const json_t *print_member(const json_t *object, const char *key)
 	return json_object_get(object, key);
 }
 
+static void print_array(FILE *out, const json_t *array)
+{
+	for (size_t i = 0; i < json_array_size(array); i++) {
+		const json_t *item = json_array_get(array, i);
+		if (i > 0)
+			fputc(',', out);
+		if (json_is_string(item))
+			fputs(json_string_value(item), out);
+		else
+			json_dumpf(item, out, JSON_COMPACT | JSON_ENCODE_ANY);
+	}
+}
+
 /* A value in a word or two; the caller frees it. */
 static char *print_value(const json_t *value)
 {
@@ -182,9 +193,7 @@ static char *print_value(const json_t *value)
 	else if (json_is_string(value) && json_string_length(value) > 0)
 		fputs(json_string_value(value), out);
 	else if (json_is_array(value) && json_array_size(value) > 0)
-		for (size_t i = 0; i < json_array_size(value); i++)
-			fprintf(out, "%s%s", i > 0 ? "," : "",
-				json_string_value(json_array_get(value, i)));
+		print_array(out, value);
 	else
 		fputs(json_is_true(value) ? "yes" : "-", out);
 	fclose(out);
