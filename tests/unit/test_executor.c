@@ -69,6 +69,19 @@ START_TEST(key_is_forgotten_with_the_last_device)
 	}
 END_TEST
 
+/* A worker's next descriptor has the number of the one it closed: that must not make them equal. */
+START_TEST(key_does_not_follow_the_number_of_a_descriptor)
+	{
+		FD_AUTO int one = sim_fd_of(true, 0);
+		FD_AUTO int two = sim_fd_of(true, 0);
+		FD_AUTO int a = sim_fd_of(false, RID_A);
+		uint64_t key = identify(7, 1, one, a)->iommufd_key;
+
+		(void)run((struct hw_op){.kind = HW_CLOSE, .lane = 7, .device = 1});
+		ck_assert_uint_ne(identify(7, 2, two, a)->iommufd_key, key);
+	}
+END_TEST
+
 START_TEST(opened_device_comes_back_as_a_descriptor)
 	{
 		FD_AUTO int one = sim_fd_of(true, 0);
@@ -264,6 +277,7 @@ int main(int argc, char *argv[])
 	tcase_add_test(tc, operations_reach_the_tables);
 	tcase_add_test(tc, key_is_equal_for_the_same_open_file_only);
 	tcase_add_test(tc, key_is_forgotten_with_the_last_device);
+	tcase_add_test(tc, key_does_not_follow_the_number_of_a_descriptor);
 	tcase_add_test(tc, opened_device_comes_back_as_a_descriptor);
 	tcase_add_test(tc, refused_descriptors_are_closed_everywhere);
 	tcase_add_test(tc, killed_worker_completes_all_then_the_lane_is_lost);
