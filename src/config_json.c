@@ -114,8 +114,7 @@ int json_read_keys(
 
 	if (!json_is_object(value))
 		return json_fail_found(reader, value, "an object");
-	json_object_foreach(object, name, member)
-	{
+	json_object_foreach (object, name, member) {
 		const struct json_key *key = json_find_key(keys, name);
 		size_t before;
 

@@ -58,6 +58,7 @@ struct log_line {
 	struct iovec fields[LOG_FIELDS];
 	int count;
 	char text[LOG_FIELDS][LOG_FIELD_MAX];
+	char message[LOG_TEXT_MAX + sizeof("MESSAGE=")];
 };
 
 __attribute__((format(printf, 2, 3))) static void log_add(
@@ -90,11 +91,10 @@ static void log_add_about(struct log_line *line, const struct log_about *about)
 
 static void log_to_journal(enum log_level level, struct log_line *line, const char *text)
 {
-	char message[LOG_TEXT_MAX + sizeof("MESSAGE=")];
-	int length = snprintf(message, sizeof(message), "MESSAGE=%s", text);
+	int length = snprintf(line->message, sizeof(line->message), "MESSAGE=%s", text);
 
 	log_add(line, "PRIORITY=%d", (int)level);
-	line->fields[line->count++] = (struct iovec){message, (size_t)length};
+	line->fields[line->count++] = (struct iovec){line->message, (size_t)length};
 	(void)sd_journal_sendv(line->fields, line->count);
 }
 

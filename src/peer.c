@@ -105,7 +105,7 @@ int peer_identify(int socket, struct dispatch_peer *ret_peer, int *ret_pidfd)
 	struct dispatch_peer peer = {.who = {.group_count = 1}};
 	struct ucred cred;
 	socklen_t size = sizeof(cred);
-	int pidfd, r;
+	int pidfd = -1, r;
 
 	if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &cred, &size) < 0)
 		return -errno;

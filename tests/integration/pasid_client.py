@@ -20,7 +20,7 @@ import time
 import traceback
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
-BUILD = pathlib.Path(os.environ.get("PASIDD_BUILD", TOP / "build" / "dev")).resolve()
+BUILD = pathlib.Path(os.environ.get("PASIDD_BUILD", TOP / "build" / "dev-gcc")).resolve()
 PASIDD = BUILD / "pasidd"
 PASID_SIM = BUILD / "pasid-sim"
 TIMEOUT = float(os.environ.get("PASIDD_TEST_TIMEOUT", "20"))
