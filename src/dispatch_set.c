@@ -59,7 +59,8 @@ static int set_check_none(struct call *call)
 
 	if (!call->session->set.v)
 		return 0;
-	if (broker_set_get(call->d->broker, &call->actor, call->session->set, &info, &ignored))
+	if (broker_set_get(call->d->broker, &call->actor, call->session->set, &info, &ignored) ||
+		info.dying)
 		return 0;
 	(void)error_set(&call->error, REASON_SET_EXISTS,
 		"this session has the set '%s' already, and may have one", info.name);
@@ -121,8 +122,11 @@ int finish_set_destroy(struct call *call, const struct outcome *outcome)
 	struct error gone;
 
 	(void)outcome;
-	if (!call->session->set.v ||
-		!broker_set_get(call->d->broker, &call->actor, call->session->set, &info, &gone))
+	if (!call->session->set.v)
+		return 0;
+	/* It may be there for as long as numbers of it are in quarantine. */
+	if (!broker_set_get(call->d->broker, &call->actor, call->session->set, &info, &gone) &&
+		!info.dying)
 		return 0;
 	watch_drain(call->d); /* its end is still for its session */
 	set_take(call, (struct set_id){0});

@@ -330,7 +330,7 @@ class Daemon:
     def tables(self):
         """{(address, pasid): entry} of the tables that stand in the simulated memory."""
         entries = json.loads(self.sim("tables", "--json"))
-        return {(entry["device"], entry["pasid"]): entry for entry in entries if entry["pasid"] != 0}
+        return {(entry["rid"], entry["pasid"]): entry for entry in entries if entry["pasid"] != 0}
 
     def open_files(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))

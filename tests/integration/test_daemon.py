@@ -147,7 +147,7 @@ class Process(unittest.TestCase):
         client.create("vm1")
         device = client.add(daemon, "0000:00:01.0").id
         client.map_memory(device)
-        daemon.sim("hang", "attach", "60000", "--device", "0000:00:01.0", "--times", "1")
+        daemon.sim("hang", "0000:00:01.0", "60000", "--call", "attach")
         pairs = [pb.BindPair(device=device, table=pb.Table(space=1))]
         client.send(client.request("bind", pasid=host(client.allocate()[0]), pairs=pairs))
         client.call("ping")

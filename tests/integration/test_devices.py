@@ -153,7 +153,7 @@ class Devices(unittest.TestCase):
     def test_a_bind_that_fails_on_the_second_device_leaves_nothing(self):
         one, two = self.exclusive(self.vm1, ONE, TWO)
         number = self.vm1.allocate()[0]
-        self.daemon.sim("fail", "attach", "ENOMEM", "--device", TWO, "--times", "1")
+        self.daemon.sim("fail", "attach", "ENOMEM", "--rid", TWO)
         with self.assertRaises(Refused) as caught:
             self.vm1.bind(host(number), one, two)
         self.assertEqual(caught.exception.code, pb.HARDWARE)

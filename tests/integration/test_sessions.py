@@ -144,7 +144,7 @@ class Sessions(unittest.TestCase):
         device = client.add(self.daemon, ONE).id
         client.map_memory(device)
         number = client.allocate()[0]
-        self.daemon.sim("latency", "attach", "200000")
+        self.daemon.sim("latency", "200000", "--call", "attach")
         pairs = [pb.BindPair(device=device, table=pb.Table(space=1))]
         request = client.request("bind", pasid=host(number), pairs=pairs)
         client.send(request)
