@@ -41,6 +41,7 @@ struct fake {
 	size_t attached_count, mapped;
 	uint32_t next_id;
 	int next_fd;
+	uint32_t open_rid; /* what an opened node really belongs to, 0: what was asked for */
 	struct calls_info info;
 	/* The last nested table as the kernel got it. */
 	uint8_t data[64];
@@ -188,7 +189,8 @@ static inline int fake_open_device(void *ctx, struct rid rid, int *ret_fd)
 
 	fake_log(fake, "open-device %x;", rid.v);
 	if (r == 0)
-		*ret_fd = fake_add_fd(fake, FAKE_DEVICE, 1000 + fake->next_fd, rid.v);
+		*ret_fd = fake_add_fd(fake, FAKE_DEVICE, 1000 + fake->next_fd,
+			fake->open_rid ? fake->open_rid : rid.v);
 	return r;
 }
 

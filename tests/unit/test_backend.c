@@ -106,6 +106,32 @@ START_TEST(shared_device_takes_no_ids_of_an_iommufd)
 	}
 END_TEST
 
+START_TEST(our_own_iommufd_is_refused_as_a_vmms)
+	{
+		int own, device;
+
+		open_shared(1);
+		own = fake_add_fd(&fake, FAKE_IOMMUFD, 1010, 0); /* the first that was opened */
+		device = fake_add_fd(&fake, FAKE_DEVICE, 3, RID + 1);
+		ck_assert_int_eq(run((struct hw_op){.kind = HW_IDENTIFY,
+					 .device = 2,
+					 .fd_count = 2,
+					 .fds = {own, device}}),
+			STATUS_DENIED);
+		ck_assert_uint_eq(result.error.reason, REASON_FD_FOREIGN);
+	}
+END_TEST
+
+START_TEST(node_of_another_function_is_not_taken)
+	{
+		fake.open_rid = RID + 5;
+		ck_assert_int_eq(
+			run((struct hw_op){.kind = HW_IDENTIFY, .device = 1, .rid = {RID}}),
+			STATUS_NOT_FOUND);
+		ck_assert_uint_eq(fake_open_fds(&fake), 0);
+	}
+END_TEST
+
 START_TEST(spaces_of_two_sets_never_meet)
 	{
 		uint32_t a, b;
@@ -312,6 +338,8 @@ int main(void)
 	tcase_add_test(tc, device_opened_for_a_vmm_is_handed_back);
 	tcase_add_test(tc, shared_devices_use_one_iommufd_of_our_own);
 	tcase_add_test(tc, shared_device_takes_no_ids_of_an_iommufd);
+	tcase_add_test(tc, our_own_iommufd_is_refused_as_a_vmms);
+	tcase_add_test(tc, node_of_another_function_is_not_taken);
 	tcase_add_test(tc, spaces_of_two_sets_never_meet);
 	tcase_add_test(tc, one_space_on_many_pasids_is_one_page_table);
 	tcase_add_test(tc, leave_needs_an_unbound_space_and_takes_only_its_own);
