@@ -2,8 +2,8 @@
 /*
  * What every file needs: the words of the field as C types, the one status enum, cleanup helpers.
  *
- * Functions return 0 for success, a positive `enum status` when the caller is at fault (the number that
- * travels on the wire), or a negative errno when we or the machine are.
+ * Functions return 0 for success, a positive `enum status` when the caller is at fault (the number
+ * that travels on the wire), or a negative errno when we or the machine are.
  */
 #ifndef PASIDD_BASE_H
 #define PASIDD_BASE_H
@@ -60,7 +60,8 @@ enum status {
 };
 
 /* Fails the build when a fixed layout drifts. */
-#define ASSERT_SIZE(type, bytes) _Static_assert(sizeof(type) == (bytes), #type " has a fixed layout")
+#define ASSERT_SIZE(type, bytes)                                                                   \
+	_Static_assert(sizeof(type) == (bytes), #type " has a fixed layout")
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -81,8 +82,9 @@ enum status {
 	})
 
 /*
- * A rule that a test must prove: a build with -DPASIDD_MUTANT=<letter code> breaks exactly this rule, and
- * `scripts/test --mutants` fails unless some test notices. In every other build it is the constant false.
+ * A rule that a test must prove: a build with -DPASIDD_MUTANT=<letter code> breaks exactly this
+ * rule, and `scripts/test --mutants` fails unless some test notices. In every other build it is the
+ * constant false.
  */
 #define MUTANT_NONE 0
 #define MUTANT_U    1 /* one owner a number */

@@ -233,8 +233,10 @@ static int attach_guests(struct broker *b, uint32_t set, const struct allocate *
 	if (!identity && !a->has_guest)
 		return 0;
 	for (uint32_t i = 0; i < a->count; i++) {
-		struct gpasid guest = identity ? (struct gpasid){numbers[i].v} : a->guest;
+		struct gpasid guest = a->guest;
 
+		if (identity)
+			guest.v = numbers[i].v;
 		r = translate_attach(&b->sets[set].map, guest, numbers[i]);
 		if (MUTANT(G) && r == STATUS_EXISTS)
 			r = 0;
