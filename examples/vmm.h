@@ -40,6 +40,7 @@ struct vmm {
 	char line[VMM_LINE_MAX];
 	size_t line_size;
 	char command[VMM_LINE_MAX]; /* the one under way, as it was given */
+	uint64_t pending_inode;     /* of the memory that `map` maps */
 	struct vmm_device pending;  /* the device that `add`, `open` or `slice` asks for */
 };
 

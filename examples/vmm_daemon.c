@@ -4,10 +4,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* ------------------------------------------------------------ words */
@@ -194,10 +196,22 @@ void vmm_remove(struct vmm *vmm, char **words, size_t count)
 		vmm_started(vmm, pasid_device_remove_async(vmm->client, &ref, vmm_on_done, vmm));
 }
 
-/* map DEV SPACE SIZE [IOVA]: guest memory from a memfd, whose first bytes say whose it is. */
+static void vmm_on_mapped(
+	struct pasid_client *client, const struct pasid_result *result, void *userdata)
+{
+	struct vmm *vmm = userdata;
+	if (result->code != 0)
+		vmm_on_done(client, result, userdata);
+	else
+		vmm_done(vmm, ", \"inode\": %" PRIu64, vmm->pending_inode);
+}
+
+/* map DEV SPACE SIZE [IOVA]: guest memory from a memfd, which its inode number tells from others.
+ */
 void vmm_map_memory(struct vmm *vmm, char **words, size_t count)
 {
 	struct pasid_memory_args args = {.writeable = true};
+	struct stat stat = {0};
 	uint64_t space;
 	if (!vmm_device_id(vmm, words[0], &args.device) || !vmm_number(vmm, words[1], &space) ||
 		!vmm_number(vmm, words[2], &args.length) ||
@@ -205,10 +219,13 @@ void vmm_map_memory(struct vmm *vmm, char **words, size_t count)
 		return;
 	args.space = (uint32_t)space;
 	args.memfd = memfd_create("vmm-memory", MFD_CLOEXEC);
-	if (args.memfd < 0 || ftruncate(args.memfd, (off_t)args.length) < 0)
+	if (args.memfd < 0 || ftruncate(args.memfd, (off_t)args.length) < 0 ||
+		fstat(args.memfd, &stat) < 0) {
 		vmm_failed(vmm, -errno, "memory", "no memfd of that size: %s", strerror(errno));
-	else
-		vmm_started(vmm, pasid_memory_map_async(vmm->client, &args, vmm_on_done, vmm));
+	} else {
+		vmm->pending_inode = stat.st_ino;
+		vmm_started(vmm, pasid_memory_map_async(vmm->client, &args, vmm_on_mapped, vmm));
+	}
 	if (args.memfd >= 0)
 		close(args.memfd); /* the library has a copy, and then the daemon */
 }
