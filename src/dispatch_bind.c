@@ -148,7 +148,7 @@ int finish_rid_attach(struct call *call, const struct outcome *outcome)
 	if (!outcome->table_count)
 		return 0;
 	table = attached_table(&outcome->tables[0]);
-	write_message(call, &table.base);
+	call_write(call, &table.base);
 	return 0;
 }
 

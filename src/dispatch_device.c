@@ -80,7 +80,7 @@ static int device_write(struct call *call, struct device_id device)
 	if (r)
 		return r;
 	device_fill(&message, &info);
-	write_message(call, &message.info.base);
+	call_write(call, &message.info.base);
 	return 0;
 }
 

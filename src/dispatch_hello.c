@@ -103,7 +103,7 @@ static void hello_write(struct call *call, const struct session *session, bool r
 	result.grace_ms = call->d->config.grace_ms;
 	result.set = session->set.v;
 	result.last_id = session->last_id;
-	write_message(call, &result.base);
+	call_write(call, &result.base);
 }
 
 int handle_hello(struct call *call)
@@ -199,7 +199,7 @@ int handle_get_status(struct call *call)
 	struct broker_status status;
 
 	broker_status(d->broker, &status);
-	fill_counter(&pasids, &status.pasids);
+	call_fill_counter(&pasids, &status.pasids);
 	result.version = (char *)d->config.version;
 	result.instance.data = d->config.instance;
 	result.instance.len = DISPATCH_INSTANCE_SIZE;
@@ -215,7 +215,7 @@ int handle_get_status(struct call *call)
 	result.reserved_first = status.reserved_last ? 1 : 0;
 	result.reserved_last = status.reserved_last;
 	result.consistent = status_is_consistent(call);
-	write_message(call, &result.base);
+	call_write(call, &result.base);
 	for (size_t i = 0; i < d->config.note_count; i++)
 		wire_out_string(&call->out, STATUS_NOTES_FIELD, d->config.notes[i]);
 	status_write_counters(call, &status.metrics);

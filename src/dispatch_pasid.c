@@ -219,7 +219,7 @@ int handle_host_find(struct call *call)
 	if (r)
 		return r;
 	grant_fill(&message, &info);
-	write_message(call, &message.info.base);
+	call_write(call, &message.info.base);
 	return 0;
 }
 

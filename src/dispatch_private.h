@@ -254,9 +254,9 @@ struct page page_begin(struct call *call, uint64_t after, uint32_t limit);
 bool page_add(struct page *page, const ProtobufCMessage *entry);
 void page_end(struct page *page);
 
-void fill_counter(Pasid__V1__Counter *counter, const struct account *account);
+void call_fill_counter(Pasid__V1__Counter *counter, const struct account *account);
 /* The message's fields as the result's. */
-void write_message(struct call *call, const ProtobufCMessage *message);
+void call_write(struct call *call, const ProtobufCMessage *message);
 
 /* ---------------------------------------------------------------- the handlers, by file */
 

@@ -104,7 +104,7 @@ void page_end(struct page *page)
 
 /* ---------------------------------------------------------------- results */
 
-void fill_counter(Pasid__V1__Counter *counter, const struct account *account)
+void call_fill_counter(Pasid__V1__Counter *counter, const struct account *account)
 {
 	counter->limit = account->limit;
 	counter->current = account->current;
@@ -112,7 +112,7 @@ void fill_counter(Pasid__V1__Counter *counter, const struct account *account)
 	counter->hits = account->hits;
 }
 
-void write_message(struct call *call, const ProtobufCMessage *message)
+void call_write(struct call *call, const ProtobufCMessage *message)
 {
 	wire_out_fields(&call->out, message);
 }

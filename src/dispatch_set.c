@@ -14,7 +14,7 @@ static void set_fill(struct set_message *message, struct set_info *info)
 {
 	pasid__v1__set_info__init(&message->info);
 	pasid__v1__counter__init(&message->pasids);
-	fill_counter(&message->pasids, &info->pasids);
+	call_fill_counter(&message->pasids, &info->pasids);
 	message->info.id = info->id.v;
 	message->info.name = info->name;
 	message->info.mode = (Pasid__V1__SetMode)info->mode;
@@ -38,7 +38,7 @@ static int set_write(struct call *call, struct set_id set)
 	if (r)
 		return r;
 	set_fill(&message, &info);
-	write_message(call, &message.info.base);
+	call_write(call, &message.info.base);
 	return 0;
 }
 
@@ -51,17 +51,27 @@ static void set_take(struct call *call, struct set_id set)
 		watch_moved(call->d, call->link);
 }
 
+/* Is there a set of the session's own? One that is destroyed is none, though it lingers with its
+ * numbers. */
+static bool set_is_there(struct call *call, struct set_info *ret_info)
+{
+	struct error gone;
+
+	return call->session->set.v &&
+	       !broker_set_get(
+		       call->d->broker, &call->actor, call->session->set, ret_info, &gone) &&
+	       !ret_info->dying;
+}
+
 /* A set that an admin has destroyed is not in the way of another one. */
 static int set_check_none(struct call *call)
 {
 	struct set_info info;
-	struct error ignored;
 
-	if (!call->session->set.v)
+	if (!set_is_there(call, &info)) {
+		set_take(call, (struct set_id){0});
 		return 0;
-	if (broker_set_get(call->d->broker, &call->actor, call->session->set, &info, &ignored) ||
-		info.dying)
-		return 0;
+	}
 	(void)error_set(&call->error, REASON_SET_EXISTS,
 		"this session has the set '%s' already, and may have one", info.name);
 	call->error.object = info.id.v;
@@ -119,14 +129,9 @@ int handle_set_destroy(struct call *call)
 int finish_set_destroy(struct call *call, const struct outcome *outcome)
 {
 	struct set_info info;
-	struct error gone;
 
 	(void)outcome;
-	if (!call->session->set.v)
-		return 0;
-	/* It may be there for as long as numbers of it are in quarantine. */
-	if (!broker_set_get(call->d->broker, &call->actor, call->session->set, &info, &gone) &&
-		!info.dying)
+	if (!call->session->set.v || set_is_there(call, &info))
 		return 0;
 	watch_drain(call->d); /* its end is still for its session */
 	set_take(call, (struct set_id){0});
