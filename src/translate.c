@@ -139,11 +139,12 @@ int translate_attach(struct translate *t, struct gpasid g, struct hpasid h)
 	return 0;
 }
 
-/* Mostly the first few entries already say no. */
-static bool translate_table_is_empty(const uint32_t *table)
+/* Looks first behind the entry that went: sets are emptied upwards, so the next one mostly says no.
+ */
+static bool translate_table_is_empty(const uint32_t *table, uint32_t gone)
 {
-	for (uint32_t i = 0; i < TRANSLATE_TABLE_ENTRIES; i++) {
-		if (table[i] != 0)
+	for (uint32_t i = 1; i < TRANSLATE_TABLE_ENTRIES; i++) {
+		if (table[(gone + i) % TRANSLATE_TABLE_ENTRIES] != 0)
 			return false;
 	}
 	return true;
@@ -160,7 +161,7 @@ int translate_detach(struct translate *t, struct gpasid g)
 		return STATUS_NOT_FOUND;
 	__atomic_store_n(entry, 0, __ATOMIC_RELEASE);
 	t->count--;
-	if (translate_table_is_empty(translate_table(t, g)))
+	if (translate_table_is_empty(translate_table(t, g), g.v))
 		translate_give(t, translate_slot(t, g));
 	return 0;
 }
