@@ -143,7 +143,8 @@ static void detach_completed(struct broker *b, struct op *op, const struct hw_re
 	binding_gone(b, binding);
 }
 
-/* Our descriptors are closed. Success proves that nothing is attached; otherwise nobody knows. */
+/* Success proves that nothing is attached. Otherwise nobody knows, and the end of the lane closes
+ * what we have. */
 static void close_completed(struct broker *b, struct op *op, const struct hw_result *result)
 {
 	uint32_t next, device = op->device;

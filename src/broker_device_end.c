@@ -116,6 +116,17 @@ static void remove_closed(struct broker *b, struct op *op)
 		b->devices[op->device].draining);
 }
 
+/* The worker has the device still, so the removal can be tried again. */
+static void remove_failed(struct broker *b, struct op *op, const struct hw_result *result)
+{
+	op_take_error(op, result);
+	if (op->phase == PHASE_LEAVE)
+		device_commit_state(b, op->device, DEVICE_READY); /* nothing was given up */
+	else
+		device_taint(b, op->device);
+	op_end(b, op);
+}
+
 void device_remove_completed(struct broker *b, struct op *op, const struct hw_result *result)
 {
 	struct device_slot *slot = &b->device_slots[op->device];
@@ -124,13 +135,13 @@ void device_remove_completed(struct broker *b, struct op *op, const struct hw_re
 		remove_done(b, op);
 		return;
 	}
-	if (result->status)
-		op_take_error(op, result);
-	else if (op->phase == PHASE_CLOSE)
+	if (result->status) {
+		remove_failed(b, op, result);
+		return;
+	}
+	if (op->phase == PHASE_CLOSE)
 		remove_closed(b, op);
-	if (op->phase == PHASE_LEAVE && result->status)
-		device_commit_state(b, op->device, DEVICE_READY); /* nothing was given up */
-	if (op->phase == PHASE_CLOSE && op->outcome.status) {
+	if (op->outcome.status) {
 		broker_commit(b, &slot->word, slot->word | DEVICE_WORD_CLOSED);
 		device_taint(b, op->device);
 	}

@@ -154,10 +154,18 @@ static bool model_knows(struct model *model, const struct hw_op *op, struct hw_r
 	return false;
 }
 
-/* The worker closed it, but what was attached stays: somebody else has it open. */
-static void model_forget(struct model *model, uint32_t handle)
+/* The worker is gone; of an exclusive device the VMM still has its own descriptor, and the entries
+ * stay. */
+static void model_end(struct model *model, uint64_t lane)
 {
-	model_device(model, handle)->used = false;
+	for (unsigned i = 0; i < MODEL_DEVICES; i++) {
+		if (!model->devices[i].used || model->devices[i].lane != lane)
+			continue;
+		if (lane >> 63)
+			model_close(model, model->devices[i].handle);
+		else
+			model->devices[i].used = false;
+	}
 }
 
 static void model_effect(struct model *model, const struct hw_op *op, struct hw_result *result)
@@ -181,7 +189,9 @@ static void model_effect(struct model *model, const struct hw_op *op, struct hw_
 	case HW_MAP:
 	case HW_UNMAP:
 	case HW_LEAVE:
+		break;
 	case HW_END:
+		model_end(model, op->lane);
 		break;
 	}
 }
@@ -212,12 +222,8 @@ static void model_carry_out(struct fixture *f, unsigned index)
 		(model->count - index - 1) * sizeof(op));
 	model->count--;
 	model->carried_out++;
-	if (!model_knows(model, &op, &result))
-		; /* nothing to do */
-	else if (!model_fails(model, &op, &result))
+	if (model_knows(model, &op, &result) && !model_fails(model, &op, &result))
 		model_effect(model, &op, &result);
-	else if (op.kind == HW_CLOSE)
-		model_forget(model, op.device);
 	broker_complete(f->broker, &result);
 }
 
@@ -282,15 +288,7 @@ void model_lose_lane(struct fixture *f, uint64_t lane)
 		broker_complete(f->broker, &result);
 		i = 0;
 	}
-	for (unsigned i = 0; i < MODEL_DEVICES; i++) {
-		if (!model->devices[i].used || model->devices[i].lane != lane)
-			continue;
-		/* only the daemon had a shared device open; a VMM still has its own */
-		if (lane >> 63)
-			model_close(model, model->devices[i].handle);
-		else
-			model->devices[i].used = false;
-	}
+	model_end(model, lane);
 	broker_lane_lost(f->broker, lane);
 }
 
