@@ -301,10 +301,17 @@ class Daemon:
         return self.process.wait(TIMEOUT)
 
     def cleanup(self):
-        if self.process is not None and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Ends it if it still runs; then it must end well, and no sanitizer may have found anything."""
+        try:
+            if self.process is not None and self.process.poll() is None:
+                status = self.stop()
+                assert status == 0, f"pasidd ended with {status}:\n{self.log()}"
+            assert not self.log_path.exists() or "Sanitizer" not in self.log(), self.log()
+        finally:
+            if self.process is not None and self.process.poll() is None:
+                self.process.kill()
+                self.process.wait()
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def log(self):
         return self.log_path.read_text(errors="replace")

@@ -199,8 +199,11 @@ class Process(unittest.TestCase):
         with daemon.client() as client:
             identity = client.create("vm1").id
             number = client.allocate()[0]
-        self.assertIn(f"set created [operation=set-create set={identity}]", daemon.log())
-        self.assertIn(f"PASID granted [operation=allocate set={identity} pasid={number}]", daemon.log())
+        for line in (
+            f"set created [operation=set-create set={identity}]",
+            f"PASID granted [operation=allocate set={identity} pasid={number}]",
+        ):
+            self.assertTrue(eventually(lambda expected=line: expected in daemon.log()), daemon.log())
 
     def test_nothing_is_left_behind_by_many_machines(self):
         daemon = self.daemon({"quarantine": {"cooling_ms": 0}, "session": {"grace_ms": 10}})

@@ -467,13 +467,16 @@ END_TEST
 
 int main(int argc, char *argv[])
 {
-	Suite *suite = suite_create("server");
-	TCase *tc = tcase_create("server"), *peers = tcase_create("peers");
+	TCase *tc, *peers;
 	SRunner *runner;
+	Suite *suite;
 	int failed;
 
 	if (worker_asked(argc, argv, &failed))
 		return failed;
+	suite = suite_create("server");
+	tc = tcase_create("server");
+	peers = tcase_create("peers");
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 30);
 	tcase_add_test(tc, serves_hello_and_ping);
