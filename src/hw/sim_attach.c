@@ -445,6 +445,19 @@ void sim_node_restore(struct sim *sim, uint32_t index)
 	group_each(sim, index, place_restore);
 }
 
+/* After a reset Linux attaches what it believes attached: that mends a torn entry. */
+static void place_mend(struct sim *sim, struct place *place)
+{
+	if (first_taker(sim, place) == place->node)
+		word_write(place, *place->word & ~ATTACH_TORN);
+	place_restore(sim, place);
+}
+
+void sim_node_mend(struct sim *sim, uint32_t index)
+{
+	group_each(sim, index, place_mend);
+}
+
 static void place_count(struct sim *sim, struct place *place)
 {
 	uint32_t members = (uint32_t)__builtin_popcount(ATTACH_MEMBERS(*place->word));

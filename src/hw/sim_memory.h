@@ -258,6 +258,8 @@ void sim_release(struct sim *sim, uint32_t node);
 /* Takes all entries of a node away, and writes them again as they are attached. */
 void sim_node_park(struct sim *sim, uint32_t node);
 void sim_node_restore(struct sim *sim, uint32_t node);
+/* The same at the end of a reset. */
+void sim_node_mend(struct sim *sim, uint32_t node);
 void sim_attach_rebuild(struct sim *sim);
 
 /* --- sim_reap.c --- */

@@ -39,7 +39,7 @@ static void reset_reap(struct sim *sim, uint32_t index)
 	if (!node->reset_until || sim_now() < node->reset_until)
 		return;
 	node->reset_until = 0;
-	sim_node_restore(sim, index);
+	sim_node_mend(sim, index);
 }
 
 /* Did somebody die halfway through a replacement? */

@@ -29,7 +29,7 @@ static uint32_t directory_pages(const struct sim_node *node)
 static int context_table(struct sim *sim, struct sim_unit *unit, struct rid rid, uint64_t *ret_phys)
 {
 	bool upper = (rid.v & 0xff) >= 128;
-	uint64_t *root = sim_word(sim, unit->root + (rid.v >> 8 & 0xff) * VTD_ROOT_WORDS * 8ull);
+	uint64_t *root = sim_word(sim, unit->root + (rid.v >> 8 & 0xff) * 16ull);
 	struct vtd_root entry = vtd_root_decode(root);
 	uint64_t phys, word[VTD_ROOT_WORDS];
 	int r;
@@ -68,11 +68,11 @@ static int node_init(struct sim *sim, struct sim_node *node)
 	if (r < 0)
 		return r;
 	context.directory = node->directory;
-	while (128u << context.pdts < pages * SIM_PAGE / sizeof(uint64_t))
+	while (128u << context.pdts < pages * (SIM_PAGE / sizeof(uint64_t)))
 		context.pdts++;
 	vtd_context_encode(&context, word);
-	words_write(sim_word(sim, table + (node->config.rid.v & 127) * sizeof(word)), word,
-		VTD_CONTEXT_WORDS);
+	words_write(sim_word(sim, table + (node->config.rid.v & 127) * (uint64_t)sizeof(word)),
+		word, VTD_CONTEXT_WORDS);
 	return 0;
 }
 
@@ -96,7 +96,7 @@ static uint64_t *entry_find(struct sim *sim, const struct sim_node *node, uint32
 
 	if (!directory.present)
 		return NULL;
-	return sim_word(sim, directory.table + (pasid & 63) * VTD_ENTRY_WORDS * 8ull);
+	return sim_word(sim, directory.table + (pasid & 63) * 64ull);
 }
 
 /* The same, making the table. NULL: no memory. */

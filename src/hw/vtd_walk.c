@@ -198,7 +198,7 @@ static bool context_find(
 		return walk_stop(walk, VTD_NO_ROOT);
 	phys = (entry.lower_present ? entry.lower : entry.upper) + devfn % 128 * sizeof(word);
 	for (unsigned i = 0; i < VTD_CONTEXT_WORDS; i++)
-		if (!walk_word(walk, phys + i * 8, &word[i]))
+		if (!walk_word(walk, phys + i * 8ull, &word[i]))
 			return false;
 	walk_note(walk, VTD_STEP_CONTEXT, 0, phys, word[0]);
 	*ret_context = vtd_context_decode(word);
@@ -232,7 +232,7 @@ static bool entry_read(
 	ret_at->pasid = pasid;
 	ret_at->phys = table + (pasid & 63) * sizeof(ret_at->word);
 	for (unsigned i = 0; i < VTD_ENTRY_WORDS; i++)
-		if (!walk_word(walk, ret_at->phys + i * 8, &ret_at->word[i]))
+		if (!walk_word(walk, ret_at->phys + i * 8ull, &ret_at->word[i]))
 			return false;
 	ret_at->entry = vtd_entry_decode(ret_at->word);
 	walk_note(walk, VTD_STEP_ENTRY, 0, ret_at->phys, ret_at->word[0]);

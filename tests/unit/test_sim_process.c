@@ -253,6 +253,38 @@ START_TEST(death_with_the_lock_is_repaired)
 	}
 END_TEST
 
+START_TEST(repair_does_not_bring_back_what_was_missing)
+	{
+		const struct sim_fault reset = {
+			.kind = SIM_FAULT_RESET, .has_rid = true, .rid = rig_narrow, .ms = 60000};
+		struct rig_vm narrow = rig_vm(&rig, rig_narrow);
+		struct child child;
+		uint32_t parent;
+
+		shared_vm = rig_vm(&rig, rig_wide);
+		shared_hwpt[0] = rig_hwpt(&rig, &shared_vm, CALLS_HWPT_PASID);
+		parent = rig_hwpt(&rig, &shared_vm, CALLS_HWPT_PASID | CALLS_HWPT_NEST_PARENT);
+		ck_assert_int_eq(
+			rig_nested(&rig, &shared_vm, parent, 57, 0, 0x1000, &shared_hwpt[1]), 0);
+		ck_assert_int_eq(rig_attach(&rig, &shared_vm, shared_hwpt[0], 9), 0);
+		ck_assert_int_eq(rig_attach(&rig, &shared_vm, shared_hwpt[0], 10), 0);
+		ck_assert_int_eq(rig_attach(&rig, &shared_vm, shared_hwpt[1], 9), -EINVAL);
+		ck_assert_int_eq(
+			rig_attach(&rig, &narrow, rig_hwpt(&rig, &narrow, CALLS_HWPT_PASID), 9), 0);
+		ck_assert_int_eq(sim_fault_add(rig.sim, &reset), 0);
+		child = child_start(lock_and_wreck);
+		child_wait(&child, NULL, 0);
+		child_kill(&child);
+		ck_assert_int_eq(rig_stop(&rig, rig_wide, 9, RIG_IOVA), VTD_NO_ENTRY);
+		ck_assert_uint_eq(rig_reach(&rig, rig_wide, 10), shared_vm.ino);
+		ck_assert_uint_eq(rig_entries(&rig, rig_narrow), 0);
+		ck_assert_int_eq(sim_fault_clear(rig.sim), 0);
+		ck_assert_uint_eq(rig_reach(&rig, rig_narrow, 9), narrow.ino);
+		rig_vm_close(&rig, &narrow);
+		rig_vm_close(&rig, &shared_vm);
+	}
+END_TEST
+
 static void replace_slowly(int socket)
 {
 	child_ready(socket, NULL, 0);
@@ -442,6 +474,7 @@ int main(void)
 	tcase_add_test(tcase, sigkill_of_the_owner_takes_the_entries_away);
 	tcase_add_test(tcase, a_passed_copy_keeps_everything);
 	tcase_add_test(tcase, death_with_the_lock_is_repaired);
+	tcase_add_test(tcase, repair_does_not_bring_back_what_was_missing);
 	tcase_add_test(tcase, death_halfway_through_a_replacement);
 	tcase_add_test(tcase, death_in_a_hang_frees_the_unit);
 	tcase_add_test(tcase, release_on_a_hung_unit_waits_without_harm);

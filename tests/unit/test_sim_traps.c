@@ -323,6 +323,44 @@ START_TEST(trap_16_failed_nested_replacement_loses_the_entry)
 	}
 END_TEST
 
+START_TEST(trap_16_failed_replacement_is_mended_by_a_reset)
+	{
+		const struct sim_fault reset = {
+			.kind = SIM_FAULT_RESET, .has_rid = true, .rid = rig_first, .ms = 60000};
+		struct rig_vm vm = rig_vm(&rig, rig_first);
+		uint32_t parent = rig_hwpt(&rig, &vm, CALLS_HWPT_PASID | CALLS_HWPT_NEST_PARENT);
+		uint32_t good = rig_hwpt(&rig, &vm, CALLS_HWPT_PASID), bad = 0;
+
+		ck_assert_int_eq(rig_nested(&rig, &vm, parent, 57, 0, 0x1000, &bad), 0);
+		ck_assert_int_eq(rig_attach(&rig, &vm, good, 9), 0);
+		ck_assert_int_eq(rig_attach(&rig, &vm, bad, 9), -EINVAL);
+		/* In a group the first member is torn, the others keep what they had. */
+		ck_assert_uint_eq(rig_entries(&rig, rig_first), 0);
+		ck_assert_uint_eq(rig_reach(&rig, rig_second, 9), vm.ino);
+		ck_assert_int_eq(sim_fault_add(rig.sim, &reset), 0);
+		ck_assert_int_eq(sim_fault_clear(rig.sim), 0);
+		ck_assert_uint_eq(rig_reach(&rig, rig_first, 9), vm.ino);
+		rig_vm_close(&rig, &vm);
+	}
+END_TEST
+
+START_TEST(trap_16_failed_replacement_of_the_rid_goes_back)
+	{
+		struct rig_vm vm = rig_vm(&rig, rig_wide);
+		uint32_t parent = rig_hwpt(&rig, &vm, CALLS_HWPT_PASID | CALLS_HWPT_NEST_PARENT);
+		uint32_t good = rig_hwpt(&rig, &vm, CALLS_HWPT_PASID), bad = 0;
+		struct sim_walk_result walk;
+
+		ck_assert_int_eq(rig_nested(&rig, &vm, parent, 57, 0, 0x1000, &bad), 0);
+		ck_assert_int_eq(rig.calls->attach(rig.sim, vm.device, good, NULL), 0);
+		ck_assert_int_eq(rig.calls->attach(rig.sim, vm.device, bad, NULL), -EINVAL);
+		ck_assert_int_eq(sim_walk(rig.sim, rig_wide, NULL, RIG_IOVA, true, &walk), 0);
+		ck_assert_int_eq(walk.vtd.stop, VTD_REACHED);
+		ck_assert_int_eq(rig.calls->destroy(rig.sim, vm.iommufd, bad), 0);
+		rig_vm_close(&rig, &vm);
+	}
+END_TEST
+
 struct look {
 	bool stop;
 	unsigned absences;
@@ -515,6 +553,8 @@ int main(void)
 	tcase_add_test(tcase, trap_10_page_tables_run_into_memlock);
 	tcase_add_test(tcase, trap_15_detach_takes_the_entry_away_before_it_returns);
 	tcase_add_test(tcase, trap_16_failed_nested_replacement_loses_the_entry);
+	tcase_add_test(tcase, trap_16_failed_replacement_is_mended_by_a_reset);
+	tcase_add_test(tcase, trap_16_failed_replacement_of_the_rid_goes_back);
 	tcase_add_test(tcase, trap_16_replacement_is_absent_for_a_moment);
 	tcase_add_test(tcase, trap_17_reset_parks_entries_and_refuses_attaches);
 	tcase_add_test(tcase, trap_17_reset_ends_by_time);
