@@ -8,6 +8,7 @@
 #define EXAMPLES_VMM_KERNEL_H
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>

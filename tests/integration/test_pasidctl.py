@@ -1,0 +1,301 @@
+# SPDX-License-Identifier: MIT
+"""pasidctl against the daemon: what people and programs see, and its exit codes."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import unittest
+
+from pasid_client import BUILD, TIMEOUT, Daemon, eventually
+
+PASIDCTL = BUILD / "pasidctl"
+SHARED = "0000:00:03.0"
+CONFIG = {
+    "quarantine": {"cooling_ms": 1},
+    "devices": [{"address": SHARED, "use": "shared", "everyone": True}],
+    "simulate": {"devices": [{"address": "0000:00:01.0"}, {"address": SHARED}, {"address": "0000:00:04.0"}]},
+}
+COMMANDS = (
+    "status", "sets", "pasids", "devices", "bindings", "who", "watch", "set create", "set adjust", "set destroy",
+    "alloc", "free", "guest attach", "guest detach", "guest find", "share", "slice", "remove", "drained", "release",
+    "map", "unmap", "bind", "unbind",
+)  # fmt: skip
+
+
+def pasidctl(*words, socket="/nonexistent/pasidd.socket", environment=None):
+    return subprocess.run(
+        [PASIDCTL, "--socket", str(socket), *words],
+        text=True,
+        capture_output=True,
+        timeout=TIMEOUT,
+        env={**os.environ, **(environment or {})},
+    )
+
+
+class WithDaemon(unittest.TestCase):
+    config = CONFIG
+
+    def setUp(self):
+        self.daemon = Daemon(self.config)
+        self.addCleanup(self.daemon.cleanup)
+
+    def ctl(self, *words):
+        return pasidctl(*words, socket=self.daemon.socket)
+
+    def done(self, *words):
+        """Its JSON, from a command that must succeed."""
+        ended = self.ctl("--json", *words)
+        self.assertEqual((ended.returncode, ended.stderr), (0, ""), words)
+        return json.loads(ended.stdout)
+
+    def refused(self, reason, *words):
+        """Its JSON, from a command that must be refused: on standard output, and the sentence on standard error."""
+        ended = self.ctl("--json", *words)
+        self.assertEqual(ended.returncode, 1, ended.stderr)
+        answer = json.loads(ended.stdout)
+        self.assertEqual((answer["ok"], answer["reason"]), (False, reason))
+        self.assertIn(answer["message"], ended.stderr)
+        return answer
+
+    def bound(self):
+        """The PASIDs that stand in the tables of the IOMMU."""
+        return [entry["pasid"] for entry in json.loads(self.daemon.sim("tables", "--json"))]
+
+    def vm1(self):
+        """A set with a slice, memory behind it, and one number."""
+        self.done("set", "create", "vm1", "--quota", "16")
+        self.done("slice", "--set", "vm1", SHARED)
+        self.done("map", "--set", "vm1", SHARED, "0", "0x10000")
+        return self.done("alloc", "--set", "vm1", "--guest", "5")["pasids"][0]
+
+
+class Reading(WithDaemon):
+    def test_status_says_what_is_going_on(self):
+        self.vm1()
+        status = self.done("status")
+        self.assertEqual((status["backend"], status["sets"], status["pasids"]["current"]), ("simulated", 1, 1))
+        self.assertIs(status["consistent"], True)
+        people = self.ctl("status").stdout
+        self.assertIn("backend simulated", people)
+        self.assertIn("recount:   agrees", people)
+
+    def test_tables_are_aligned_under_their_headers(self):
+        self.vm1()
+        self.done("set", "create", "a-much-longer-name")
+        lines = self.ctl("sets").stdout.splitlines()
+        self.assertEqual(len(lines), 3)
+        end = lines[0].index("MODE")
+        self.assertTrue(all(re.match(r"^\S+ +\d+$", line[:end].rstrip()) for line in lines[1:]), lines)
+        self.assertTrue(all(line[end - 2 : end] == "  " for line in lines), lines)
+        # Numbers stand under the end of their header.
+        quota = lines[0].index("QUOTA") + len("QUOTA")
+        self.assertTrue(lines[1][:quota].endswith(" 16") or lines[2][:quota].endswith(" 16"), lines)
+
+    def test_lists_and_who_agree(self):
+        number = self.vm1()
+        self.done("bind", "--set", "vm1", "guest:5", f"{SHARED}=space:0")
+        (grant,) = self.done("pasids", "--set", "vm1")
+        self.assertEqual((grant["pasid"], grant["guest"], grant["state"]), (number, 5, "active"))
+        (binding,) = self.done("bindings", "--pasid", str(number))
+        self.assertEqual((binding["set"], binding["address"], binding["state"]), ("vm1", SHARED, "bound"))
+        kinds = {device["kind"]: device["set"] for device in self.done("devices")}
+        self.assertEqual(kinds, {"shared": None, "slice": "vm1"})
+        who = self.done("who", hex(number))
+        self.assertEqual((who["set"], [bound["address"] for bound in who["bound"]]), ("vm1", [SHARED]))
+        self.assertIn(f"PASID {number}: active, set vm1, guest PASID 5", self.ctl("who", str(number)).stdout)
+        self.assertEqual(self.done("who", "5000")["state"], "idle")
+
+    def test_watch_prints_a_line_for_each_event(self):
+        watch = subprocess.Popen(
+            [PASIDCTL, "--socket", self.daemon.socket, "--json", "watch", "--events", "2"],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.addCleanup(watch.stdout.close)
+        self.addCleanup(watch.kill)
+        eventually(lambda: self.done("status")["sessions"] == 2)
+        eventually(lambda: self.ctl("set", "create", "vm1").returncode == 0)
+        self.done("alloc", "--set", "vm1")
+        events = [json.loads(watch.stdout.readline())["event"] for _ in range(2)]
+        self.assertEqual(events, ["set-created", "grant-allocated"])
+        self.assertEqual(watch.wait(TIMEOUT), 0)
+
+    def test_watch_ends_when_its_reader_goes(self):
+        watch = subprocess.Popen([PASIDCTL, "--socket", self.daemon.socket, "watch"], stdout=subprocess.PIPE)
+        self.addCleanup(watch.kill)
+        eventually(lambda: self.done("status")["sessions"] == 2)
+        watch.stdout.close()
+        self.assertEqual(watch.wait(TIMEOUT), 0)
+
+
+class Changing(WithDaemon):
+    def test_the_life_of_a_number(self):
+        number = self.vm1()
+        self.done("bind", "--set", "vm1", "guest:5", f"{SHARED}=space:0")
+        self.assertEqual(self.bound(), [number])
+        self.refused("set-not-empty", "set", "destroy", "vm1")
+        self.done("unbind", "--set", "vm1", str(number), SHARED)
+        self.assertEqual(self.bound(), [])
+        self.assertEqual(self.done("free", "--set", "vm1", "guest:5")["freed"], 1)
+        self.assertEqual(self.done("pasids"), [])
+        eventually(lambda: [g["quarantine"] for g in self.done("pasids", "--quarantined")] == [["undrained"]])
+        self.assertEqual(self.done("drained", SHARED)["released"], 1)
+        eventually(lambda: self.done("who", str(number))["state"] == "idle")
+        self.done("unmap", "--set", "vm1", SHARED, "0", "0", "0x10000")
+        (slice_id,) = [device["id"] for device in self.done("devices", "--set", "vm1")]
+        self.done("remove", "--set", "vm1", str(slice_id))
+        self.done("set", "destroy", "vm1")
+        self.assertEqual(self.done("sets"), [])
+
+    def test_an_admin_vouches_for_a_quarantined_number(self):
+        number = self.vm1()
+        self.done("bind", "--set", "vm1", str(number), f"{SHARED}=space:0")
+        self.refused("not-active", "release", "5000")
+        self.done("set", "destroy", "vm1", "--force")
+        eventually(lambda: self.done("who", str(number))["quarantine"] == ["undrained"])
+        self.done("release", str(number))
+        self.assertEqual(self.done("who", str(number))["state"], "idle")
+
+    def test_numbers_in_blocks_and_ranges(self):
+        self.done("set", "create", "vm1", "--mode", "identity")
+        block = self.done("alloc", "--set", "vm1", "--count", "8", "--consecutive")["pasids"]
+        self.assertEqual(block, list(range(block[0], block[0] + 8)))
+        self.assertEqual(block[0] % 8, 0)
+        some = self.done("alloc", "--set", "vm1", "--min", "0x2000", "--max", "0x2001", "--count", "2")["pasids"]
+        self.assertEqual(sorted(some), [0x2000, 0x2001])
+        self.assertEqual(self.ctl("alloc", "--set", "vm1", "--min", "9000").stdout, "9000\n")
+        self.assertEqual(self.done("free", "--set", "vm1", "--all")["freed"], 11)
+
+    def test_guest_numbers(self):
+        self.done("set", "create", "vm1")
+        number = self.done("alloc", "--set", "vm1", "--data", "0xffffffffffffffff")["pasids"][0]
+        self.done("guest", "attach", "--set", "vm1", str(number), "7")
+        self.assertEqual(self.done("guest", "find", "--set", "vm1", "7")["pasid"], number)
+        self.assertEqual(self.done("who", str(number))["data"], "0xffffffffffffffff")
+        self.done("guest", "detach", "--set", "vm1", "7")
+        self.refused("guest-pasid-unknown", "guest", "find", "--set", "vm1", "7")
+
+    def test_a_file_is_mapped_as_a_copy(self):
+        number = self.vm1()
+        file = self.daemon.folder / "memory"
+        file.write_bytes(b"x" * 5000)
+        length = self.done("map", "--set", "vm1", SHARED, "1", str(file), "--iova", "0x100000")["length"]
+        self.assertEqual(length, 8192)
+        self.done("bind", "--set", "vm1", str(number), f"{SHARED}=space:1")
+        walk = json.loads(self.daemon.sim("walk", SHARED, str(number), "0x101000", "--json"))
+        self.assertEqual((walk["result"], walk["offset"]), ("reached", "0x1000"))
+
+    def test_a_set_is_adjusted(self):
+        self.done("set", "create", "vm1", "--quota", "4")
+        self.done("alloc", "--set", "vm1", "--count", "4")
+        answer = self.refused("set-quota", "alloc", "--set", "vm1")
+        self.assertEqual((answer["limit"], answer["used"], answer["status"]), (4, 4, "quota"))
+        self.refused("quota-below-use", "set", "adjust", "vm1", "3")
+        self.done("set", "adjust", "vm1", "5")
+        self.done("alloc", "--set", "id:%d" % self.done("sets")[0]["id"])
+
+    def test_a_device_can_be_shared_later(self):
+        self.assertEqual(self.done("share", "00:04.0")["device"]["kind"], "shared")
+
+    def test_what_the_daemon_refuses_keeps_its_reason(self):
+        self.vm1()
+        pair = f"{SHARED}=space:0"
+        self.refused("pasid-zero", "bind", "--set", "vm1", "0", pair)
+        self.refused("no-pasid", "bind", "--set", "vm1", "5000", pair)
+        self.refused("no-device", "bind", "--set", "vm1", "guest:5", "0000:00:01.0=space:0")
+        self.refused("no-set", "alloc", "--set", "nobody")
+        self.refused("set-exists", "set", "create", "vm1")
+
+
+class Roles(WithDaemon):
+    config = {**CONFIG, "roles": {"admins": {}, "observers": {}, "vmms": {"everyone": True}}}
+
+    def test_who_may_not_observe_sees_what_a_vmm_sees_and_is_told(self):
+        ended = self.ctl("--json", "sets")
+        self.assertEqual((ended.returncode, json.loads(ended.stdout)), (0, []))
+        self.assertIn("you may not observe this host", ended.stderr)
+
+    def test_who_is_no_admin_changes_nothing_and_is_told(self):
+        ended = self.ctl("set", "create", "vm1")
+        self.assertEqual(ended.returncode, 1)
+        self.assertIn("needs the role admin", ended.stderr)
+
+
+class ExitCodes(WithDaemon):
+    def test_no_daemon_is_3(self):
+        ended = pasidctl("status")
+        self.assertEqual(ended.returncode, 3)
+        self.assertIn("is pasidd running?", ended.stderr)
+        self.assertEqual(self.daemon.stop(), 0)
+        self.assertEqual(self.ctl("status").returncode, 3)
+
+    def test_a_daemon_that_does_not_answer_is_4(self):
+        self.daemon.process.send_signal(signal.SIGSTOP)
+        try:
+            ended = self.ctl("--timeout", "0.2", "status")
+        finally:
+            self.daemon.process.send_signal(signal.SIGCONT)
+        self.assertEqual(ended.returncode, 4, ended.stderr)
+
+    def test_the_environment_names_the_socket(self):
+        ended = subprocess.run(
+            [PASIDCTL, "status"],
+            capture_output=True,
+            timeout=TIMEOUT,
+            env={**os.environ, "PASIDD_SOCKET": str(self.daemon.socket)},
+        )
+        self.assertEqual(ended.returncode, 0, ended.stderr)
+
+
+class CommandLine(unittest.TestCase):
+    """What needs no daemon: there is none."""
+
+    def test_wrong_command_lines_are_2(self):
+        for words in (
+            (),
+            ("nonsense",),
+            ("set",),
+            ("sets", "--nonsense"),
+            ("sets", "--force"),
+            ("sets", "word"),
+            ("who",),
+            ("who", "1", "2"),
+            ("alloc",),
+            ("alloc", "--set"),
+            ("alloc", "--set", "vm1", "--count", "many"),
+            ("alloc", "--set", "vm1", "--count", "-1"),
+            ("alloc", "--set", "vm1", "--count", "0x"),
+            ("alloc", "--set", "vm1", "--min", "0x100000"),
+            ("set", "create", "vm1", "--mode", "none"),
+            ("--timeout", "soon", "sets"),
+            ("--json=yes", "sets"),
+            ("unbind", "--set", "vm1"),
+        ):
+            ended = pasidctl(*words)
+            self.assertEqual((ended.returncode, ended.stdout), (2, ""), words)
+            self.assertIn("pasidctl --help", ended.stderr)
+
+    def test_help_names_every_command_and_the_exit_codes(self):
+        ended = pasidctl("--help")
+        self.assertEqual((ended.returncode, ended.stderr), (0, ""))
+        for command in COMMANDS:
+            self.assertRegex(ended.stdout, rf"(?m)^  {command} ")
+        self.assertIn("3 no daemon", ended.stdout)
+        listed = re.findall(r"(?m)^  (\S+(?: \S+)?)  +\S", ended.stdout.split("\n  --socket")[0])
+        self.assertEqual(sorted(listed), sorted(COMMANDS))
+
+    def test_every_command_explains_itself_with_examples(self):
+        for command in COMMANDS:
+            ended = pasidctl(*command.split(), "--help")
+            self.assertEqual(ended.returncode, 0)
+            self.assertTrue(ended.stdout.startswith(f"Usage: pasidctl {command}"), ended.stdout)
+            self.assertIn(f"  pasidctl {command}", ended.stdout.split("Examples:")[1].replace("--json ", ""))
+
+    def test_version(self):
+        self.assertRegex(pasidctl("--version").stdout, r"^pasidctl \d+\.\d+\.\d+\n$")
+
+
+if __name__ == "__main__":
+    unittest.main()
