@@ -45,7 +45,7 @@ elseif(CMAKE_BUILD_TYPE STREQUAL Release)
 endif()
 
 if(PASIDD_COVERAGE)
-  target_compile_options(pasid_flags INTERFACE --coverage)
+  target_compile_options(pasid_flags INTERFACE --coverage -O0)
   add_link_options(--coverage)
 endif()
 
