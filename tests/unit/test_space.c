@@ -292,6 +292,7 @@ END_TEST
 START_TEST(check_sees_one_wrong_bit)
 	{
 		struct space *s = &spaces[0];
+		struct space_group *group = &s->groups[(size_t)_i * 85];
 
 		both_open(0, 1024, PASID_LAST);
 		ck_assert(space_check(s));
@@ -302,9 +303,9 @@ START_TEST(check_sees_one_wrong_bit)
 		ck_assert(!space_check(s));
 		s->numbers[500] ^= 1;
 		for (unsigned k = 0; k < SPACE_WORD_ORDERS; k++) {
-			s->groups[_i * 85].words[k] ^= UINT64_C(1) << 63;
+			group->words[k] ^= UINT64_C(1) << 63;
 			ck_assert(!space_check(s));
-			s->groups[_i * 85].words[k] ^= UINT64_C(1) << 63;
+			group->words[k] ^= UINT64_C(1) << 63;
 		}
 		for (unsigned order = 0; order < SPACE_ORDERS; order++) {
 			s->tops[order][_i] ^= UINT64_C(1) << 63;

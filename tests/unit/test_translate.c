@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define POOL_PAGES 1100u
+#define POOL_BYTES ((size_t)POOL_PAGES * TRANSLATE_PAGE)
 #define UNSET      UINT32_C(0xdeadbeef)
 
 /*
@@ -35,11 +36,11 @@ static uint32_t reference_count;
 
 static void pool_move(struct pool *p)
 {
-	uint8_t *base = aligned_alloc(TRANSLATE_PAGE, POOL_PAGES * TRANSLATE_PAGE);
+	uint8_t *base = aligned_alloc(TRANSLATE_PAGE, POOL_BYTES);
 
 	ck_assert_ptr_nonnull(base);
 	if (p->pages.base != NULL) {
-		memcpy(base, p->pages.base, POOL_PAGES * TRANSLATE_PAGE);
+		memcpy(base, p->pages.base, POOL_BYTES);
 		free(p->pages.base);
 	}
 	p->pages.base = base;
@@ -48,7 +49,7 @@ static void pool_move(struct pool *p)
 static int pool_take(void *ctx, uint64_t *ret_offset)
 {
 	struct pool *p = ctx;
-	uint32_t i = 0;
+	size_t i = 0;
 
 	if (++p->takes == p->fail_at)
 		return p->failure;
@@ -56,10 +57,10 @@ static int pool_take(void *ctx, uint64_t *ret_offset)
 		i++;
 	if (p->moves || p->pages.base == NULL)
 		pool_move(p);
-	memset(p->pages.base + i * TRANSLATE_PAGE, 0, TRANSLATE_PAGE);
+	memset(p->pages.base + i * (size_t)TRANSLATE_PAGE, 0, TRANSLATE_PAGE);
 	p->used[i] = true;
 	p->used_count++;
-	*ret_offset = i * TRANSLATE_PAGE;
+	*ret_offset = i * (size_t)TRANSLATE_PAGE;
 	return 0;
 }
 
