@@ -213,7 +213,7 @@ static int header_init(struct sim_header *header, const struct sim_config *confi
 	r = sim_mutex_init(&header->lock);
 	for (uint32_t i = 0; r == 0 && i < SIM_UNITS_MAX; i++)
 		r = sim_mutex_init(&header->units[i].lock);
-	header->mutex_size = sizeof(pthread_mutex_t);
+	header->header_size = sizeof(*header);
 	header->version = VERSION;
 	header->stale = 1; /* the first look makes the tables */
 	header->magic = MAGIC;
@@ -305,8 +305,7 @@ int sim_create(const char *path, const struct sim_config *config, struct error *
 static bool header_valid(const struct sim_header *header, const struct stat *st)
 {
 	return header->magic == MAGIC && header->version == VERSION &&
-	       header->mutex_size == sizeof(pthread_mutex_t) &&
-	       header->size == (uint64_t)st->st_size;
+	       header->header_size == sizeof(*header) && header->size == (uint64_t)st->st_size;
 }
 
 static int memory_open(struct sim *sim)

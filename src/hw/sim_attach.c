@@ -245,7 +245,8 @@ static int place_attach(struct sim *sim, struct place *place, uint32_t id)
 }
 
 /* Trap 16: between teardown and set-up the entry is absent, for everybody to see. */
-static int replace_pause(struct sim *sim, const struct place *place)
+static int replace_pause(
+	struct sim *sim, const struct place *place, uint32_t id, uint32_t references)
 {
 	struct sim_unit *unit = &sim->header->units[place->node->config.unit];
 	uint32_t us = sim->header->config.replace_us;
@@ -253,7 +254,8 @@ static int replace_pause(struct sim *sim, const struct place *place)
 
 	if (us == 0)
 		return 0;
-	__atomic_store_n(&unit->changing, 1, __ATOMIC_RELEASE);
+	unit->changing_to = place->context << 16 | id;
+	__atomic_store_n(&unit->changing, references, __ATOMIC_RELEASE);
 	sim_unlock(sim);
 	sim_sleep_us(us);
 	r = sim_lock(sim);
@@ -282,7 +284,7 @@ static int place_replace(struct sim *sim, struct place *place, uint32_t id)
 	first = first_taker(sim, place);
 	if (first)
 		sim_entry_clear(sim, first, place->pasid);
-	r = replace_pause(sim, place);
+	r = replace_pause(sim, place, id, members);
 	if (r < 0)
 		return r;
 	r = entries_set(sim, place, id);
@@ -496,6 +498,13 @@ void sim_attach_rebuild(struct sim *sim)
 
 	for (uint32_t i = 0; i < header->group_count; i++)
 		group_rebuild(sim, i);
+	for (uint32_t i = 0; i < SIM_UNITS_MAX; i++) {
+		struct sim_unit *unit = &header->units[i];
+
+		if (unit->changing)
+			sim_object_at(sim, unit->changing_to >> 16, unit->changing_to & 0xffff)
+				->users += unit->changing;
+	}
 	/* Page tables of an attach that died before it attached them. */
 	for (uint32_t context = 0; context < SIM_CONTEXTS_MAX; context++) {
 		for (uint32_t id = 1; header->contexts[context] && id <= SIM_OBJECTS_MAX; id++) {

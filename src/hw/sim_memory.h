@@ -100,8 +100,10 @@ struct sim_node {
 
 struct sim_unit {
 	pthread_mutex_t lock;
-	uint32_t changing; /* its holder has let go of the global lock halfway */
-	uint64_t root;     /* derived */
+	/* Not 0: its holder has let go of the global lock halfway through a replacement, and has so
+	   many references to the page table `changing_to` (context << 16 | id). */
+	uint32_t changing, changing_to;
+	uint64_t root; /* derived */
 };
 
 struct sim_fault_slot {
@@ -111,7 +113,7 @@ struct sim_fault_slot {
 
 struct sim_header {
 	uint64_t magic;
-	uint32_t version, mutex_size;
+	uint32_t version, header_size;
 	uint64_t size, objects, areas, attach, bitmap, pool; /* offsets */
 	uint32_t group_count, page_count;
 	struct sim_config config;

@@ -210,7 +210,7 @@ END_TEST
 static struct rig_vm shared_vm;
 static uint32_t shared_hwpt[2];
 
-static void lock_and_wreck(int socket)
+static void lock_and_wreck(void)
 {
 	struct sim_header *header = rig.sim->header;
 
@@ -222,9 +222,22 @@ static void lock_and_wreck(int socket)
 	memset(header->dids, 0xff, sizeof(header->dids));
 	sim_object_at(rig.sim, 0, shared_hwpt[0])->users = 77;
 	header->groups[0].chunk[0] = 99;
+}
+
+static void die_with_the_lock(int socket)
+{
+	lock_and_wreck();
 	child_ready(socket, NULL, 0);
 	for (;;)
 		(void)pause();
+}
+
+static void die_during_a_replacement(int socket)
+{
+	child_ready(socket, NULL, 0);
+	(void)usleep(100000);
+	lock_and_wreck();
+	(void)raise(SIGKILL);
 }
 
 START_TEST(death_with_the_lock_is_repaired)
@@ -237,7 +250,7 @@ START_TEST(death_with_the_lock_is_repaired)
 		ck_assert_int_eq(rig_attach(&rig, &shared_vm, shared_hwpt[0], 9), 0);
 		ck_assert_int_eq(rig_attach(&rig, &shared_vm, shared_hwpt[0], 70000), 0);
 		pages = pages_used();
-		child = child_start(lock_and_wreck);
+		child = child_start(die_with_the_lock);
 		child_wait(&child, NULL, 0);
 		child_kill(&child);
 		ck_assert_uint_eq(rig_entries(&rig, rig_wide), 2);
@@ -272,7 +285,7 @@ START_TEST(repair_does_not_bring_back_what_was_missing)
 		ck_assert_int_eq(
 			rig_attach(&rig, &narrow, rig_hwpt(&rig, &narrow, CALLS_HWPT_PASID), 9), 0);
 		ck_assert_int_eq(sim_fault_add(rig.sim, &reset), 0);
-		child = child_start(lock_and_wreck);
+		child = child_start(die_with_the_lock);
 		child_wait(&child, NULL, 0);
 		child_kill(&child);
 		ck_assert_int_eq(rig_stop(&rig, rig_wide, 9, RIG_IOVA), VTD_NO_ENTRY);
@@ -313,6 +326,33 @@ START_TEST(death_halfway_through_a_replacement)
 		/* Our copy keeps the device: what was attached still is. */
 		ck_assert_uint_eq(rig_reach(&rig, rig_wide, 9), shared_vm.ino);
 		ck_assert_int_eq(rig.calls->destroy(rig.sim, shared_vm.iommufd, shared_hwpt[1]), 0);
+		rig_vm_close(&rig, &shared_vm);
+		assert_empty(before);
+	}
+END_TEST
+
+START_TEST(death_of_another_during_a_replacement)
+	{
+		struct sim_config config = rig_config();
+		struct child child;
+		unsigned before;
+
+		rig_close(&rig);
+		config.replace_us = 300000;
+		rig_open(&rig, &config);
+		before = pages_used();
+		shared_vm = rig_vm(&rig, rig_wide);
+		for (int i = 0; i < 2; i++)
+			shared_hwpt[i] = rig_hwpt(&rig, &shared_vm, CALLS_HWPT_PASID);
+		ck_assert_int_eq(rig_attach(&rig, &shared_vm, shared_hwpt[0], 9), 0);
+		child = child_start(die_during_a_replacement);
+		child_wait(&child, NULL, 0);
+		ck_assert_int_eq(rig_attach(&rig, &shared_vm, shared_hwpt[1], 9), 0);
+		child_kill(&child);
+		ck_assert_uint_eq(rig_reach(&rig, rig_wide, 9), shared_vm.ino);
+		ck_assert_int_eq(
+			rig.calls->destroy(rig.sim, shared_vm.iommufd, shared_hwpt[1]), -EBUSY);
+		ck_assert_int_eq(rig.calls->destroy(rig.sim, shared_vm.iommufd, shared_hwpt[0]), 0);
 		rig_vm_close(&rig, &shared_vm);
 		assert_empty(before);
 	}
@@ -476,6 +516,7 @@ int main(void)
 	tcase_add_test(tcase, death_with_the_lock_is_repaired);
 	tcase_add_test(tcase, repair_does_not_bring_back_what_was_missing);
 	tcase_add_test(tcase, death_halfway_through_a_replacement);
+	tcase_add_test(tcase, death_of_another_during_a_replacement);
 	tcase_add_test(tcase, death_in_a_hang_frees_the_unit);
 	tcase_add_test(tcase, release_on_a_hung_unit_waits_without_harm);
 	tcase_add_test(tcase, sigkill_anywhere_leaves_nothing);
