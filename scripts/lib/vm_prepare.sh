@@ -24,27 +24,6 @@ vm_die() {
     exit 1
 }
 
-vm_install() {
-    DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@" >&2
-}
-
-# vm_need_packages COMMAND=PACKAGE[,PACKAGE]...: installs the packages of missing commands, or says
-# what to install.
-vm_need_packages() {
-    local pair packages missing=()
-    for pair; do
-        command -v "${pair%%=*}" >/dev/null && continue
-        IFS=, read -ra packages <<<"${pair#*=}"
-        missing+=("${packages[@]}")
-    done
-    [[ ${#missing[@]} -gt 0 ]] || return 0
-    command -v apt-get >/dev/null || vm_die "needs the Debian packages ${missing[*]}"
-    [[ $EUID -eq 0 ]] || vm_die "missing; install with: sudo apt-get install ${missing[*]}"
-    vm_say "installing ${missing[*]} with apt-get"
-    vm_install "${missing[@]}" || { apt-get update >&2 && vm_install "${missing[@]}"; } ||
-        vm_die "apt-get could not install ${missing[*]}"
-}
-
 # Prints the address of the Debian mirror that this machine's own apt uses.
 vm_mirror() {
     # shellcheck disable=SC2016 # the variables are apt's
@@ -71,7 +50,7 @@ vm_debian() {
     local target=$1 packages=$2 mirror
     shift 2
     mirror=$(vm_mirror)
-    [[ -n $mirror ]] || vm_die "apt names no Debian mirror; run 'apt-get update', look at its sources"
+    [[ -n $mirror ]] || vm_die "apt names no Debian mirror: see its sources, run 'apt-get update'"
     vm_read_apt_options
     mmdebstrap --quiet --variant=apt --include="$packages" "$@" "${vm_apt_options[@]}" \
         --aptopt="APT::Default-Release \"$vm_release-backports\"" \

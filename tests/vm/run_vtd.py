@@ -16,7 +16,7 @@ import initramfs
 import report as reports
 import views
 
-SCENARIOS = ("smoke", "second_stage")
+SCENARIOS = ("pasidd", "smoke", "second_stage")
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -70,7 +70,7 @@ def main():
         "--programs", required=True, help="folder of the programs that the scenarios run"
     )
     parser.add_argument(
-        "--timeout", type=int, default=110, help="seconds for everything (default 110)"
+        "--timeout", type=int, default=240, help="seconds for everything (default 240)"
     )
     parser.add_argument(
         "--quiet", action="store_true", help="print the checks alone, not the tables"

@@ -7,6 +7,7 @@ the claimant's own, so that what is compared is which entries share a page table
 """
 
 import collections
+import time
 
 import debugfs_reader
 import machine as vm
@@ -93,10 +94,19 @@ class Observer:
         self.rids = {endpoint.rid for endpoint in machine.endpoints}
 
     def look(self):
-        roots, debugfs = debugfs_reader.parse(self.machine.output(f"cat {debugfs_reader.PATH}"))
+        """Both readers' views of one moment: nothing changed while the second one read."""
+        for _ in range(50):
+            tables = self._tables()
+            before = tables.entries()
+            roots, debugfs = debugfs_reader.parse(self.machine.output(f"cat {debugfs_reader.PATH}"))
+            if _words(before) == _words(tables.entries()):
+                return View(tables, before, roots, debugfs)
+            time.sleep(0.1)  # something that the test did not start: a process that just ended
+        raise vm.MachineError("the tables do not come to rest")
+
+    def _tables(self):
         root = self.machine.monitor.physical_word(vm.ROOT_TABLE_REGISTER)
-        tables = table_reader.Tables(self.memory, root)
-        return View(tables, tables.entries(), roots, debugfs)
+        return table_reader.Tables(self.memory, root)
 
     def compare(self, report, claim, when):
         """Prints both readers' entries; checks that they agree with each other and the claim."""
@@ -108,6 +118,10 @@ class Observer:
             f"{when}: {len(claim)} entries, as claimed, and no other",
         )
         return view
+
+
+def _words(entries):
+    return {key: entry.words for key, entry in entries.items()}
 
 
 def name_key(key):

@@ -72,6 +72,13 @@ static void vmm_connect(char **words)
 		vmm_refused(r, &error);
 }
 
+/* connected: is the daemon still there? */
+static void vmm_connected(char **words)
+{
+	(void)words;
+	vmm_report(pasid_ping(client));
+}
+
 /* set NAME [QUOTA [identity]] */
 static void vmm_set(char **words)
 {
@@ -314,6 +321,7 @@ static void vmm_unbind(char **words)
 
 static const struct agent_command vmm_commands[] = {
 	{"connect", vmm_connect},
+	{"connected", vmm_connected},
 	{"set", vmm_set},
 	{"allocate", vmm_allocate},
 	{"free", vmm_free},
