@@ -30,7 +30,7 @@ struct conn {
 	struct event io;
 	struct conn *next, *prev;
 	struct server *server;
-	struct conn_user *user; /* who is charged for it */
+	struct conn_user *user; /* who is charged for it, while there is a socket */
 	union {
 		struct link *link;       /* while the socket is there */
 		struct session *session; /* CONN_PARKED */

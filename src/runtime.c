@@ -242,7 +242,7 @@ bool runtime_descriptors(uint32_t *connections)
 		return false;
 	limit.rlim_cur = limit.rlim_max;
 	(void)setrlimit(RLIMIT_NOFILE, &limit);
-	room = limit.rlim_cur > 2 * RUNTIME_SPARE_FDS ? (limit.rlim_cur - RUNTIME_SPARE_FDS) / 2
+	room = limit.rlim_cur > 2 * RUNTIME_SPARE_FDS ? (limit.rlim_cur - RUNTIME_SPARE_FDS) / 3
 						      : limit.rlim_cur / 4;
 	if (room >= *connections)
 		return false;

@@ -65,11 +65,8 @@ static void server_arm_timer(struct server *server)
 static void server_flush(struct server *server, struct conn *conn)
 {
 	const size_t unsent = dispatch_unsent(conn->link);
-	enum conn_result result;
+	const enum conn_result result = conn_send(&server->io, conn);
 
-	if (conn->list == CONN_GONE)
-		return;
-	result = conn_send(&server->io, conn);
 	if (result == CONN_LOST || dispatch_doomed(conn->link)) {
 		server_drop(server, conn, false);
 		return;
@@ -159,6 +156,8 @@ void server_drop(struct server *server, struct conn *conn, bool peer_dead)
 	if (event_initialized(&conn->io))
 		(void)event_del(&conn->io);
 	conn_close(&server->io, conn);
+	/* A session that waits is not charged as a connection: it must be able to come back. */
+	server_user_release(server, TAKE_PTR(conn->user));
 	session = dispatch_disconnect(server->dispatch, conn->link, peer_dead, conn);
 	conn->session = session;
 	server_move(server, conn, session != NULL ? CONN_PARKED : CONN_GONE);

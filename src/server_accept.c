@@ -155,7 +155,7 @@ static void server_accept_one(struct server *server, int fd)
 
 static uint32_t server_room(const struct server *server)
 {
-	const uint32_t used = server_connections(server) + server_parked(server);
+	const uint32_t used = server_connections(server);
 
 	return used < server->options.connections ? server->options.connections - used : 0;
 }

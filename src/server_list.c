@@ -54,8 +54,7 @@ void server_reap(struct server *server)
 		server_unlink(server, conn);
 		if (conn->pidfd >= 0)
 			close(conn->pidfd);
-		if (conn->user != NULL)
-			server_user_release(server, conn->user);
+		server_user_release(server, conn->user);
 		free(conn);
 	}
 }
@@ -85,10 +84,11 @@ struct conn_user *server_user(struct server *server, uint32_t uid)
 
 void server_user_release(struct server *server, struct conn_user *user)
 {
-	struct conn_user **link = server_bucket(server, user->uid);
+	struct conn_user **link;
 
-	if (--user->count > 0)
+	if (user == NULL || --user->count > 0)
 		return;
+	link = server_bucket(server, user->uid);
 	while (*link != user)
 		link = &(*link)->next;
 	*link = user->next;

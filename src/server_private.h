@@ -64,7 +64,7 @@ void server_insert(struct server *server, struct conn *conn, enum conn_list list
 void server_reap(struct server *server);
 /* The account of a user; made when there is none. NULL: no memory. */
 struct conn_user *server_user(struct server *server, uint32_t uid);
-/* One connection less; the account goes with the last. */
+/* One connection less; the account goes with the last. NULL is fine. */
 void server_user_release(struct server *server, struct conn_user *user);
 
 /* ---------------------------------------------------------------- server_log.c */
