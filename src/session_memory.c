@@ -96,7 +96,7 @@ static bool session_evict(
 
 	TAILQ_FOREACH(remembered, &session->remembered, link)
 	{
-		if (session_is_running(remembered) || remembered == keep)
+		if (remembered == keep || session_is_running(remembered))
 			continue;
 		session_raise_floor(session, remembered->id + 1);
 		session_drop(sessions, session, remembered);

@@ -2,6 +2,7 @@
 #include "wire.h"
 
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -131,6 +132,71 @@ START_TEST(every_reason_is_found_by_its_text)
 	}
 END_TEST
 
+/* ---------------------------------------------------------------- the document */
+
+static char document[65536];
+
+/* docs/PROTOCOL.md of the tree that this file is in. */
+static void read_document(void)
+{
+	static const char name[] = "/../../docs/PROTOCOL.md";
+	char path[4096] = __FILE__;
+	char *slash = strrchr(path, '/');
+	FILE *file;
+	size_t size;
+
+	ck_assert_ptr_nonnull(slash);
+	ck_assert_uint_lt((size_t)(slash - path) + sizeof(name), sizeof(path));
+	memcpy(slash, name, sizeof(name));
+	file = fopen(path, "re");
+	ck_assert_msg(file != NULL, "cannot read %s", path);
+	size = fread(document, 1, sizeof(document) - 1, file);
+	ck_assert_uint_lt(size, sizeof(document) - 1);
+	document[size] = 0;
+	(void)fclose(file);
+}
+
+/* How often a line begins like this. */
+static unsigned count_lines(const char *start)
+{
+	unsigned count = 0;
+
+	for (const char *at = document; (at = strstr(at, start)); at++)
+		count += at == document || at[-1] == '\n';
+	return count;
+}
+
+START_TEST(the_document_has_every_reason_with_its_code)
+	{
+		char row[128];
+
+		read_document();
+		for (unsigned i = 1; i < REASON_COUNT; i++) {
+			const ProtobufCEnumValue *code = protobuf_c_enum_descriptor_get_value(
+				&pasid__v1__code__descriptor, (int)reason_status((enum reason)i));
+
+			(void)snprintf(row, sizeof(row), "| `%s` | %s | ",
+				reason_text((enum reason)i), code->name);
+			ck_assert_msg(count_lines(row) == 1, "no row: %s", row);
+		}
+	}
+END_TEST
+
+START_TEST(the_document_has_every_operation)
+	{
+		const ProtobufCMessageDescriptor *request = &pasid__v1__request__descriptor;
+		char row[128];
+
+		read_document();
+		for (unsigned i = 0; i < request->n_fields; i++) {
+			if (request->fields[i].id < WIRE_OPERATION_FIRST)
+				continue;
+			(void)snprintf(row, sizeof(row), "| `%s` | ", request->fields[i].name);
+			ck_assert_msg(count_lines(row) == 1, "no row: %s", row);
+		}
+	}
+END_TEST
+
 /* ---------------------------------------------------------------- addresses */
 
 START_TEST(addresses_as_people_write_them)
@@ -167,6 +233,8 @@ static Suite *suite(void)
 		a_run_is_a_run,
 		the_codes_on_the_wire_are_those_of_enum_status,
 		every_reason_is_found_by_its_text,
+		the_document_has_every_reason_with_its_code,
+		the_document_has_every_operation,
 		addresses_as_people_write_them,
 	};
 	TCase *all = tcase_create("wire_out");
