@@ -424,7 +424,7 @@ static int command_walk(struct sim *sim, const struct arguments *args)
 	struct sim_walk_result walk;
 	struct hpasid pasid = {0};
 	struct rid rid;
-	uint64_t address;
+	uint64_t address = 0;
 	int r;
 
 	if (args->count < 2 || args->count > 3)

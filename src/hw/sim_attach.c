@@ -433,10 +433,10 @@ void sim_node_park(struct sim *sim, uint32_t index)
    what stood there before had them too. */
 static void place_restore(struct sim *sim, struct place *place)
 {
-	bool torn = (*place->word & ATTACH_TORN) && first_taker(sim, place) == place->node;
 	struct vtd_entry entry;
 
-	if (torn || !node_takes(place->node, place->pasid))
+	if (!node_takes(place->node, place->pasid) ||
+		((*place->word & ATTACH_TORN) && first_taker(sim, place) == place->node))
 		return;
 	entry = hwpt_entry(sim, place->context, hwpt_at(sim, place, ATTACH_HWPT(*place->word)));
 	(void)sim_entry_set(sim, place->node, place->pasid, &entry);
@@ -450,7 +450,7 @@ void sim_node_restore(struct sim *sim, uint32_t index)
 /* After a reset Linux attaches what it believes attached: that mends a torn entry. */
 static void place_mend(struct sim *sim, struct place *place)
 {
-	if (first_taker(sim, place) == place->node)
+	if (node_takes(place->node, place->pasid) && first_taker(sim, place) == place->node)
 		word_write(place, *place->word & ~ATTACH_TORN);
 	place_restore(sim, place);
 }

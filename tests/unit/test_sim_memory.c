@@ -295,7 +295,7 @@ START_TEST(a_map_that_runs_out_of_pages_leaves_nothing)
 		config.pages = 4096;
 		rig_open(&rig, &config);
 		vm = rig_vm(&rig, rig_wide);
-		ck_assert_int_eq(ftruncate(vm.memfd, 16ll << 30), 0);
+		ck_assert_int_eq(ftruncate(vm.memfd, (off_t)16 << 30), 0);
 		ck_assert_int_eq(
 			rig_attach(&rig, &vm, rig_hwpt(&rig, &vm, CALLS_HWPT_PASID), 5), 0);
 		/* Misaligned by a page: 512 small pages for each 2 MiB. */

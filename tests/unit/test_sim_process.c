@@ -132,7 +132,7 @@ static void assert_empty(unsigned pages_before)
 	}
 	for (uint32_t i = 0; i < SIM_CONTEXTS_MAX; i++)
 		left += header->contexts[i] != 0;
-	for (size_t i = 0; i < 2 * SIM_OBJECTS_MAX; i++)
+	for (size_t i = 0; i < 2ul * SIM_OBJECTS_MAX; i++)
 		left += rig.sim->objects[i].type != OBJECT_NONE || rig.sim->areas[i].ioas != 0;
 	for (uint32_t i = 0; i < SIM_FILES_MAX; i++)
 		left += header->files[i].used || header->files[i].users;
@@ -217,7 +217,7 @@ static void lock_and_wreck(void)
 	if (sim_lock(rig.sim) < 0)
 		_exit(1);
 	/* Whatever could be half done: tables, counters and the allocator are wrecked. */
-	memset((char *)header + header->pool, 0xa5, 40 * SIM_PAGE);
+	memset((char *)header + header->pool, 0xa5, 40ul * SIM_PAGE);
 	memset(rig.sim->bitmap, 0x5a, 64);
 	memset(header->dids, 0xff, sizeof(header->dids));
 	sim_object_at(rig.sim, 0, shared_hwpt[0])->users = 77;

@@ -208,7 +208,7 @@ static void put(uint64_t phys, uint64_t word)
 
 static uint64_t *entry_at(uint32_t pasid)
 {
-	return &memory[TABLE / 4096][(pasid & 63) * VTD_ENTRY_WORDS];
+	return &memory[TABLE / 4096][(pasid & 63ul) * VTD_ENTRY_WORDS];
 }
 
 /* Bus 3, devfn 0x89: the upper context table, entry 9. A directory of 512, one table in it. */
@@ -219,9 +219,9 @@ static void tables_setup(void)
 
 	memset(memory, 0, sizeof(memory));
 	reads = 0;
-	put(ROOT + 3 * 16 + 8, CONTEXT | 1);
-	vtd_context_encode(&context, &memory[CONTEXT / 4096][9 * VTD_CONTEXT_WORDS]);
-	put(DIRECTORY + 2 * 8, TABLE | 1);
+	put(ROOT + 3 * 16ull + 8, CONTEXT | 1);
+	vtd_context_encode(&context, &memory[CONTEXT / 4096][9ul * VTD_CONTEXT_WORDS]);
+	put(DIRECTORY + 2 * 8ull, TABLE | 1);
 }
 
 static struct vtd_walk_result walk(uint64_t address, bool write)
@@ -258,21 +258,21 @@ START_TEST(walk_stops_where_the_tables_end)
 		struct vtd_walk_result result;
 
 		ck_assert_int_eq(walk(0, false).stop, VTD_NO_ENTRY);
-		put(DIRECTORY + 2 * 8, TABLE);
+		put(DIRECTORY + 2 * 8ull, TABLE);
 		ck_assert_int_eq(walk(0, false).stop, VTD_NO_DIRECTORY);
 		request.pasid.v = 512 * 64;
 		vtd_walk(&reader, ROOT, &request, &result);
 		ck_assert_int_eq(result.stop, VTD_PASID_RANGE);
-		memory[CONTEXT / 4096][9 * VTD_CONTEXT_WORDS] &= ~8ull;
+		memory[CONTEXT / 4096][9ul * VTD_CONTEXT_WORDS] &= ~8ull;
 		ck_assert_int_eq(walk(0, false).stop, VTD_PASID_DISABLED);
-		memory[CONTEXT / 4096][9 * VTD_CONTEXT_WORDS] = 0;
+		memory[CONTEXT / 4096][9ul * VTD_CONTEXT_WORDS] = 0;
 		ck_assert_int_eq(walk(0, false).stop, VTD_NO_CONTEXT);
-		put(ROOT + 3 * 16 + 8, 0);
+		put(ROOT + 3 * 16ull + 8, 0);
 		ck_assert_int_eq(walk(0, false).stop, VTD_NO_ROOT);
 		/* The lower half is another table. */
-		put(ROOT + 3 * 16, CONTEXT | 1);
+		put(ROOT + 3 * 16ull, CONTEXT | 1);
 		ck_assert_int_eq(walk(0, false).stop, VTD_NO_ROOT);
-		put(ROOT + 3 * 16 + 8, 0x7ffffff000 | 1);
+		put(ROOT + 3 * 16ull + 8, 0x7ffffff000 | 1);
 		ck_assert_int_eq(walk(0, false).stop, VTD_UNREADABLE);
 	}
 END_TEST
@@ -318,14 +318,14 @@ START_TEST(walk_second_stage_widths)
 		vtd_entry_encode(&entry, entry_at(PASID)); /* three levels: 39 bits */
 		put(0x10000 + 8, 0x11000 | 3);
 		put(0x11000, 0x12000 | 3);
-		put(0x12000 + 2 * 8, 0x5555000 | 1);
+		put(0x12000 + 2 * 8ull, 0x5555000 | 1);
 		ck_assert_uint_eq(walk(0x40002010, false).phys, 0x5555010);
 		ck_assert_int_eq(walk(0x40002010, true).stop, VTD_SECOND_DENIED);
 		ck_assert_int_eq(walk(0x40003000, false).stop, VTD_SECOND_ABSENT);
 		ck_assert_int_eq(walk(1ull << 39, false).stop, VTD_ADDRESS);
 		put(0x11000, 0x1000 | 1 << 7 | 3); /* 2 MiB page at an address that is not */
 		ck_assert_int_eq(walk(0x40002010, false).stop, VTD_RESERVED);
-		put(0x12000 + 2 * 8, 0x5555000 | 2); /* write-only: a read is denied */
+		put(0x12000 + 2 * 8ull, 0x5555000 | 2); /* write-only: a read is denied */
 		put(0x11000, 0x12000 | 3);
 		ck_assert_int_eq(walk(0x40002010, false).stop, VTD_SECOND_DENIED);
 		entry.aw = 0;
@@ -373,7 +373,7 @@ START_TEST(walk_nested)
 		ck_assert_int_eq(walk(0x40003000, false).stop, VTD_SECOND_ABSENT);
 		put(0x13000 + 8, (1ull << 48) | 7); /* a guest that points beyond its memory */
 		ck_assert_int_eq(walk(0x40001000, false).stop, VTD_ADDRESS);
-		put(0x23000 + 0x13 * 8, 0); /* a table of the guest is not mapped */
+		put(0x23000 + 0x13 * 8ull, 0); /* a table of the guest is not mapped */
 		ck_assert_int_eq(walk(0x40001000, false).stop, VTD_SECOND_ABSENT);
 	}
 END_TEST
@@ -386,7 +386,7 @@ START_TEST(walk_without_pasid_uses_the_number_of_the_context)
 		first_stage_setup();
 		vtd_walk(&reader, ROOT, &request, &result);
 		ck_assert_int_eq(result.stop, VTD_NO_DIRECTORY);
-		memory[CONTEXT / 4096][9 * VTD_CONTEXT_WORDS + 1] = PASID;
+		memory[CONTEXT / 4096][9ul * VTD_CONTEXT_WORDS + 1] = PASID;
 		vtd_walk(&reader, ROOT, &request, &result);
 		ck_assert_int_eq(result.stop, VTD_REACHED);
 		ck_assert_uint_eq(result.pasid, PASID);
@@ -488,7 +488,7 @@ START_TEST(iterator_over_garbage_ends)
 		reads = 0;
 		while (vtd_entries_next(&entries, &at))
 			;
-		ck_assert_uint_le(reads, 10u * PASID_COUNT);
+		ck_assert_uint_le(reads, 10ul * PASID_COUNT);
 	}
 END_TEST
 
@@ -500,9 +500,9 @@ START_TEST(iterator_finds_all_entries_in_order)
 		struct vtd_entries entries;
 		struct vtd_entry_at at;
 
-		put(DIRECTORY + 511 * 8, 0x6000 | 1);
-		put(DIRECTORY + 4 * 8, 0x7fffff000 | 1); /* cannot be read */
-		vtd_entry_encode(&entry, &memory[6][3 * VTD_ENTRY_WORDS]);
+		put(DIRECTORY + 511 * 8ull, 0x6000 | 1);
+		put(DIRECTORY + 4 * 8ull, 0x7fffff000 | 1); /* cannot be read */
+		vtd_entry_encode(&entry, &memory[6][3ul * VTD_ENTRY_WORDS]);
 		for (size_t i = 0; i < 3; i++)
 			vtd_entry_encode(&entry, entry_at(pasids[i]));
 		vtd_entries_init(&entries, &reader, ROOT, rid);
