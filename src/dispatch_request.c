@@ -19,11 +19,11 @@ void dispatch_result_begin(struct call *call)
 
 /* ---------------------------------------------------------------- replies */
 
-/* An error of ours is told as such, with what is known of it. */
+/* What a client is told: the reason that was given, and of an error of ours that it is one. */
 static int dispatch_public(struct call *call, int r)
 {
-	if (r > 0 && call->error.reason != REASON_NONE)
-		return r;
+	if (call->error.reason != REASON_NONE)
+		return (int)reason_status((enum reason)call->error.reason);
 	if (r == -ENOMEM)
 		return error_set(&call->error, REASON_NO_MEMORY, "out of memory; try again");
 	(void)error_set(&call->error, REASON_INTERNAL, "the daemon failed (%d); see its log", r);
@@ -150,12 +150,6 @@ static void dispatch_run(struct call *call, const struct wire_request *request)
 	dispatch_reply(call, &r, &body, &size);
 }
 
-/* Whether the same request may be tried again, because nothing of it was done. */
-static bool dispatch_undone(int status)
-{
-	return status == STATUS_RETRY || status == STATUS_INTERNAL;
-}
-
 static void dispatch_run_change(
 	struct call *call, const struct wire_request *request, struct remembered *remembered)
 {
@@ -168,7 +162,7 @@ static void dispatch_run_change(
 	if (!r)
 		r = call->type->handle(call);
 	dispatch_reply(call, &r, &body, &size);
-	if (dispatch_undone(r))
+	if (r == STATUS_RETRY) /* nothing was done: it may be tried again */
 		session_forget(sessions, call->session, remembered);
 	else
 		session_finish(sessions, call->session, remembered, body, size, false);
@@ -196,7 +190,7 @@ static void dispatch_run_async(
 	if (operation)
 		operation_close(d, operation);
 	dispatch_reply(call, &r, &body, &size);
-	if (dispatch_undone(r))
+	if (r == STATUS_RETRY) /* nothing was done: it may be tried again */
 		session_forget(d->sessions, call->session, remembered);
 	else
 		session_finish(d->sessions, call->session, remembered, body, size, false);
