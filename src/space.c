@@ -205,10 +205,12 @@ __attribute__((noinline)) static void space_toggle_words(
 /* Takes a block whose numbers are all free, or gives one whose numbers are all taken. */
 SEARCH_INLINE void space_toggle_block(struct space *s, uint32_t first, unsigned order, bool is_free)
 {
+	assert(order <= SPACE_MAX_ORDER);
+
 	const uint32_t size = 1u << order;
 	uint64_t mask;
 
-	assert(order <= SPACE_MAX_ORDER && first < PASID_COUNT && first % size == 0);
+	assert(first < PASID_COUNT && first % size == 0);
 
 	if (order >= SPACE_WORD_ORDER) {
 		space_toggle_words(s, first / 64, size / 64, is_free);
@@ -260,11 +262,11 @@ SEARCH_INLINE uint32_t space_next_word(const struct search *q, uint32_t from)
 	uint32_t group = from / 64;
 
 	while (group <= q->last / 4096) {
-		uint64_t bits = UINT64_MAX;
+		uint64_t bits = mask;
 
 		for (size_t i = 0; i < q->count; i++)
 			bits &= q->spaces[i]->groups[group].words[order];
-		bits = space_fold(bits, q->order - order) & mask;
+		bits = space_fold(bits, q->order - order);
 		if (bits != 0)
 			return group * 64 + (uint32_t)__builtin_ctzll(bits);
 		group = space_next_group(q, group + 1);
@@ -283,25 +285,27 @@ SEARCH_INLINE uint64_t space_joint_word(const struct search *q, uint32_t word)
 	return bits;
 }
 
-/* The first block from this number on. It may lie beyond q->last. */
+/* The first block from this number on, a multiple of its size, to q->last. It may lie beyond. */
 SEARCH_INLINE uint32_t space_next_block(const struct search *q, uint32_t from)
 {
 	uint64_t mask = UINT64_MAX << (from % 64);
 	uint32_t word = from / 64;
+	uint64_t ends;
 
 	if (q->order > SPACE_WORD_ORDER) {
 		word = space_next_word(q, word);
 		return word == NONE ? NONE : word * 64;
 	}
-	while (word <= q->last / 64) {
-		const uint64_t ends = space_block_ends(space_joint_word(q, word) & mask, q->order);
-
+	for (;;) {
+		ends = space_block_ends(space_joint_word(q, word) & mask, q->order);
 		if (ends != 0)
-			return word * 64 + (uint32_t)__builtin_ctzll(ends) + 1 - (1u << q->order);
+			break;
 		word = space_next_word(q, word + 1);
+		if (word > q->last / 64)
+			return NONE;
 		mask = UINT64_MAX;
 	}
-	return NONE;
+	return word * 64 + (uint32_t)__builtin_ctzll(ends) + 1 - (1u << q->order);
 }
 
 /* The first numbers that a block can have in the query's range, and where the search begins among
@@ -314,18 +318,19 @@ struct bounds {
 
 SEARCH_INLINE bool space_query_bounds(const struct space_query *q, struct bounds *ret_bounds)
 {
+	assert(q->order <= SPACE_MAX_ORDER && q->min < PASID_COUNT && q->max < PASID_COUNT);
+
 	const uint32_t size = 1u << q->order;
 	const uint32_t first = (q->min + size - 1) & ~(size - 1);
 	const uint32_t end = (q->max + 1) & ~(size - 1);
 	const uint32_t start = (q->start + size - 1) & ~(size - 1);
 
-	assert(q->order <= SPACE_MAX_ORDER && q->min < PASID_COUNT && q->max < PASID_COUNT);
-
 	if (first >= end)
 		return false;
 	ret_bounds->first = first;
 	ret_bounds->last = end - size;
-	ret_bounds->start = q->start > q->max || start < first || start >= end ? first : start;
+	/* from below first the difference wraps to beyond the end, where later starts are anyway */
+	ret_bounds->start = start - first < end - first ? start : first;
 	return true;
 }
 
@@ -341,12 +346,14 @@ SEARCH_INLINE int space_find_joint(const struct space *const spaces[], size_t co
 
 	search.last = bounds.last;
 	found = space_next_block(&search, bounds.start);
-	if (found > bounds.last && bounds.start > bounds.first) {
+	if (found > bounds.last) {
+		if (bounds.start == bounds.first)
+			return STATUS_EXHAUSTED;
 		search.last = bounds.start - 1;
 		found = space_next_block(&search, bounds.first);
+		if (found > search.last)
+			return STATUS_EXHAUSTED;
 	}
-	if (found > search.last)
-		return STATUS_EXHAUSTED;
 	*ret_first = found;
 	return 0;
 }
@@ -363,6 +370,7 @@ __attribute__((noinline)) static int space_find_number(
 __attribute__((noinline)) static int space_find_block(
 	const struct space *space, const struct space_query *q, uint32_t *ret_first)
 {
+	assert(q->order <= SPACE_WORD_ORDER);
 	return space_find_joint(&space, 1, q, ret_first);
 }
 
@@ -376,11 +384,11 @@ int space_find(const struct space *const spaces[], size_t count, const struct sp
 	uint32_t *ret_first)
 {
 	assert(count > 0);
-	if (count > 1)
-		return space_find_several(spaces, count, q, ret_first);
-	if (q->order > 0)
+	if (count == 1 && q->order == 0)
+		return space_find_number(spaces[0], q, ret_first);
+	if (count == 1 && q->order <= SPACE_WORD_ORDER)
 		return space_find_block(spaces[0], q, ret_first);
-	return space_find_number(spaces[0], q, ret_first);
+	return space_find_several(spaces, count, q, ret_first);
 }
 
 /* Up to want numbers from this one on to q->last. */
