@@ -102,33 +102,34 @@ static int call_copy_fds(
 	return 0;
 }
 
-/* A call that is not in any list yet. */
-static int call_new(struct pasid_client *client, uint32_t operation,
-	const ProtobufCMessage *message, const int *fds, uint32_t fd_count, struct call **ret_call)
+/* A call that is not in any list yet. NULL: the client's error says why. */
+static struct call *call_new(struct pasid_client *client, uint32_t operation,
+	const ProtobufCMessage *message, const int *fds, uint32_t fd_count)
 {
 	size_t size = protobuf_c_message_get_packed_size(message);
-	if (size + CALL_OVERHEAD > client->session.datagram_limit)
-		return client_fail(client, -E2BIG, "too-large",
+	if (size + CALL_OVERHEAD > client->session.datagram_limit) {
+		client_fail(client, -E2BIG, "too-large",
 			"the request takes %zu bytes, the daemon reads %u: split it", size,
 			client->session.datagram_limit);
+		return NULL;
+	}
 	struct call *call = calloc(1, sizeof(*call));
 	uint8_t *body = malloc(size > 0 ? size : 1);
 	if (call == NULL || body == NULL) {
 		free(call);
 		free(body);
-		return client_fail(client, -ENOMEM, "no-memory", "no memory for a request");
+		client_fail(client, -ENOMEM, "no-memory", "no memory for a request");
+		return NULL;
 	}
 	call->result.fd = -1;
 	call->body = body;
 	call->body_size = protobuf_c_message_pack(message, body);
 	call->operation = operation;
-	int r = call_copy_fds(client, call, fds, fd_count);
-	if (r != 0) {
+	if (call_copy_fds(client, call, fds, fd_count) != 0) {
 		call_free(call);
-		return r;
+		return NULL;
 	}
-	*ret_call = call;
-	return 0;
+	return call;
 }
 
 int call_start(struct pasid_client *client, uint32_t operation, const ProtobufCMessage *message,
@@ -141,10 +142,9 @@ int call_start(struct pasid_client *client, uint32_t operation, const ProtobufCM
 		client->error = client->gone;
 		return client->error.code = -ENOTCONN;
 	}
-	struct call *call = NULL;
-	r = call_new(client, operation, message, fds, fd_count, &call);
-	if (r != 0)
-		return r;
+	struct call *call = call_new(client, operation, message, fds, fd_count);
+	if (call == NULL)
+		return client->error.code;
 	call->id = client->next_id++;
 	call->result.id = call->id;
 	call->result.error = &call->error;
@@ -161,13 +161,17 @@ int call_start(struct pasid_client *client, uint32_t operation, const ProtobufCM
 	return 0;
 }
 
+void call_forget_oldest(struct pasid_client *client)
+{
+	struct call *oldest = client->parked.first;
+	call_list_remove(&client->parked, oldest); // NOLINT: the analyzer loses track of the lists
+	call_free(oldest);
+}
+
 static void call_park(struct pasid_client *client, struct call *call)
 {
-	if (client->parked.count == CLIENT_PARKED_MAX) {
-		struct call *oldest = client->parked.first;
-		call_list_remove(&client->parked, oldest);
-		call_free(oldest);
-	}
+	if (client->parked.count == CLIENT_PARKED_MAX)
+		call_forget_oldest(client);
 	call->state = CALL_PARKED;
 	call_list_append(&client->parked, call);
 }

@@ -162,6 +162,8 @@ bool io_sendable(const struct pasid_client *client);
 void call_list_append(struct call_list *list, struct call *call);
 void call_list_remove(struct call_list *list, struct call *call);
 void call_free(struct call *call);
+/* Of the calls that ended pending, of which there is one at least. */
+void call_forget_oldest(struct pasid_client *client);
 /* The lowest id whose reply the client has not seen. */
 uint64_t call_seen_below(const struct pasid_client *client);
 /*

@@ -58,11 +58,8 @@ static bool io_in_window(const struct pasid_client *client, const struct call *c
 /* Calls that wait for an answer nobody may ever want must not hold up new ones. */
 static void io_make_room(struct pasid_client *client, const struct call *call)
 {
-	while (client->parked.first != NULL && !io_in_window(client, call)) {
-		struct call *oldest = client->parked.first;
-		call_list_remove(&client->parked, oldest);
-		call_free(oldest);
-	}
+	while (client->parked.first != NULL && !io_in_window(client, call))
+		call_forget_oldest(client);
 }
 
 static struct call *io_first_queued(const struct pasid_client *client)

@@ -83,47 +83,39 @@ int pasid_allocate(
 
 /* ------------------------------------------------------------ free */
 
-/* The references of a free, and pointers to them, in one block. */
-struct number_refs {
-	Pasid__V1__PasidRef **pointers;
-};
-
-static void number_refs_done(struct number_refs *refs)
+static int free_send(struct pasid_client *client, const struct pasid_free_args *args,
+	Pasid__V1__PasidRef *refs, Pasid__V1__PasidRef **pointers, struct target target)
 {
-	free(refs->pointers);
-}
-
-static int number_refs_make(
-	struct number_refs *refs, const struct pasid_number *numbers, size_t count)
-{
-	refs->pointers = malloc(count * (sizeof(*refs->pointers) + sizeof(**refs->pointers)));
-	if (refs->pointers == NULL)
-		return -ENOMEM;
-	Pasid__V1__PasidRef *ref = (Pasid__V1__PasidRef *)(void *)(refs->pointers + count);
-	for (size_t i = 0; i < count; i++) {
-		number_key(&ref[i], numbers[i]);
-		refs->pointers[i] = &ref[i];
+	struct set_key key;
+	Pasid__V1__Free message = PASID__V1__FREE__INIT;
+	for (size_t i = 0; i < args->count; i++) {
+		number_key(&refs[i], args->pasids[i]);
+		pointers[i] = &refs[i];
 	}
-	return 0;
+	message.set = set_key(&key, &args->set);
+	message.n_pasids = args->count;
+	message.pasids = pointers;
+	message.all = args->all;
+	return call_start(
+		client, PASID__V1__REQUEST__OPERATION_FREE, &message.base, NULL, 0, target);
 }
 
 static int start_free(
 	struct pasid_client *client, const struct pasid_free_args *args, struct target target)
 {
-	struct set_key key;
-	Pasid__V1__Free message = PASID__V1__FREE__INIT;
-	__attribute__((cleanup(number_refs_done))) struct number_refs refs = {0};
 	if (args->count > PASID_ALLOCATE_MAX)
 		return client_fail(client, -EINVAL, "bad-argument",
 			"%zu numbers in one free; the most is %u", args->count, PASID_ALLOCATE_MAX);
-	if (args->count > 0 && number_refs_make(&refs, args->pasids, args->count) < 0)
-		return client_fail(client, -ENOMEM, "no-memory", "no memory for a request");
-	message.set = set_key(&key, &args->set);
-	message.n_pasids = args->count;
-	message.pasids = refs.pointers;
-	message.all = args->all;
-	return call_start(
-		client, PASID__V1__REQUEST__OPERATION_FREE, &message.base, NULL, 0, target);
+	Pasid__V1__PasidRef *refs = calloc(args->count + 1, sizeof(*refs));
+	Pasid__V1__PasidRef **pointers = calloc(args->count + 1, sizeof(void *));
+	int r = -ENOMEM;
+	if (refs != NULL && pointers != NULL)
+		r = free_send(client, args, refs, pointers, target);
+	else
+		client_fail(client, r, "no-memory", "no memory for a request");
+	free(refs);
+	free(pointers);
+	return r;
 }
 
 ASYNC_FUNCTION(free, const struct pasid_free_args *)

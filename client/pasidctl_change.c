@@ -303,10 +303,10 @@ int ctl_map(struct ctl *ctl)
 		.offset = ctl->offset,
 		.writeable = !(ctl->given & CTL_READ_ONLY)};
 	uint64_t space, length = 0;
-	int code;
+	int code = EXIT_USAGE;
 	if (!ctl_number(ctl->args[1], "SPACE", UINT32_MAX, &space) ||
 		!ctl_device(ctl, ctl->args[0], &args.device, &code))
-		return strchr(ctl->args[0], ':') == NULL ? EXIT_USAGE : code;
+		return code;
 	int memory = change_open_memory(ctl->args[2], &length);
 	if (memory < 0)
 		return ctl_usage("%s is no memory to map: %s", ctl->args[2], strerror(-memory));
