@@ -164,7 +164,7 @@ int call_start(struct pasid_client *client, uint32_t operation, const ProtobufCM
 void call_forget_oldest(struct pasid_client *client)
 {
 	struct call *oldest = client->parked.first;
-	call_list_remove(&client->parked, oldest); // NOLINT: the analyzer loses track of the lists
+	call_list_remove(&client->parked, oldest); /* NOLINT: a false use after free */
 	call_free(oldest);
 }
 
