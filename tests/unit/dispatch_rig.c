@@ -34,6 +34,8 @@ static void rig_unpark(void *ctx, void *user)
 
 	r->unparked = user;
 	r->unparks++;
+	if (r->on_unpark)
+		r->on_unpark(user);
 }
 
 void rig_config(struct rig *r)

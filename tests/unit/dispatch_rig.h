@@ -26,6 +26,7 @@ struct rig {
 	unsigned disposed_count;
 	void *unparked; /* the last one that came back */
 	unsigned unparks;
+	void (*on_unpark)(void *user); /* NULL: nobody needs to know */
 
 	/* what the client writes */
 	uint8_t datagram[WIRE_DATAGRAM_MAX];
