@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """usage: integration.py FOLDER
 
-Runs the unittest files test_*.py of a folder, prints each test with its time, and counts for scripts/test.
+Runs the unittest files test_*.py of a folder, prints each test, and counts for scripts/test.
 """
 
 import os
@@ -11,8 +11,11 @@ import time
 import unittest
 
 
+SLOW = 3.0
+
+
 class Result(unittest.TextTestResult):
-    """Counts what passed, and says how long each test took."""
+    """Counts what passed, and says which tests are slow."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -25,7 +28,9 @@ class Result(unittest.TextTestResult):
 
     def stopTest(self, test):
         super().stopTest(test)
-        self.stream.writeln(f"    {time.monotonic() - self.started:.2f} s")
+        seconds = time.monotonic() - self.started
+        if seconds >= SLOW:
+            self.stream.writeln(f"    {seconds:.1f} s")
 
     def addSuccess(self, test):
         super().addSuccess(test)

@@ -46,7 +46,7 @@ report_line() {
   grep -h '^SKIP:' "$log" | sed 's/^/                   /' || :
   if [ "$failed" -gt 0 ]; then
     printf -- '---- %s\n' "$log"
-    tail -n 150 "$log"
+    tail -n 100 "$log"
     printf -- '----\n'
   fi
   REPORT_PASSED=$((REPORT_PASSED + passed))
