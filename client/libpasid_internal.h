@@ -139,7 +139,7 @@ void client_destroy(struct pasid_client *client);
 int link_open(struct pasid_client *client, int fd);
 /* The socket failed with -errno: tries again, or gives up. */
 void link_lost(struct pasid_client *client, int error);
-/* LINK_DOWN and its time has come: connects. */
+/* link_next() has come: connects, or gives up on a hello without an answer. */
 void link_retry(struct pasid_client *client);
 /* The reply to hello. */
 void link_hello(struct pasid_client *client, const Pasid__V1__Reply *reply);

@@ -115,6 +115,10 @@ static uint64_t link_limit(const struct pasid_client *client)
 
 void link_retry(struct pasid_client *client)
 {
+	if (client->link == LINK_HELLO) { /* somebody took the connection and says nothing */
+		link_give_up(client, -ETIMEDOUT, -ETIMEDOUT);
+		return;
+	}
 	int r = link_connect(client);
 	if (r == 0)
 		return;
@@ -147,7 +151,11 @@ void link_lost(struct pasid_client *client, int error)
 
 uint64_t link_next(const struct pasid_client *client)
 {
-	return client->link == LINK_DOWN ? client->retry_at : UINT64_MAX;
+	if (client->link == LINK_DOWN)
+		return client->retry_at;
+	/* The first hello is waited for in link_open(). */
+	return client->link == LINK_HELLO && client->token_size > 0 ? link_limit(client)
+								    : UINT64_MAX;
 }
 
 /* ------------------------------------------------------------ hello */

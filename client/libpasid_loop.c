@@ -33,13 +33,10 @@ int loop_step(struct pasid_client *client, uint64_t until)
 	int r = poll(&fd, 1, loop_poll_timeout(due < until ? due : until));
 	if (r < 0)
 		return errno == EINTR ? 0 : -errno;
-	if (client->socket < 0) {
-		if (client_now_ms() >= due)
-			link_retry(client);
-		return 0;
-	}
 	if (fd.revents & ~POLLOUT)
 		io_receive(client);
+	else if (r == 0 && client_now_ms() >= due)
+		link_retry(client);
 	if (fd.revents & POLLOUT)
 		client->epoll_out = false;
 	io_flush(client);

@@ -380,7 +380,9 @@ def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__)
     build = pathlib.Path(sys.argv[1]).resolve()
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="pasidd-demo-"))
+    # The path of a socket has 107 bytes.
+    parent = tempfile.gettempdir() if len(tempfile.gettempdir()) < 60 else "/tmp"
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="pasidd-demo-", dir=parent))
     host = scenario = None
     failed = True
     try:

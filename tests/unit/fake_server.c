@@ -103,6 +103,12 @@ static void fake_hello(struct fake *fake, int fd, const Pasid__V1__Request *requ
 	Pasid__V1__HelloResult hello = PASID__V1__HELLO_RESULT__INIT;
 	char *features[] = {(char *)"one", (char *)"two"};
 	uint8_t instance[16] = "instance-of-fake";
+	if (fake->mute)
+		return;
+	if (fake->deny) {
+		fake_status(fake, fd, request->id, PASID__V1__CODE__DENIED, "role-not-allowed");
+		return;
+	}
 	bool resume = request->hello->resume_case == PASID__V1__HELLO__RESUME_RESUME_TOKEN;
 	if (resume && (fake->forget || request->hello->resume_token.len != sizeof(fake_token) ||
 			      memcmp(request->hello->resume_token.data, fake_token, 16) != 0)) {

@@ -34,7 +34,9 @@ struct fake {
 	uint32_t window, datagram_limit, request_limit, grace_ms;
 
 	/* Misbehaviour, set before or while it runs. */
-	atomic_int drop; /* close the connection on the next so many changes, without an answer */
+	atomic_int drop;  /* close the connection on the next so many changes, without an answer */
+	atomic_bool deny; /* refuse hello */
+	atomic_bool mute; /* do not even answer hello */
 	atomic_bool silent;   /* answer nothing but hello */
 	atomic_bool forget;   /* know no resume token */
 	atomic_int pending;   /* answer so many changes with PENDING first */

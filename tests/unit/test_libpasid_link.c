@@ -208,8 +208,67 @@ START_TEST(all_descriptors_are_close_on_exec_and_closed_at_the_end)
 	}
 END_TEST
 
+START_TEST(a_refused_hello_says_why)
+	{
+		struct pasid_client *other = NULL;
+		struct pasid_error error;
+		struct pasid_options options = {.path = fake.path, .role = PASID_ROLE_ADMIN};
+		pasid_close(client);
+		client = NULL;
+		fake.deny = true;
+		int before = count_fds();
+		ck_assert_int_eq(pasid_open(&options, &other, &error), PASID_DENIED);
+		ck_assert_str_eq(error.reason, "role-not-allowed");
+		ck_assert_ptr_null(other);
+		ck_assert_int_le(count_fds(), before);
+	}
+END_TEST
+
+START_TEST(a_hello_without_an_answer_ends_in_time)
+	{
+		struct pasid_client *other = NULL;
+		struct pasid_error error;
+		struct pasid_options options = {.path = fake.path, .timeout_ms = 50};
+		pasid_close(client);
+		client = NULL;
+		fake.mute = true;
+		ck_assert_int_eq(pasid_open(&options, &other, &error), -ETIMEDOUT);
+		ck_assert_str_eq(error.reason, "no-answer");
+	}
+END_TEST
+
+START_TEST(a_resumption_without_an_answer_ends_in_time)
+	{
+		struct seen seen = {0};
+		pasid_close(client);
+		fake.grace_ms = 200;
+		open_client(5000);
+		fake.mute = true;
+		fake.drop = 1;
+		pasid_ping_async(client, on_result, &seen);
+		dispatch_until(&seen, 1);
+		ck_assert_int_eq(seen.codes[0], -ECONNRESET);
+		ck_assert_int_eq(pasid_dispatch(client, 0), -ENOTCONN);
+	}
+END_TEST
+
+START_TEST(a_name_too_long_is_not_sent)
+	{
+		struct pasid_client *other = NULL;
+		char name[PASID_NAME_MAX + 2];
+		memset(name, 'n', sizeof(name));
+		name[sizeof(name) - 1] = '\0';
+		struct pasid_options options = {.path = fake.path, .name = name};
+		ck_assert_int_eq(pasid_open(&options, &other, NULL), -EINVAL);
+	}
+END_TEST
+
 static void fill(TCase *tcase)
 {
+	tcase_add_test(tcase, a_refused_hello_says_why);
+	tcase_add_test(tcase, a_hello_without_an_answer_ends_in_time);
+	tcase_add_test(tcase, a_resumption_without_an_answer_ends_in_time);
+	tcase_add_test(tcase, a_name_too_long_is_not_sent);
 	tcase_add_test(tcase, a_lost_connection_is_taken_up_and_the_call_goes_on);
 	tcase_add_test(tcase, async_calls_survive_a_lost_connection_too);
 	tcase_add_test(tcase, watch_survives_a_lost_connection);

@@ -300,8 +300,70 @@ START_TEST(forgotten_pending_calls_do_not_block_the_window)
 	}
 END_TEST
 
+START_TEST(a_full_socket_is_waited_for)
+	{
+		struct seen seen = {0};
+		static struct pasid_number numbers[4000];
+		for (uint32_t i = 0; i < 4000; i++)
+			numbers[i] = (struct pasid_number){.value = 100000 + i};
+		struct pasid_free_args args = {.pasids = numbers, .count = 4000};
+		fake.hold = true;
+		for (int i = 0; i < 60; i++)
+			ck_assert_int_eq(pasid_free_async(client, &args, on_result, &seen), 0);
+		ck_assert_int_eq(pasid_flush(client), 0);
+		ck_assert_uint_lt(fake_count(&fake, 0), 60);
+		ck_assert(!readable()); /* no busy loop while the socket is full */
+		fake.hold = false;
+		dispatch_until(&seen, 60);
+		for (uint32_t i = 0; i < 60; i++)
+			ck_assert_int_eq(seen.codes[i], 0);
+	}
+END_TEST
+
+START_TEST(every_operation_has_an_asynchronous_form)
+	{
+		struct seen seen = {0};
+		struct pasid_pair pair = {1, {.source = PASID_TABLE_SPACE}};
+		struct pasid_device_ref device = {.device = 5};
+		struct pasid_guest_args guest = {.guest_pasid = 3, .host_pasid = 1024};
+		struct pasid_memory_args memory = {.memfd = 0};
+		int calls = 0;
+#define CALL(name, ...)                                                                            \
+	do {                                                                                       \
+		ck_assert_int_eq(pasid_##name##_async(client, __VA_ARGS__), 0);                    \
+		calls++;                                                                           \
+	} while (0)
+		CALL(set_create, &(struct pasid_set_create_args){.name = "vm1"}, on_result, &seen);
+		CALL(set_adjust, &(struct pasid_set_adjust_args){.quota = 1}, on_result, &seen);
+		CALL(set_destroy, &(struct pasid_set_destroy_args){0}, on_result, &seen);
+		CALL(set_get, NULL, on_result, &seen);
+		CALL(grant_list, NULL, on_result, &seen);
+		CALL(guest_attach, &guest, on_result, &seen);
+		CALL(guest_detach, &guest, on_result, &seen);
+		CALL(guest_find, &guest, on_result, &seen);
+		CALL(data_set, &(struct pasid_data_args){0}, on_result, &seen);
+		CALL(quarantine_end, 1024, on_result, &seen);
+		CALL(device_share, "0000:00:03.0", on_result, &seen);
+		CALL(device_slice, &(struct pasid_device_slice_args){.device = 1}, on_result,
+			&seen);
+		CALL(device_remove, &device, on_result, &seen);
+		CALL(device_drained, 5, on_result, &seen);
+		CALL(memory_map, &memory, on_result, &seen);
+		CALL(memory_unmap, &memory, on_result, &seen);
+		CALL(bind, &(struct pasid_bind_args){.pairs = &pair, .count = 1}, on_result, &seen);
+		CALL(unbind, &(struct pasid_unbind_args){0}, on_result, &seen);
+		CALL(rid_detach, &device, on_result, &seen);
+#undef CALL
+		dispatch_until(&seen, calls);
+		for (int i = 0; i < calls; i++)
+			ck_assert_int_eq(seen.codes[i], 0);
+	}
+END_TEST
+
 static void fill(TCase *tcase)
 {
+	tcase_add_test(tcase, a_full_socket_is_waited_for);
+	tcase_add_test(tcase, every_operation_has_an_asynchronous_form);
 	tcase_add_test(tcase, queued_calls_share_a_datagram);
 	tcase_add_test(tcase, request_limit_of_the_daemon_is_kept);
 	tcase_add_test(tcase, datagram_limit_of_the_daemon_is_kept);
