@@ -65,11 +65,12 @@ static int check_width(struct broker *b, uint32_t device, uint32_t host, struct 
 }
 
 static int check_device(
-	struct broker *b, const struct op *op, uint32_t device, struct error *ret_error)
+	struct broker *b, const struct op *op, const struct op_pair *pair, struct error *ret_error)
 {
+	uint32_t device = pair->device;
 	struct rid rid = {b->device_slots[device].rid};
 
-	if (device_state(b, device) == DEVICE_FREE || b->device_slots[device].set != op->set)
+	if (!device_is_meant(b, device, pair->name, op->set))
 		return error_set(
 			ret_error, REASON_NO_DEVICE, "the device was removed in the meantime");
 	if (device_state(b, device) == DEVICE_TAINTED)
@@ -150,7 +151,7 @@ static int check_pair(struct broker *b, struct op *op, uint32_t index, struct er
 	struct op_pair *pair = &op->pairs[index];
 	int r;
 
-	r = check_device(b, op, pair->device, ret_error);
+	r = check_device(b, op, pair, ret_error);
 	if (r == 0 && op->grant != STATE_NONE)
 		r = check_width(b, pair->device, grant_host(&b->grant_slots[op->grant]), ret_error);
 	if (r == 0)

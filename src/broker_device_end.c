@@ -28,17 +28,20 @@ int broker_device_remove(struct broker *b, const struct actor *actor, struct set
 	if (r)
 		return r;
 	op->device = device;
+	op->device_name = device_id.v;
 	op->outcome.device = device_id;
 	op_queue(b, op);
 	return 0;
 }
 
-static int remove_check(struct broker *b, uint32_t device, struct error *ret_error)
+static int remove_check(struct broker *b, const struct op *op, struct error *ret_error)
 {
+	uint32_t device = op->device;
 	const struct device *run = &b->devices[device];
 	struct rid rid = {b->device_slots[device].rid};
 
-	if (device_state(b, device) == DEVICE_FREE || device_state(b, device) == DEVICE_REMOVING)
+	if (!device_is_meant(b, device, op->device_name, op->set) ||
+		device_state(b, device) == DEVICE_REMOVING)
 		return error_set(ret_error, REASON_NO_DEVICE, "the device is removed already");
 	for (uint32_t i = run->bindings; i != STATE_NONE; i = b->binding_slots[i].device_next) {
 		if (binding_state(b, i) != BINDING_TAINTED &&
@@ -82,7 +85,7 @@ void device_remove_start(struct broker *b, struct op *op)
 	struct hw_op hw;
 	int r;
 
-	r = remove_check(b, op->device, &op->outcome.error);
+	r = remove_check(b, op, &op->outcome.error);
 	op->outcome.status = r;
 	if (r) {
 		op_end(b, op);

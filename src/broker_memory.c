@@ -41,6 +41,7 @@ static int memory_op(struct broker *b, const struct actor *actor, enum op_kind k
 	if (r)
 		return r;
 	op->device = device;
+	op->device_name = memory->device.v;
 	op->hw.space = memory->space;
 	op->hw.iova = memory->iova;
 	op->hw.length = memory->length;
@@ -83,8 +84,13 @@ void memory_start(struct broker *b, struct op *op)
 	struct rid rid = {b->device_slots[op->device].rid};
 	struct hw_op hw;
 
-	if (device_state(b, op->device) != DEVICE_READY ||
-		b->device_slots[op->device].set != op->set) {
+	if (!device_is_meant(b, op->device, op->device_name, op->set)) {
+		op->outcome.status = error_set(&op->outcome.error, REASON_NO_DEVICE,
+			"the device was removed in the meantime");
+		op_end(b, op);
+		return;
+	}
+	if (device_state(b, op->device) != DEVICE_READY) {
 		op->outcome.status = error_set_limit(&op->outcome.error, REASON_DEVICE_GOING,
 			device_name_of(b, op->device), 0, 0,
 			"device " RID_FORMAT " is being removed, or failed to detach something",

@@ -104,7 +104,8 @@ enum op_phase {
 
 struct op_pair {
 	uint32_t device;
-	uint32_t binding;    /* STATE_NONE: another pair of the same group stands for it */
+	uint64_t name;    /* of that device: its place may be another's by the time of the start */
+	uint32_t binding; /* STATE_NONE: another pair of the same group stands for it */
 	bool drained_before; /* the binding was there already, waiting for draining */
 	struct hw_table table;
 };
@@ -118,9 +119,10 @@ struct op {
 	uint32_t tag; /* distinguishes the uses of this place; in the id of its hardware operations
 		       */
 	uint32_t set; /* STATE_NONE: the daemon's */
-	uint32_t next, prev; /* in its set's order */
-	uint32_t grant;      /* STATE_NONE: none */
-	uint32_t device;     /* held alone, STATE_NONE: none */
+	uint32_t next, prev;  /* in its set's order */
+	uint32_t grant;       /* STATE_NONE: none */
+	uint32_t device;      /* held alone, STATE_NONE: none */
+	uint64_t device_name; /* as in a pair; memory and removals */
 	uint32_t step, pair_count;
 	uint32_t ended_next, refused_next;
 	int refused;        /* what the hardware port said when it did not take the operation */
@@ -193,6 +195,9 @@ static inline uint64_t broker_id(uint64_t word, uint32_t slot)
 }
 uint64_t set_name_of(const struct broker *b, uint32_t set); /* 0 for STATE_NONE */
 uint64_t device_name_of(const struct broker *b, uint32_t device);
+/* Whether the place is still that of the set's device that had this name; STATE_NONE: a shared one.
+ */
+bool device_is_meant(const struct broker *b, uint32_t device, uint64_t name, uint32_t set);
 /* STATE_NONE unless the name is that of a live record. */
 uint32_t set_slot_of(const struct broker *b, struct set_id id);
 uint32_t device_slot_of(const struct broker *b, struct device_id id);

@@ -16,6 +16,7 @@ static int op_add_pairs(struct broker *b, const struct actor *actor, struct op *
 			b, actor, op->set, pairs[i].device, &op->pairs[i].device, ret_error);
 		if (r)
 			return r;
+		op->pairs[i].name = pairs[i].device.v;
 		op->pairs[i].table = pairs[i].table;
 		op->pairs[i].binding = STATE_NONE;
 	}
@@ -120,8 +121,7 @@ static int unbind_choose(struct broker *b, struct op *op, struct error *ret_erro
 		struct op_pair *pair = &op->pairs[i];
 		struct rid rid = {b->device_slots[pair->device].rid};
 
-		if (device_state(b, pair->device) == DEVICE_FREE ||
-			b->device_slots[pair->device].set != op->set)
+		if (!device_is_meant(b, pair->device, pair->name, op->set))
 			return error_set(ret_error, REASON_NO_DEVICE,
 				"the device was removed in the meantime");
 		pair->binding = binding_find(b, op->grant, pair->device);
@@ -207,9 +207,11 @@ int broker_unbind(struct broker *b, const struct actor *actor, struct set_id id,
 	r = op_on_grant(b, actor, OP_UNBIND, id, &ref, cookie, &op, ret_error);
 	if (r)
 		return r;
-	for (size_t i = 0; r == 0 && i < device_count; i++)
+	for (size_t i = 0; r == 0 && i < device_count; i++) {
+		op->pairs[i].name = devices[i].v;
 		r = device_for_change(
 			b, actor, op->set, devices[i], &op->pairs[i].device, ret_error);
+	}
 	if (r) {
 		op_discard(b, op);
 		return r;
@@ -234,6 +236,7 @@ int broker_rid_detach(struct broker *b, const struct actor *actor, struct set_id
 		return r;
 	}
 	op->pair_count = 1;
+	op->pairs[0].name = device.v;
 	op->device = op->pairs[0].device;
 	op_queue(b, op);
 	return 0;

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+/* Operations that wait, run or are given up while what they name goes away under them. */
+#include "fixture.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define SHARED 5
+
+static struct fixture f;
+static struct actor a, c;
+
+static const struct set_id own = {0};
+
+static void setup(void)
+{
+	fixture_config(&f);
+	f.model.group_of[2] = f.model.group_of[1]; /* functions 1 and 2 are one group */
+	fixture_open(&f);
+	a = fixture_vmm(&f, 10, "a", SET_TRANSLATED, 20);
+	c = fixture_vmm(&f, 11, "c", SET_TRANSLATED, 20);
+}
+
+static void teardown(void)
+{
+	f.model.hung_lane = 0;
+	f.model.submit_status = 0;
+	model_run(&f);
+	broker_tick(f.broker);
+	model_run(&f);
+	fixture_recount(&f);
+	fixture_close(&f);
+}
+
+static uint64_t lane_of(struct device_id shared)
+{
+	return UINT64_C(1) << 63 | shared.v;
+}
+
+static void start_bind(struct hpasid host, struct device_id device, uint64_t cookie)
+{
+	struct bind_pair pair = {device, {.kind = HW_TABLE_SPACE}};
+
+	ck_assert_int_eq(broker_bind(f.broker, &a, own, (struct pasid_ref){false, host.v}, &pair, 1,
+				 cookie, &f.error),
+		0);
+}
+
+static void start_remove(const struct actor *actor, struct device_id device, uint64_t cookie)
+{
+	ck_assert_int_eq(broker_device_remove(f.broker, actor, own, device, cookie, &f.error), 0);
+}
+
+static enum device_state state_of(struct device_id device)
+{
+	struct device_info info;
+
+	if (broker_device_get(f.broker, &f.admin, device, &info, &f.error))
+		return DEVICE_FREE;
+	return info.state;
+}
+
+/* ------------------------------------------------------------------ names outlive slots: O */
+
+/*
+ * A bind on a slice hangs; behind it, for the same number, a bind on `device` waits, and behind
+ * that the map and the removal of `device`. Meanwhile an earlier removal takes the device away.
+ */
+static void queue_behind_a_hang(struct device_id device, struct hpasid host)
+{
+	struct memory memory = {.device = device, .length = 4096};
+	struct device_id shared = fixture_share(&f, SHARED);
+
+	f.model.hung_lane = lane_of(shared);
+	start_bind(host, fixture_slice(&f, &a, SHARED), 1);
+	start_remove(&a, device, 2);
+	start_bind(host, device, 3);
+	ck_assert_int_eq(broker_memory_unmap(f.broker, &a, &memory, 4, &f.error), 0);
+	start_remove(&a, device, 5);
+	ck_assert_int_eq(fixture_outcome(&f, 2).status, 0);
+}
+
+START_TEST(a_waiting_operation_never_reaches_another_sets_device_in_the_same_place)
+	{
+		struct device_id theirs, device = fixture_add(&f, &a, 0, 10);
+
+		queue_behind_a_hang(device, fixture_allocate(&f, &a));
+		theirs = fixture_add(&f, &c, 7, 11);
+		ck_assert_uint_eq(theirs.v & 0xffffff, device.v & 0xffffff);
+		f.model.hung_lane = 0;
+		ck_assert_uint_eq(fixture_outcome(&f, 5).error.reason, REASON_NO_DEVICE);
+		ck_assert_int_eq(state_of(theirs), DEVICE_READY);
+	}
+END_TEST
+
+START_TEST(a_waiting_operation_never_reaches_the_next_device_in_the_same_place)
+	{
+		struct device_id next, device = fixture_add(&f, &a, 0, 10);
+		struct hpasid host = fixture_allocate(&f, &a);
+		struct outcome outcome;
+
+		queue_behind_a_hang(device, host);
+		next = fixture_add(&f, &a, 7, 10);
+		ck_assert_uint_eq(next.v & 0xffffff, device.v & 0xffffff);
+		f.model.hung_lane = 0;
+		model_run(&f);
+		while (broker_next_outcome(f.broker, &outcome))
+			ck_assert_int_eq(outcome.status == 0, outcome.cookie == 1);
+		ck_assert(!model_has(&f, 7, host.v));
+		ck_assert_int_eq(state_of(next), DEVICE_READY);
+	}
+END_TEST
+
+int main(void)
+{
+	const TTest *const tests[] = {
+		a_waiting_operation_never_reaches_another_sets_device_in_the_same_place,
+		a_waiting_operation_never_reaches_the_next_device_in_the_same_place,
+	};
+	Suite *suite = suite_create("broker, what goes away in the middle");
+	TCase *tc = tcase_create("lifetimes");
+	SRunner *runner = srunner_create(suite);
+	int failed;
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	for (size_t i = 0; i < ARRAY_SIZE(tests); i++)
+		tcase_add_test(tc, tests[i]);
+	suite_add_tcase(suite, tc);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
