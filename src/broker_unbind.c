@@ -97,20 +97,58 @@ int broker_rid_attach(struct broker *b, const struct actor *actor, struct set_id
 
 /* ------------------------------------------------------------------ unbind */
 
-/* Which bindings are meant; fills op->pairs[].binding. */
+/*
+ * Whether a binding is this operation's to detach. One that another operation works on may be gone
+ * when that is done; one whose device was closed can be detached by nobody here.
+ */
+static int unbind_check_binding(struct broker *b, uint32_t binding, struct error *ret_error)
+{
+	uint32_t device = b->binding_slots[binding].device;
+	struct rid rid = {b->device_slots[device].rid};
+
+	if (device_is_closed(b, device))
+		return error_set_limit(ret_error, REASON_DEVICE_TAINTED, device_name_of(b, device),
+			0, 0,
+			"the worker that held device " RID_FORMAT
+			" is gone, so nothing can be detached there; close the device and register "
+			"it anew",
+			RID_ARGS(rid));
+	if (device_state(b, device) == DEVICE_REMOVING)
+		return error_set_limit(ret_error, REASON_DEVICE_GOING, device_name_of(b, device), 0,
+			0, "device " RID_FORMAT " is being removed, which detaches everything",
+			RID_ARGS(rid));
+	if (binding_state(b, binding) != BINDING_BOUND &&
+		binding_state(b, binding) != BINDING_TAINTED)
+		return error_set_limit(ret_error, REASON_BUSY, device_name_of(b, device), 0, 0,
+			"another attach or detach in the IOMMU group of device " RID_FORMAT
+			" is under way; wait for its reply",
+			RID_ARGS(rid));
+	return 0;
+}
+
+/*
+ * Which bindings are meant; fills op->pairs[].binding. What cannot be detached is passed over, and
+ * is what the operation fails with in the end.
+ */
 static int unbind_choose_all(struct broker *b, struct op *op, struct error *ret_error)
 {
 	uint32_t i = b->grant_slots[op->grant].bindings;
+	int r = 0;
 
 	for (; i != STATE_NONE; i = b->binding_slots[i].grant_next) {
 		if (!binding_is_live(b, i))
 			continue;
+		r = unbind_check_binding(b, i, ret_error);
+		if (r) {
+			op->outcome.status = r;
+			continue;
+		}
 		assert(op->pair_count < BROKER_PAIRS_MAX);
 		op->pairs[op->pair_count].device = b->binding_slots[i].device;
 		op->pairs[op->pair_count++].binding = i;
 	}
-	if (op->pair_count)
-		return 0;
+	if (op->pair_count || op->outcome.status)
+		return op->pair_count ? 0 : op->outcome.status;
 	return error_set_limit(ret_error, REASON_NOT_BOUND, op->outcome.host.v, 0, 0,
 		"PASID %u is bound nowhere", op->outcome.host.v);
 }
@@ -120,6 +158,7 @@ static int unbind_choose(struct broker *b, struct op *op, struct error *ret_erro
 	for (uint32_t i = 0; i < op->pair_count; i++) {
 		struct op_pair *pair = &op->pairs[i];
 		struct rid rid = {b->device_slots[pair->device].rid};
+		int r;
 
 		if (!device_is_meant(b, pair->device, pair->name, op->set))
 			return error_set(ret_error, REASON_NO_DEVICE,
@@ -129,6 +168,9 @@ static int unbind_choose(struct broker *b, struct op *op, struct error *ret_erro
 			return error_set_limit(ret_error, REASON_NOT_BOUND, op->outcome.host.v, 0,
 				0, "%s is not bound on device " RID_FORMAT,
 				op->grant == STATE_NONE ? "the RID" : "the PASID", RID_ARGS(rid));
+		r = unbind_check_binding(b, pair->binding, ret_error);
+		if (r)
+			return r;
 		for (uint32_t k = 0; k < i; k++) {
 			if (op->pairs[k].binding == pair->binding)
 				pair->binding = STATE_NONE; /* two devices of one group */

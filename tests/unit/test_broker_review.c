@@ -46,6 +46,26 @@ static void start_bind(struct hpasid host, struct device_id device, uint64_t coo
 		0);
 }
 
+static void start_unbind(struct hpasid host, uint64_t cookie)
+{
+	ck_assert_int_eq(broker_unbind(f.broker, &a, own, (struct pasid_ref){false, host.v}, NULL,
+				 0, cookie, &f.error),
+		0);
+}
+
+/* A number whose detach failed. */
+static struct hpasid tainted_number(struct device_id device)
+{
+	struct hpasid host = fixture_allocate(&f, &a);
+
+	ck_assert_int_eq(fixture_bind(&f, &a, host, &device, 1), 0);
+	f.model.fail_kind = HW_DETACH;
+	f.model.fail_status = STATUS_HARDWARE;
+	f.model.fail_times = 1;
+	ck_assert_int_eq(fixture_unbind(&f, &a, host), STATUS_HARDWARE);
+	return host;
+}
+
 static void start_remove(const struct actor *actor, struct device_id device, uint64_t cookie)
 {
 	ck_assert_int_eq(broker_device_remove(f.broker, actor, own, device, cookie, &f.error), 0);
@@ -111,11 +131,108 @@ START_TEST(a_waiting_operation_never_reaches_the_next_device_in_the_same_place)
 	}
 END_TEST
 
+/* ------------------------------------------------------------------ one binding, two operations: D
+ */
+
+START_TEST(trap_06_a_rid_is_detached_once_when_asked_through_both_functions_of_a_group)
+	{
+		struct device_id one = fixture_add(&f, &a, 1, 10), two = fixture_add(&f, &a, 2, 10);
+		struct bind_pair pair = {one, {.kind = HW_TABLE_SPACE}};
+
+		ck_assert_int_eq(broker_rid_attach(f.broker, &a, own, &pair, 1, &f.error), 0);
+		ck_assert_int_eq(fixture_outcome(&f, 1).status, 0);
+		ck_assert_int_eq(broker_rid_detach(f.broker, &a, own, one, 2, &f.error), 0);
+		ck_assert_int_eq(broker_rid_detach(f.broker, &a, own, two, 3, &f.error), 0);
+		ck_assert_uint_eq(fixture_outcome(&f, 3).error.reason, REASON_BUSY);
+		ck_assert_uint_eq(model_entries(&f), 0);
+	}
+END_TEST
+
+START_TEST(trap_06_a_rid_is_not_detached_through_a_neighbour_while_it_is_attached)
+	{
+		struct device_id one = fixture_add(&f, &a, 1, 10), two = fixture_add(&f, &a, 2, 10);
+		struct bind_pair pair = {one, {.kind = HW_TABLE_SPACE}};
+
+		f.model.fail_kind = HW_ATTACH;
+		f.model.fail_status = STATUS_HARDWARE;
+		f.model.fail_times = 1;
+		ck_assert_int_eq(broker_rid_attach(f.broker, &a, own, &pair, 1, &f.error), 0);
+		ck_assert_int_eq(broker_rid_detach(f.broker, &a, own, two, 2, &f.error), 0);
+		ck_assert_uint_eq(fixture_outcome(&f, 2).error.reason, REASON_BUSY);
+		model_run(&f);
+		ck_assert_int_eq(state_of(one), DEVICE_READY);
+	}
+END_TEST
+
+START_TEST(an_unbind_leaves_alone_what_a_running_removal_detaches)
+	{
+		struct device_id device = fixture_add(&f, &a, 0, 10);
+		struct hpasid host = tainted_number(device);
+
+		start_remove(&a, device, 1);
+		start_unbind(host, 2);
+		ck_assert_uint_eq(fixture_outcome(&f, 2).error.reason, REASON_DEVICE_GOING);
+		ck_assert_int_eq(state_of(device), DEVICE_FREE);
+	}
+END_TEST
+
+START_TEST(an_unbind_leaves_alone_what_the_removal_of_a_shared_device_detaches)
+	{
+		struct device_id shared = fixture_share(&f, SHARED);
+		struct device_id slice = fixture_slice(&f, &a, SHARED);
+		struct hpasid host = tainted_number(slice);
+
+		start_remove(&a, slice, 1);
+		ck_assert_int_eq(fixture_outcome(&f, 1).status, 0);
+		start_remove(&f.admin, shared, 2);
+		start_unbind(host, 3);
+		ck_assert_uint_eq(fixture_outcome(&f, 3).error.reason, REASON_DEVICE_GOING);
+	}
+END_TEST
+
+START_TEST(an_unbind_of_what_a_lost_worker_held_is_refused_before_the_function_heals)
+	{
+		struct device_id device = fixture_add(&f, &a, 0, 10);
+		struct hpasid host = fixture_allocate(&f, &a);
+
+		ck_assert_int_eq(fixture_bind(&f, &a, host, &device, 1), 0);
+		model_lose_lane(&f, a.set.v);
+		f.model.hung_lane = a.set.v;
+		start_unbind(host, 1);
+		(void)fixture_add(&f, &c, 0, 11);
+		ck_assert_uint_eq(f.model.count, 0);
+		fixture_recount(&f);
+	}
+END_TEST
+
+START_TEST(an_unbind_detaches_the_rest_when_one_device_is_lost)
+	{
+		struct device_id device = fixture_add(&f, &a, 0, 10);
+		struct device_id slice;
+		struct hpasid host = fixture_allocate(&f, &a);
+
+		(void)fixture_share(&f, SHARED);
+		slice = fixture_slice(&f, &a, SHARED);
+		ck_assert_int_eq(fixture_bind(&f, &a, host, &device, 1), 0);
+		ck_assert_int_eq(fixture_bind(&f, &a, host, &slice, 1), 0);
+		model_lose_lane(&f, a.set.v);
+		ck_assert_int_eq(fixture_unbind(&f, &a, host), STATUS_STATE);
+		ck_assert_uint_eq(f.error.reason, REASON_DEVICE_TAINTED);
+		ck_assert(!model_has(&f, SHARED, host.v));
+	}
+END_TEST
+
 int main(void)
 {
 	const TTest *const tests[] = {
 		a_waiting_operation_never_reaches_another_sets_device_in_the_same_place,
 		a_waiting_operation_never_reaches_the_next_device_in_the_same_place,
+		trap_06_a_rid_is_detached_once_when_asked_through_both_functions_of_a_group,
+		trap_06_a_rid_is_not_detached_through_a_neighbour_while_it_is_attached,
+		an_unbind_leaves_alone_what_a_running_removal_detaches,
+		an_unbind_leaves_alone_what_the_removal_of_a_shared_device_detaches,
+		an_unbind_of_what_a_lost_worker_held_is_refused_before_the_function_heals,
+		an_unbind_detaches_the_rest_when_one_device_is_lost,
 	};
 	Suite *suite = suite_create("broker, what goes away in the middle");
 	TCase *tc = tcase_create("lifetimes");
