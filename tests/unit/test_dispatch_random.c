@@ -31,12 +31,12 @@ static uint32_t random_below(uint32_t limit)
 struct peer_model {
 	struct link *link;
 	struct session *parked;
+	uint64_t id; /* the last one used */
+	uint64_t devices[4];
+	uint32_t numbers[8]; /* some that it was given */
+	uint32_t waiting;    /* replies that are still to come on this connection */
 	uint8_t token[WIRE_TOKEN_SIZE];
 	bool has_token;
-	uint64_t id;         /* the last one used */
-	uint32_t waiting;    /* replies that are still to come on this connection */
-	uint32_t numbers[8]; /* some that it was given */
-	uint64_t devices[4];
 };
 
 static struct peer_model peers[PEERS];
@@ -377,10 +377,13 @@ int main(void)
 	TCase *all = tcase_create("dispatch_random");
 	Suite *suite = suite_create("dispatch_random");
 	SRunner *runner = srunner_create(suite);
+	const char *rounds = getenv("PASIDD_TEST_ROUNDS");
+	int seeds = SEEDS * (rounds ? (int)strtol(rounds, NULL, 10) : 1);
 	int failed;
 
 	tcase_add_checked_fixture(all, setup, teardown);
-	tcase_add_loop_test(all, random_histories_keep_every_promise, 0, SEEDS);
+	tcase_set_timeout(all, 60);
+	tcase_add_loop_test(all, random_histories_keep_every_promise, 0, seeds);
 	suite_add_tcase(suite, all);
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);

@@ -176,7 +176,7 @@ START_TEST(a_user_has_so_many_sessions_and_others_are_not_affected)
 		ck_assert_uint_eq(sessions_count(sessions), 4);
 		session_close(sessions, more[0]);
 		ck_assert_int_eq(session_open(sessions, peer, ROLE_VMM, &more[0], &error), 0);
-		other = peer_unref(other);
+		(void)peer_unref(other);
 	}
 END_TEST
 
@@ -310,7 +310,7 @@ START_TEST(a_slow_change_keeps_its_reply_when_later_ones_are_forgotten)
 		struct remembered *slow, *again;
 
 		ck_assert_int_eq(begin(1, 1, &slow), SESSION_RUN);
-		for (uint64_t id = 2; id <= 3 * SESSION_WINDOW; id++)
+		for (uint64_t id = 2; id <= UINT64_C(3) * SESSION_WINDOW; id++)
 			done(id, 1);
 		session_finish(sessions, session, slow, (const uint8_t *)"x", 1, false);
 		ck_assert_int_eq(begin(1, 1, &again), SESSION_REPLAY);
