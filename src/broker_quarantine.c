@@ -108,8 +108,7 @@ uint32_t grant_quarantine(const struct broker *b, uint32_t grant)
 	if (grant_list(slot) == LIST_COOLING)
 		reasons |= QUARANTINE_COOLING;
 	for (uint32_t i = slot->bindings; i != STATE_NONE; i = b->binding_slots[i].grant_next)
-		reasons |= binding_state(b, i) == BINDING_TAINTED ? QUARANTINE_TAINTED
-								  : QUARANTINE_UNDRAINED;
+		reasons |= binding_is_live(b, i) ? QUARANTINE_TAINTED : QUARANTINE_UNDRAINED;
 	return reasons;
 }
 

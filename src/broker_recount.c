@@ -55,6 +55,15 @@ static int check_bindings(const struct broker *b, uint32_t grant, struct error *
 			device_state(b, binding->device) == DEVICE_FREE)
 			return wrong(
 				ret_error, "a binding and its grant disagree", grant_host(slot));
+		/* a tainted one that is being detached again is an intent (UNBINDING) */
+		if (grant_state(slot) == GRANT_QUARANTINED &&
+			(binding_state(b, i) == BINDING_BINDING ||
+				binding_state(b, i) == BINDING_BOUND))
+			return wrong(
+				ret_error, "D: a number in quarantine is bound", grant_host(slot));
+		if (grant_list(slot) == LIST_RETURNABLE && binding_is_live(b, i))
+			return wrong(ret_error, "D: a number that can be had again is attached",
+				grant_host(slot));
 		if (binding->set != slot->set)
 			return wrong(ret_error, "O: a number is bound for another set",
 				grant_host(slot));
@@ -65,8 +74,6 @@ static int check_bindings(const struct broker *b, uint32_t grant, struct error *
 					grant_host(slot));
 		}
 	}
-	if (grant_state(slot) == GRANT_QUARANTINED && grant_is_bound(b, grant))
-		return wrong(ret_error, "D: a number in quarantine is bound", grant_host(slot));
 	if (grant_state(slot) == GRANT_FREE_PENDING && !grant_is_bound(b, grant) &&
 		grant_holds(slot) == 0)
 		return wrong(ret_error, "H: nothing uses a number that waits to be reclaimed",

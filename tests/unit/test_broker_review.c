@@ -32,6 +32,12 @@ static void teardown(void)
 	fixture_close(&f);
 }
 
+static void pass_time(void)
+{
+	f.now_ms += 1000;
+	broker_tick(f.broker);
+}
+
 static uint64_t lane_of(struct device_id shared)
 {
 	return UINT64_C(1) << 63 | shared.v;
@@ -222,6 +228,28 @@ START_TEST(an_unbind_detaches_the_rest_when_one_device_is_lost)
 	}
 END_TEST
 
+START_TEST(a_tainted_number_stays_in_quarantine_while_it_is_detached_again)
+	{
+		struct device_id device = fixture_add(&f, &a, 0, 10);
+		struct hpasid again, host = tainted_number(device);
+		struct allocate exact = {.min = host.v, .max = host.v, .count = 1};
+
+		ck_assert_int_eq(fixture_free(&f, &a, host), 0);
+		start_unbind(host, 1);
+		/* neither an admin's word nor time: the detach has not been proven */
+		ck_assert_int_eq(
+			broker_quarantine_end(f.broker, &f.admin, host, &f.error), STATUS_STATE);
+		ck_assert_uint_eq(f.error.reason, REASON_DEVICE_TAINTED);
+		pass_time();
+		ck_assert_int_eq(
+			broker_allocate(f.broker, &a, &exact, &again, &f.error), STATUS_EXHAUSTED);
+		fixture_recount(&f);
+		ck_assert(model_has(&f, 0, host.v));
+		ck_assert_int_eq(fixture_outcome(&f, 1).status, 0);
+		ck_assert_int_eq(fixture_state(&f, host), GRANT_IDLE);
+	}
+END_TEST
+
 int main(void)
 {
 	const TTest *const tests[] = {
@@ -233,6 +261,7 @@ int main(void)
 		an_unbind_leaves_alone_what_the_removal_of_a_shared_device_detaches,
 		an_unbind_of_what_a_lost_worker_held_is_refused_before_the_function_heals,
 		an_unbind_detaches_the_rest_when_one_device_is_lost,
+		a_tainted_number_stays_in_quarantine_while_it_is_detached_again,
 	};
 	Suite *suite = suite_create("broker, what goes away in the middle");
 	TCase *tc = tcase_create("lifetimes");
