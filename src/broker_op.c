@@ -173,15 +173,19 @@ static void op_leave_order(struct broker *b, struct op *op)
 	set->ops--;
 }
 
-/* Each start may end at once and change the list, so begin again after each. */
+/*
+ * Each start may end at once and change the list, so begin again after each. In a set that is being
+ * destroyed nothing starts but its end: what waits is being refused.
+ */
 static void op_start_next(struct broker *b, uint32_t set)
 {
 	uint32_t i = b->sets[set].first_op;
 
 	while (i != STATE_NONE) {
 		struct op *op = &b->ops[i];
+		bool refused = set_state(b, set) == SET_DYING && op->kind != OP_DESTROY;
 
-		if (op->state == OP_WAITING && !op_must_wait(b, op)) {
+		if (op->state == OP_WAITING && !refused && !op_must_wait(b, op)) {
 			op_start(b, op);
 			i = b->sets[set].first_op;
 		} else {

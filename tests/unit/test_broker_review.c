@@ -250,6 +250,29 @@ START_TEST(a_tainted_number_stays_in_quarantine_while_it_is_detached_again)
 	}
 END_TEST
 
+/* ------------------------------------------------------------------ the end of a set */
+
+START_TEST(nothing_that_waited_starts_in_a_set_that_is_being_destroyed)
+	{
+		struct device_id device = fixture_add(&f, &a, 0, 10);
+		struct hpasid host = fixture_allocate(&f, &a);
+		struct device_id shared = fixture_share(&f, SHARED);
+		struct outcome outcome;
+
+		f.model.hung_lane = lane_of(shared);
+		start_bind(host, fixture_slice(&f, &a, SHARED), 1);
+		start_bind(host, device, 2); /* waits for the number */
+		start_remove(&a, device, 3); /* waits for the bind before it alone */
+		broker_session_end(f.broker, 10);
+		ck_assert_uint_eq(f.model.count, 1);
+		for (uint64_t cookie = 2; cookie <= 3; cookie++) {
+			ck_assert(broker_next_outcome(f.broker, &outcome));
+			ck_assert_uint_eq(outcome.cookie, cookie);
+			ck_assert_uint_eq(outcome.error.reason, REASON_SET_DYING);
+		}
+	}
+END_TEST
+
 int main(void)
 {
 	const TTest *const tests[] = {
@@ -262,6 +285,7 @@ int main(void)
 		an_unbind_of_what_a_lost_worker_held_is_refused_before_the_function_heals,
 		an_unbind_detaches_the_rest_when_one_device_is_lost,
 		a_tainted_number_stays_in_quarantine_while_it_is_detached_again,
+		nothing_that_waited_starts_in_a_set_that_is_being_destroyed,
 	};
 	Suite *suite = suite_create("broker, what goes away in the middle");
 	TCase *tc = tcase_create("lifetimes");
