@@ -262,6 +262,8 @@ static void op_refused(struct broker *b, struct op *op, const struct hw_op *hw)
 
 	if (hw_must_be_done((enum hw_kind)hw->kind)) {
 		op->again = *hw;
+		if (b->retry_first == STATE_NONE)
+			b->retry_at = broker_now(b) + BROKER_RETRY_MS;
 		list = &b->retry_first;
 	}
 	op->refused_next = *list;

@@ -14,6 +14,7 @@
 
 #define BROKER_CHANGES     8192u /* kept change records, a power of two */
 #define BROKER_OPS_PER_SET 64u
+#define BROKER_RETRY_MS    100u /* between attempts to hand a worker what must be done */
 #define BROKER_SHARED_LANE (UINT64_C(1) << 63)
 
 /* ------------------------------------------------------------------ records' words */
@@ -177,6 +178,7 @@ struct broker {
 	uint32_t ended_first, ended_last;
 	uint32_t refused_first; /* operations that the hardware port did not take */
 	uint32_t retry_first;   /* those that must be done, to be submitted again */
+	uint64_t retry_at;      /* when, while there are any */
 	bool delivering;
 
 	struct change *changes;

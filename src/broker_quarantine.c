@@ -12,8 +12,6 @@
 #include <assert.h>
 #include <string.h>
 
-#define RETRY_MS 100 /* between attempts to hand a worker what must be done */
-
 /* ------------------------------------------------------------------ lists */
 
 static uint32_t *list_head(struct broker *b, uint32_t grant, enum grant_list list)
@@ -213,14 +211,15 @@ void broker_tick(struct broker *b)
 
 	while (b->cooling_first != STATE_NONE && b->grant_slots[b->cooling_first].data <= now)
 		grant_requeue(b, b->cooling_first);
-	op_retry(b);
+	if (b->retry_first != STATE_NONE && b->retry_at <= now)
+		op_retry(b);
 }
 
 uint64_t broker_next_tick(const struct broker *b)
 {
 	uint64_t cooled =
 		b->cooling_first == STATE_NONE ? UINT64_MAX : b->grant_slots[b->cooling_first].data;
-	uint64_t retry = b->retry_first == STATE_NONE ? UINT64_MAX : broker_now(b) + RETRY_MS;
+	uint64_t retry = b->retry_first == STATE_NONE ? UINT64_MAX : b->retry_at;
 
 	return cooled < retry ? cooled : retry;
 }

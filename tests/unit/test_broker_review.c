@@ -273,6 +273,28 @@ START_TEST(nothing_that_waited_starts_in_a_set_that_is_being_destroyed)
 	}
 END_TEST
 
+START_TEST(traffic_of_others_does_not_put_off_what_must_be_done)
+	{
+		struct device_id device = fixture_add(&f, &a, 0, 10);
+		struct hpasid host = fixture_allocate(&f, &a);
+
+		ck_assert_int_eq(fixture_bind(&f, &a, host, &device, 1), 0);
+		f.model.submit_status = -EAGAIN;
+		broker_session_end(f.broker, 10);
+		f.model.submit_status = 0;
+		/* whoever asks for the time, at every request, is told the same */
+		for (unsigned i = 0; i < 10; i++) {
+			uint64_t at = broker_next_tick(f.broker);
+
+			if (at <= f.now_ms)
+				broker_tick(f.broker);
+			f.now_ms += 30;
+		}
+		model_run(&f);
+		ck_assert(!model_has(&f, 0, host.v));
+	}
+END_TEST
+
 int main(void)
 {
 	const TTest *const tests[] = {
@@ -286,6 +308,7 @@ int main(void)
 		an_unbind_detaches_the_rest_when_one_device_is_lost,
 		a_tainted_number_stays_in_quarantine_while_it_is_detached_again,
 		nothing_that_waited_starts_in_a_set_that_is_being_destroyed,
+		traffic_of_others_does_not_put_off_what_must_be_done,
 	};
 	Suite *suite = suite_create("broker, what goes away in the middle");
 	TCase *tc = tcase_create("lifetimes");
