@@ -292,6 +292,7 @@ static void dispatch_seen(struct dispatch *d, struct link *link)
 static void dispatch_batch(
 	struct dispatch *d, struct link *link, const int *fds, size_t fd_count, bool fds_truncated)
 {
+	d->searches = 0;
 	dispatch_seen(d, link);
 	for (size_t i = 0; i < d->batch.count && !link->doomed; i++) {
 		const struct wire_request *request = &d->batch.requests[i];

@@ -100,8 +100,10 @@ struct dispatch_datagram {
 	size_t fd_count;
 };
 
-/* The next link that has something to send and was not returned since it last had nothing. NULL:
- * none. */
+/*
+ * The next link that has something to send, or is doomed, and was not returned since it last had
+ * nothing. NULL: none.
+ */
 struct link *dispatch_next_output(struct dispatch *dispatch);
 /* The next datagram for the link; valid until the next call about this link. NULL: none. */
 const struct dispatch_datagram *dispatch_peek(struct dispatch *dispatch, struct link *link);

@@ -21,6 +21,7 @@
 
 #define DISPATCH_PAGE_DEFAULT  128u /* entries of a list's page */
 #define DISPATCH_PAGE_MAX      512u
+#define DISPATCH_SEARCHES_MAX  8u /* requests of a datagram that look through everything */
 #define DISPATCH_WATCH_BUCKETS 256u
 
 /* ---------------------------------------------------------------- links and their output */
@@ -116,6 +117,7 @@ struct operation_type {
 	bool no_hello;     /* allowed before hello */
 	bool is_change;    /* done once, reply remembered */
 	bool is_async;
+	bool is_search;  /* takes time in proportion to what there is */
 	bool has_result; /* pasid.v1.Reply has a field of the same number */
 };
 
@@ -129,7 +131,8 @@ struct dispatch {
 	struct sessions *sessions;
 	uint64_t started;
 	bool shutting_down;
-	bool has_waits; /* somebody began to wait in this datagram */
+	bool has_waits;    /* somebody began to wait in this datagram */
+	uint32_t searches; /* in this datagram */
 
 	struct link_list links, ready;
 	struct outbuf_list spare;

@@ -121,6 +121,11 @@ static int check_load(struct call *call)
 			d->config.output_max, call->link->unsent,
 			"%u bytes of replies were not read, of at most %u; read them first",
 			call->link->unsent, d->config.output_max);
+	if (call->type->is_search && ++d->searches > DISPATCH_SEARCHES_MAX)
+		return error_set_limit(&call->error, REASON_OVERLOAD, call->id,
+			DISPATCH_SEARCHES_MAX, d->searches,
+			"a datagram may ask for %u lists or status; ask for the rest in another",
+			DISPATCH_SEARCHES_MAX);
 	return 0;
 }
 

@@ -12,7 +12,8 @@
 #define OP(name) [PASID__V1__REQUEST__OPERATION_##name]
 
 /* What only looks. */
-#define READ(handler) .handle = (handler), .fd_counts = FDS_NONE, .has_result = true
+#define READ(handler)   .handle = (handler), .fd_counts = FDS_NONE, .has_result = true
+#define SEARCH(handler) READ(handler), .is_search = true
 /* What changes something, and is done when the handler returns. */
 #define CHANGE(handler) .handle = (handler), .fd_counts = FDS_NONE, .is_change = true
 /* What changes something, and may have to wait for the hardware. */
@@ -23,7 +24,7 @@
 static const struct operation_type operation_types[] = {
 	OP(HELLO) = {READ(handle_hello), .roles = ALLOW_READERS, .no_hello = true},
 	OP(PING) = {READ(handle_ping), .roles = ALLOW_READERS, .no_hello = true},
-	OP(GET_STATUS) = {READ(handle_get_status), .roles = ALLOW_READERS},
+	OP(GET_STATUS) = {SEARCH(handle_get_status), .roles = ALLOW_READERS},
 	OP(WATCH) = {READ(handle_watch), .roles = ALLOW_READERS},
 
 	OP(SET_CREATE) = {CHANGE(handle_set_create), .roles = ALLOW_OWNERS, .has_result = true},
@@ -31,7 +32,7 @@ static const struct operation_type operation_types[] = {
 	OP(SET_DESTROY) = {ASYNC(handle_set_destroy, finish_set_destroy), .roles = ALLOW_OWNERS,
 		.fd_counts = FDS_NONE},
 	OP(SET_GET) = {READ(handle_set_get), .roles = ALLOW_READERS},
-	OP(SET_LIST) = {READ(handle_set_list), .roles = ALLOW_READERS},
+	OP(SET_LIST) = {SEARCH(handle_set_list), .roles = ALLOW_READERS},
 
 	OP(ALLOCATE) = {CHANGE(handle_allocate), .roles = ALLOW_OWNERS, .has_result = true},
 	OP(FREE) = {CHANGE(handle_free), .roles = ALLOW_OWNERS, .has_result = true},
@@ -40,7 +41,7 @@ static const struct operation_type operation_types[] = {
 	OP(GUEST_FIND) = {READ(handle_guest_find), .roles = ALLOW_READERS},
 	OP(HOST_FIND) = {READ(handle_host_find), .roles = ALLOW_READERS},
 	OP(DATA_SET) = {CHANGE(handle_data_set), .roles = ALLOW_OWNERS},
-	OP(GRANT_LIST) = {READ(handle_grant_list), .roles = ALLOW_READERS},
+	OP(GRANT_LIST) = {SEARCH(handle_grant_list), .roles = ALLOW_READERS},
 	OP(QUARANTINE_END) = {CHANGE(handle_quarantine_end), .roles = ALLOW_ADMIN},
 
 	OP(DEVICE_ADD) = {ASYNC(handle_device_add, finish_device), .roles = ALLOW_OWNERS,
@@ -50,7 +51,7 @@ static const struct operation_type operation_types[] = {
 	OP(DEVICE_SLICE) = {CHANGE(handle_device_slice), .roles = ALLOW_OWNERS, .has_result = true},
 	OP(DEVICE_REMOVE) = {ASYNC(handle_device_remove, NULL), .roles = ALLOW_OWNERS,
 		.fd_counts = FDS_NONE},
-	OP(DEVICE_LIST) = {READ(handle_device_list), .roles = ALLOW_READERS},
+	OP(DEVICE_LIST) = {SEARCH(handle_device_list), .roles = ALLOW_READERS},
 	OP(DEVICE_DRAINED) = {CHANGE(handle_device_drained), .roles = ALLOW_ADMIN,
 		.has_result = true},
 
@@ -66,7 +67,7 @@ static const struct operation_type operation_types[] = {
 		.fd_counts = FDS_NONE, .has_result = true},
 	OP(RID_DETACH) = {ASYNC(handle_rid_detach, NULL), .roles = ALLOW_OWNERS,
 		.fd_counts = FDS_NONE},
-	OP(BINDING_LIST) = {READ(handle_binding_list), .roles = ALLOW_READERS},
+	OP(BINDING_LIST) = {SEARCH(handle_binding_list), .roles = ALLOW_READERS},
 };
 /* clang-format on */
 

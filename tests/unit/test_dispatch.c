@@ -277,6 +277,24 @@ START_TEST(who_does_not_read_is_not_read)
 	}
 END_TEST
 
+START_TEST(one_datagram_does_not_ask_for_many_lists)
+	{
+		struct link *link = rig_hello(r, ROLE_OBSERVER);
+		Pasid__V1__GrantList list = PASID__V1__GRANT_LIST__INIT;
+
+		rig_begin(r);
+		for (int i = 0; i < 9; i++)
+			rig_add(r, OPERATION(GRANT_LIST), &list);
+		rig_add(r, OPERATION(PING), &ping);
+		ck_assert_int_eq(rig_send(r, link, NULL, 0), 0);
+		ck_assert(rig_read(r, link));
+		ck_assert_ptr_null(r->got->replies[7]->status);
+		rig_expect(r, r->got->replies[8], REASON_OVERLOAD);
+		ck_assert_ptr_null(r->got->replies[9]->status);
+		(void)rig_ok(r, link, OPERATION(GRANT_LIST), &list);
+	}
+END_TEST
+
 START_TEST(a_daemon_that_stops_refuses_with_that_reason)
 	{
 		struct link *link = rig_hello(r, ROLE_VMM);
@@ -436,6 +454,7 @@ int main(void)
 		a_full_batch_is_answered_in_one_datagram,
 		one_request_of_a_batch_fails_alone,
 		who_does_not_read_is_not_read,
+		one_datagram_does_not_ask_for_many_lists,
 		a_daemon_that_stops_refuses_with_that_reason,
 		descriptors_are_as_many_as_the_request_says,
 		descriptors_that_nobody_claims_are_disposed_of,
