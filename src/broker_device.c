@@ -123,7 +123,9 @@ static int function_check_against(const struct broker *b, uint32_t other, uint32
 	const struct device_slot *slot = &b->device_slots[other];
 
 	if (slot->rid == found->rid.v)
-		return device_is_closed(b, other) ? 0 : function_taken(found->rid, ret_error);
+		return device_is_closed(b, other) && device_state(b, other) == DEVICE_TAINTED
+			       ? 0
+			       : function_taken(found->rid, ret_error);
 	if (slot->group == found->group && slot->set != set)
 		return error_set_limit(ret_error, REASON_GROUP_TAKEN, found->rid.v, 1, 1,
 			"device " RID_FORMAT

@@ -119,14 +119,19 @@ static void remove_closed(struct broker *b, struct op *op)
 		b->devices[op->device].draining);
 }
 
-/* The worker has the device still, so the removal can be tried again. */
+/*
+ * The worker has the device still, so the removal can be tried again. A slice gave up nothing, and
+ * is as good as it was before.
+ */
 static void remove_failed(struct broker *b, struct op *op, const struct hw_result *result)
 {
 	op_take_error(op, result);
-	if (op->phase == PHASE_LEAVE)
-		device_commit_state(b, op->device, DEVICE_READY); /* nothing was given up */
-	else
+	if (op->phase == PHASE_LEAVE) {
+		device_commit_state(b, op->device, DEVICE_TAINTED);
+		binding_heal(b, op->set, b->device_slots[op->device].group);
+	} else {
 		device_taint(b, op->device);
+	}
 	op_end(b, op);
 }
 
@@ -207,9 +212,15 @@ void broker_lane_lost(struct broker *b, uint64_t lane)
 {
 	metrics_add(&b->metrics, METRIC_LANES_LOST, 1);
 	for (uint32_t i = 0; i < b->device_pool.used; i++) {
-		if ((device_state(b, i) == DEVICE_READY || device_state(b, i) == DEVICE_TAINTED) &&
-			b->device_slots[i].lane == lane)
+		struct device_slot *slot = &b->device_slots[i];
+
+		if (slot->lane != lane)
+			continue;
+		if (device_state(b, i) == DEVICE_READY || device_state(b, i) == DEVICE_TAINTED)
 			device_lost(b, i);
+		/* its operation is still to be told, by a worker that does not know the device */
+		if (device_state(b, i) == DEVICE_REMOVING)
+			broker_commit(b, &slot->word, slot->word | DEVICE_WORD_CLOSED);
 	}
 }
 

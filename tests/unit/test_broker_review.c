@@ -295,6 +295,60 @@ START_TEST(traffic_of_others_does_not_put_off_what_must_be_done)
 	}
 END_TEST
 
+/* ------------------------------------------------------------------ lost while it is removed */
+
+/* The removal is asked for when the worker is gone already, which nobody has noticed. */
+static void remove_as_the_worker_dies(struct device_id device, uint64_t lane)
+{
+	f.model.submit_status = -EPIPE;
+	start_remove(&a, device, 1);
+	f.model.submit_status = 0;
+	model_lose_lane(&f, lane);
+	pass_time();
+	ck_assert_int_ne(fixture_outcome(&f, 1).status, 0);
+	ck_assert_int_eq(state_of(device), DEVICE_TAINTED);
+}
+
+START_TEST(a_device_that_is_lost_while_it_is_removed_can_be_removed_and_added_again)
+	{
+		struct device_id device = fixture_add(&f, &a, 0, 10);
+
+		remove_as_the_worker_dies(device, a.set.v);
+		start_remove(&a, device, 2);
+		ck_assert_int_eq(fixture_outcome(&f, 2).status, 0);
+		(void)fixture_add(&f, &c, 0, 11);
+	}
+END_TEST
+
+START_TEST(a_slice_that_is_lost_while_it_is_removed_is_not_ready_again)
+	{
+		struct device_id shared = fixture_share(&f, SHARED);
+		struct device_id slice = fixture_slice(&f, &a, SHARED);
+
+		remove_as_the_worker_dies(slice, lane_of(shared));
+		start_remove(&a, slice, 2);
+		ck_assert_int_eq(fixture_outcome(&f, 2).status, 0);
+		start_remove(&f.admin, shared, 3);
+		ck_assert_int_eq(fixture_outcome(&f, 3).status, 0);
+	}
+END_TEST
+
+START_TEST(a_slice_that_failed_to_detach_is_not_ready_again_because_its_removal_fails)
+	{
+		struct device_id slice;
+
+		(void)fixture_share(&f, SHARED);
+		slice = fixture_slice(&f, &a, SHARED);
+		(void)tainted_number(slice);
+		f.model.fail_kind = HW_LEAVE;
+		f.model.fail_status = STATUS_BUSY;
+		f.model.fail_times = 1;
+		start_remove(&a, slice, 1);
+		ck_assert_int_eq(fixture_outcome(&f, 1).status, STATUS_BUSY);
+		ck_assert_int_eq(state_of(slice), DEVICE_TAINTED);
+	}
+END_TEST
+
 int main(void)
 {
 	const TTest *const tests[] = {
@@ -309,6 +363,9 @@ int main(void)
 		a_tainted_number_stays_in_quarantine_while_it_is_detached_again,
 		nothing_that_waited_starts_in_a_set_that_is_being_destroyed,
 		traffic_of_others_does_not_put_off_what_must_be_done,
+		a_device_that_is_lost_while_it_is_removed_can_be_removed_and_added_again,
+		a_slice_that_is_lost_while_it_is_removed_is_not_ready_again,
+		a_slice_that_failed_to_detach_is_not_ready_again_because_its_removal_fails,
 	};
 	Suite *suite = suite_create("broker, what goes away in the middle");
 	TCase *tc = tcase_create("lifetimes");
