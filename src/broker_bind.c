@@ -105,6 +105,13 @@ static int check_present(
 	if (binding == STATE_NONE)
 		return 0;
 	if (binding_state(b, binding) == BINDING_DRAINING) {
+		if (device_kind(b, pair->device) != DEVICE_SLICE)
+			return error_set_limit(ret_error, REASON_DEVICE_BUSY,
+				device_name_of(b, pair->device), 0, 0,
+				"PASID %u may still be queued in device " RID_FORMAT
+				" from when it was shared; bind another number, or have an admin "
+				"say that it is drained",
+				grant_host(&b->grant_slots[op->grant]), RID_ARGS(rid));
 		pair->binding = binding;
 		pair->drained_before = true;
 		return 0;

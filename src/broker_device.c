@@ -295,23 +295,43 @@ static void add_identified(struct broker *b, struct op *op, const struct hw_resu
 	op_submit(b, op, &hw);
 }
 
-/* A new binding of the function proves that nothing is attached any more: what was tainted by it
- * heals. */
-static void heal_function(struct broker *b, uint32_t self)
+/*
+ * Nothing is attached through a record of the function any more. But what a shared device has
+ * queued is not proven to be done, so its numbers go on waiting for that, and so does the record.
+ */
+static void heal_record(struct broker *b, uint32_t device)
+{
+	uint32_t next, set = b->device_slots[device].set;
+
+	for (uint32_t i = b->devices[device].bindings; i != STATE_NONE; i = next) {
+		next = b->binding_slots[i].device_next;
+		if (binding_is_live(b, i))
+			binding_drop(b, i);
+	}
+	if (b->devices[device].bindings != STATE_NONE || b->devices[device].slices)
+		return;
+	broker_change(b, CHANGE_DEVICE_REMOVED, set, STATE_NONE, device);
+	device_drop(b, device);
+	if (set != STATE_NONE)
+		set_reap(b, set);
+}
+
+static void heal_records(struct broker *b, uint32_t self, bool slices)
 {
 	for (uint32_t i = 0; i < b->device_pool.used; i++) {
-		uint32_t set;
-
-		if (i == self || device_state(b, i) != DEVICE_TAINTED || !device_is_closed(b, i) ||
-			b->device_slots[i].rid != b->device_slots[self].rid)
-			continue;
-		while (b->devices[i].bindings != STATE_NONE)
-			binding_drop(b, b->devices[i].bindings);
-		set = b->device_slots[i].set;
-		device_drop(b, i);
-		if (set != STATE_NONE)
-			set_reap(b, set);
+		if (i != self && device_state(b, i) == DEVICE_TAINTED && device_is_closed(b, i) &&
+			b->device_slots[i].rid == b->device_slots[self].rid &&
+			(device_kind(b, i) == DEVICE_SLICE) == slices)
+			heal_record(b, i);
 	}
+}
+
+/* A new binding of the function proves that nothing is attached any more: what was tainted by it
+ * heals, slices before the device that they are part of. */
+static void heal_function(struct broker *b, uint32_t self)
+{
+	heal_records(b, self, true);
+	heal_records(b, self, false);
 }
 
 static void add_opened(struct broker *b, struct op *op, const struct hw_result *result)

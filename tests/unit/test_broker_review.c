@@ -349,6 +349,76 @@ START_TEST(a_slice_that_failed_to_detach_is_not_ready_again_because_its_removal_
 	}
 END_TEST
 
+/* ------------------------------------------------------------------ a function that comes back */
+
+START_TEST(sharing_a_lost_device_again_does_not_prove_that_it_is_drained)
+	{
+		struct device_id shared = fixture_share(&f, SHARED);
+		struct device_id slice = fixture_slice(&f, &a, SHARED);
+		struct hpasid host = fixture_allocate(&f, &a), again;
+		struct allocate exact = {.min = host.v, .max = host.v, .count = 1};
+		uint32_t released;
+
+		ck_assert_int_eq(fixture_bind(&f, &a, host, &slice, 1), 0);
+		model_lose_lane(&f, lane_of(shared));
+		ck_assert_int_eq(fixture_free(&f, &a, host), 0);
+		(void)fixture_share(&f, SHARED);
+		pass_time();
+		ck_assert_int_eq(
+			broker_allocate(f.broker, &c, &exact, &again, &f.error), STATUS_EXHAUSTED);
+		/* its own set may have it again, on its slice of the new registration */
+		ck_assert_int_eq(state_of(slice), DEVICE_FREE);
+		slice = fixture_slice(&f, &a, SHARED);
+		ck_assert_int_eq(broker_allocate(f.broker, &a, &exact, &again, &f.error), 0);
+		ck_assert_int_eq(fixture_bind(&f, &a, host, &slice, 1), 0);
+		ck_assert_int_eq(fixture_unbind(&f, &a, host), 0);
+		ck_assert_int_eq(fixture_free(&f, &a, host), 0);
+		ck_assert_int_eq(
+			broker_device_drained(f.broker, &f.admin, shared, &released, &f.error), 0);
+		ck_assert_uint_eq(released, 0); /* it is the new one's now */
+		start_remove(&f.admin, shared, 1);
+		ck_assert_int_eq(fixture_outcome(&f, 1).status, 0);
+	}
+END_TEST
+
+START_TEST(an_undrained_number_is_not_bound_on_the_function_that_was_shared)
+	{
+		struct device_id shared = fixture_share(&f, SHARED);
+		struct device_id device, slice = fixture_slice(&f, &a, SHARED);
+		struct hpasid host = fixture_allocate(&f, &a);
+		uint32_t released;
+
+		ck_assert_int_eq(fixture_bind(&f, &a, host, &slice, 1), 0);
+		model_lose_lane(&f, lane_of(shared));
+		device = fixture_add(&f, &a, SHARED, 10);
+		ck_assert_int_eq(fixture_bind(&f, &a, host, &device, 1), STATUS_BUSY);
+		ck_assert_uint_eq(f.error.reason, REASON_DEVICE_BUSY);
+		ck_assert_int_eq(
+			broker_device_drained(f.broker, &f.admin, shared, &released, &f.error), 0);
+		ck_assert_int_eq(fixture_bind(&f, &a, host, &device, 1), 0);
+	}
+END_TEST
+
+START_TEST(a_slice_that_is_being_given_up_keeps_its_shared_device)
+	{
+		struct device_id shared = fixture_share(&f, SHARED);
+		struct device_id slice = fixture_slice(&f, &a, SHARED);
+
+		f.model.submit_status = -EPIPE;
+		start_remove(&a, slice, 1);
+		f.model.submit_status = 0;
+		model_lose_lane(&f, lane_of(shared));
+		(void)fixture_share(&f, SHARED);
+		ck_assert_int_eq(state_of(shared), DEVICE_TAINTED);
+		pass_time();
+		ck_assert_int_ne(fixture_outcome(&f, 1).status, 0);
+		start_remove(&a, slice, 2);
+		ck_assert_int_eq(fixture_outcome(&f, 2).status, 0);
+		start_remove(&f.admin, shared, 3);
+		ck_assert_int_eq(fixture_outcome(&f, 3).status, 0);
+	}
+END_TEST
+
 int main(void)
 {
 	const TTest *const tests[] = {
@@ -366,6 +436,9 @@ int main(void)
 		a_device_that_is_lost_while_it_is_removed_can_be_removed_and_added_again,
 		a_slice_that_is_lost_while_it_is_removed_is_not_ready_again,
 		a_slice_that_failed_to_detach_is_not_ready_again_because_its_removal_fails,
+		sharing_a_lost_device_again_does_not_prove_that_it_is_drained,
+		an_undrained_number_is_not_bound_on_the_function_that_was_shared,
+		a_slice_that_is_being_given_up_keeps_its_shared_device,
 	};
 	Suite *suite = suite_create("broker, what goes away in the middle");
 	TCase *tc = tcase_create("lifetimes");
