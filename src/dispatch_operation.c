@@ -217,6 +217,7 @@ void operations_drain(struct dispatch *d)
 	while (broker_next_outcome(d->broker, outcome)) {
 		struct operation *operation = operation_find(d, outcome->cookie);
 
+		dispatch_dispose(d, outcome->unused, outcome->unused_count);
 		if (operation && operation->session) {
 			outcome_answer(d, operation, outcome);
 			continue;

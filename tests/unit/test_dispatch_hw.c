@@ -56,6 +56,23 @@ START_TEST(a_device_of_another_set_is_refused)
 	}
 END_TEST
 
+START_TEST(descriptors_of_an_operation_that_never_ran_are_disposed_of)
+	{
+		struct link *vm1 = rig_vmm(r, "vm1", 0), *vm2 = rig_vmm(r, "vm2", 0);
+		Pasid__V1__DeviceAdd add = PASID__V1__DEVICE_ADD__INIT;
+		int fd = 6;
+
+		(void)rig_device(r, vm1, 8, 5);
+		add.open_case = PASID__V1__DEVICE_ADD__OPEN_ADDRESS;
+		add.address = "0000:00:01.0";
+		/* accepted, and refused before a worker was asked */
+		rig_expect(r, rig_call_fds(r, vm2, OPERATION(DEVICE_ADD), &add, &fd, 1),
+			REASON_DEVICE_TAKEN);
+		ck_assert_uint_eq(r->disposed_count, 1);
+		ck_assert_int_eq(r->disposed[0], fd);
+	}
+END_TEST
+
 START_TEST(an_address_that_is_none_is_refused)
 	{
 		struct link *vm1 = rig_vmm(r, "vm1", 0), *admin = rig_hello(r, ROLE_ADMIN);
@@ -340,6 +357,7 @@ int main(void)
 	const TTest *const tests[] = {
 		a_device_is_added_listed_and_removed,
 		a_device_of_another_set_is_refused,
+		descriptors_of_an_operation_that_never_ran_are_disposed_of,
 		an_address_that_is_none_is_refused,
 		one_number_is_bound_to_two_devices_and_unbound_from_all,
 		a_bind_whose_second_step_fails_leaves_nothing_and_says_why,
