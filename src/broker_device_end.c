@@ -43,6 +43,9 @@ static int remove_check(struct broker *b, const struct op *op, struct error *ret
 	if (!device_is_meant(b, device, op->device_name, op->set) ||
 		device_state(b, device) == DEVICE_REMOVING)
 		return error_set(ret_error, REASON_NO_DEVICE, "the device is removed already");
+	if (device_state(b, device) == DEVICE_ADDING)
+		return error_set(ret_error, REASON_BUSY,
+			"the device is being registered; wait for the reply to that");
 	for (uint32_t i = run->bindings; i != STATE_NONE; i = b->binding_slots[i].device_next) {
 		if (binding_state(b, i) != BINDING_TAINTED &&
 			binding_state(b, i) != BINDING_DRAINING)

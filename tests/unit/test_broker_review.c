@@ -419,6 +419,43 @@ START_TEST(a_slice_that_is_being_given_up_keeps_its_shared_device)
 	}
 END_TEST
 
+/* ------------------------------------------------------------------ what a worker says */
+
+START_TEST(a_width_beyond_all_pasids_is_as_good_as_all_of_them)
+	{
+		struct device_id device;
+		struct allocate allocate = {
+			.max = PASID_LAST, .count = 1, .devices = &device, .device_count = 1};
+		struct device_info info;
+		struct hpasid host;
+
+		f.model.width_of[7] = 32;
+		device = fixture_add(&f, &a, 7, 10);
+		f.model.width_of[7] = 20;
+		ck_assert_int_eq(broker_device_get(f.broker, &a, device, &info, &f.error), 0);
+		ck_assert_uint_eq(info.hw.pasid_width, PASID_BITS);
+		ck_assert_int_eq(broker_allocate(f.broker, &a, &allocate, &host, &f.error), 0);
+		ck_assert_int_eq(fixture_bind(&f, &a, host, &device, 1), 0);
+	}
+END_TEST
+
+START_TEST(a_shared_device_that_is_being_registered_is_not_removed_under_that)
+	{
+		/* names are in order, so that of the next device can be guessed */
+		struct device_id shared = fixture_share(&f, SHARED), next;
+
+		start_remove(&f.admin, shared, 1);
+		ck_assert_int_eq(fixture_outcome(&f, 1).status, 0);
+		next.v = shared.v + (UINT64_C(1) << 24);
+		ck_assert_int_eq(
+			broker_device_share(f.broker, &f.admin, (struct rid){SHARED}, 2, &f.error),
+			0);
+		start_remove(&f.admin, next, 3);
+		ck_assert_uint_eq(fixture_outcome(&f, 3).error.reason, REASON_BUSY);
+		ck_assert_int_eq(state_of(next), DEVICE_READY);
+	}
+END_TEST
+
 int main(void)
 {
 	const TTest *const tests[] = {
@@ -439,6 +476,8 @@ int main(void)
 		sharing_a_lost_device_again_does_not_prove_that_it_is_drained,
 		an_undrained_number_is_not_bound_on_the_function_that_was_shared,
 		a_slice_that_is_being_given_up_keeps_its_shared_device,
+		a_width_beyond_all_pasids_is_as_good_as_all_of_them,
+		a_shared_device_that_is_being_registered_is_not_removed_under_that,
 	};
 	Suite *suite = suite_create("broker, what goes away in the middle");
 	TCase *tc = tcase_create("lifetimes");
