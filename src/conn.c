@@ -84,6 +84,25 @@ static bool conn_hung_up(int fd)
 	return poll(&p, 1, 0) == 1 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
 }
 
+/*
+ * After a hang-up: has everything been read? An empty datagram looks like the end, and behind it
+ * may lie descriptors that must not be closed here. With credentials asked for and no room for
+ * them, the kernel says of every datagram that something was cut off, and of the end nothing.
+ */
+static bool conn_at_end(int fd)
+{
+	const int on = 1, off = 0;
+	struct msghdr header = {0};
+	bool end;
+
+	if (setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0)
+		return false;
+	end = recvmsg(fd, &header, MSG_PEEK | MSG_DONTWAIT) == 0 &&
+	      (header.msg_flags & MSG_CTRUNC) == 0;
+	(void)setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &off, sizeof(off));
+	return end;
+}
+
 /* One datagram of a burst. */
 static enum conn_result conn_take(
 	const struct conn_io *io, struct conn *conn, struct mmsghdr *received, const uint8_t *data)
@@ -94,7 +113,8 @@ static enum conn_result conn_take(
 	int fds[CONN_FDS_MAX];
 	size_t fd_count = conn_collect(header, fds);
 
-	if (size == 0 && fd_count == 0 && !fds_cut && conn_hung_up(conn->fd)) {
+	if (size == 0 && fd_count == 0 && !fds_cut && conn_hung_up(conn->fd) &&
+		conn_at_end(conn->fd)) {
 		conn->eof = true;
 		return CONN_LOST;
 	}

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: MIT
+"""What an account on the host could try: nothing of it may cost another client anything."""
+
+import contextlib
+import os
+import signal
+import socket
+import struct
+import time
+import unittest
+
+from pasid_client import Daemon, Refused, eventually, pb
+
+LINGER = 30  # seconds, more than any client waits here
+
+
+@contextlib.contextmanager
+def stopped(process):
+    """What a client does in one go, before the process sees any of it."""
+    os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(process, signal.SIGCONT)
+
+
+class Descriptors(unittest.TestCase):
+    def setUp(self):
+        self.daemon = Daemon()
+        self.addCleanup(self.daemon.cleanup)
+
+    def lingering(self):
+        """A socket whose last close takes LINGER seconds: its peer reads nothing of what was sent."""
+        with socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            listener.bind(("127.0.0.1", 0))
+            listener.listen()
+            ours = socket.create_connection(listener.getsockname())
+            peer, _ = listener.accept()
+        self.addCleanup(peer.close)
+        ours.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                ours.send(bytes(1 << 16))
+        ours.setblocking(True)  # only such a close lingers
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, LINGER))
+        return ours
+
+    def assert_served(self, seconds=5):
+        started = time.monotonic()
+        with self.daemon.admin() as admin:
+            self.assertTrue(admin.status().consistent)
+        self.assertLess(time.monotonic() - started, seconds)
+
+    def test_a_descriptor_behind_an_empty_datagram_and_an_end_of_file(self):
+        with stopped(self.daemon.process.pid), self.daemon.client(hello=False) as client:
+            with self.lingering() as hostile:
+                client.send_raw(b"")
+                client.send_raw(b"")
+                client.send_raw(b"\xff", [hostile.fileno()])
+            client.sock.shutdown(socket.SHUT_WR)
+        self.assert_served()
+
+
+if __name__ == "__main__":
+    unittest.main()
