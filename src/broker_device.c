@@ -114,18 +114,20 @@ static int function_taken(struct rid rid, struct error *ret_error)
 
 /*
  * Compares a function with one registered device. A tainted one whose descriptors we have closed
- * does not stand in the way of itself: when the kernel lets us bind the function anew, its last
- * user has closed it, and with that it detached everything.
+ * stands in nobody's way: when the kernel lets us bind the function anew, its last user has closed
+ * it, and with that it detached everything; and it lets two functions of one group be bound through
+ * one iommufd only. That iommufd cannot be compared with ours of then: its key went with the
+ * worker.
  */
 static int function_check_against(const struct broker *b, uint32_t other, uint32_t set,
 	const struct hw_result *found, struct error *ret_error)
 {
 	const struct device_slot *slot = &b->device_slots[other];
 
+	if (device_is_closed(b, other) && device_state(b, other) == DEVICE_TAINTED)
+		return 0;
 	if (slot->rid == found->rid.v)
-		return device_is_closed(b, other) && device_state(b, other) == DEVICE_TAINTED
-			       ? 0
-			       : function_taken(found->rid, ret_error);
+		return function_taken(found->rid, ret_error);
 	if (slot->group == found->group && slot->set != set)
 		return error_set_limit(ret_error, REASON_GROUP_TAKEN, found->rid.v, 1, 1,
 			"device " RID_FORMAT

@@ -419,6 +419,53 @@ START_TEST(a_slice_that_is_being_given_up_keeps_its_shared_device)
 	}
 END_TEST
 
+/* Two functions of one group, each with a number, whose worker is lost. */
+static void lose_a_group(struct hpasid numbers[2])
+{
+	for (uint32_t i = 0; i < 2; i++) {
+		struct device_id device = fixture_add(&f, &a, 1 + i, 10);
+
+		numbers[i] = fixture_allocate(&f, &a);
+		ck_assert_int_eq(fixture_bind(&f, &a, numbers[i], &device, 1), 0);
+	}
+	model_lose_lane(&f, a.set.v);
+}
+
+START_TEST(trap_06_a_lost_group_comes_back_one_function_after_the_other)
+	{
+		struct hpasid numbers[2];
+		struct grant_info info;
+
+		lose_a_group(numbers);
+		/* the VMM, too, has begun anew */
+		(void)fixture_add(&f, &a, 1, 12);
+		ck_assert_int_eq(broker_host_find(f.broker, &a, numbers[0], &info, &f.error), 0);
+		ck_assert_uint_eq(info.bindings, 0);
+		ck_assert_int_eq(broker_host_find(f.broker, &a, numbers[1], &info, &f.error), 0);
+		ck_assert_uint_eq(info.bindings, 1);
+		(void)fixture_add(&f, &a, 2, 12);
+		ck_assert_int_eq(broker_host_find(f.broker, &a, numbers[1], &info, &f.error), 0);
+		ck_assert_uint_eq(info.bindings, 0);
+	}
+END_TEST
+
+START_TEST(trap_06_the_group_of_a_dead_set_can_be_had_by_another)
+	{
+		struct hpasid numbers[2];
+
+		lose_a_group(numbers);
+		broker_session_end(f.broker, 10);
+		model_run(&f);
+		pass_time();
+		ck_assert_int_eq(fixture_state(&f, numbers[0]), GRANT_QUARANTINED);
+		(void)fixture_add(&f, &c, 1, 11);
+		ck_assert_int_eq(fixture_state(&f, numbers[0]), GRANT_IDLE);
+		ck_assert_int_eq(fixture_state(&f, numbers[1]), GRANT_QUARANTINED);
+		(void)fixture_add(&f, &c, 2, 11);
+		ck_assert_int_eq(fixture_state(&f, numbers[1]), GRANT_IDLE);
+	}
+END_TEST
+
 /* ------------------------------------------------------------------ what a worker says */
 
 START_TEST(a_width_beyond_all_pasids_is_as_good_as_all_of_them)
@@ -476,6 +523,8 @@ int main(void)
 		sharing_a_lost_device_again_does_not_prove_that_it_is_drained,
 		an_undrained_number_is_not_bound_on_the_function_that_was_shared,
 		a_slice_that_is_being_given_up_keeps_its_shared_device,
+		trap_06_a_lost_group_comes_back_one_function_after_the_other,
+		trap_06_the_group_of_a_dead_set_can_be_had_by_another,
 		a_width_beyond_all_pasids_is_as_good_as_all_of_them,
 		a_shared_device_that_is_being_registered_is_not_removed_under_that,
 	};
