@@ -47,14 +47,22 @@ static void submit_device(struct broker *b, struct op *op, uint32_t device, enum
 	op_submit(b, op, &hw);
 }
 
-/* A device that no step has dealt with yet; those that failed to close stay as tainted. */
+/*
+ * A device that no step has dealt with yet; those that failed to close stay as tainted. Slices come
+ * last: a shared device that hangs must not keep the descriptors of an exclusive one.
+ */
 static uint32_t next_device(const struct broker *b, uint32_t set)
 {
-	uint32_t device = b->sets[set].first_device;
+	uint32_t slice = STATE_NONE;
 
-	while (device != STATE_NONE && device_is_closed(b, device))
-		device = b->devices[device].set_next;
-	return device;
+	for (uint32_t d = b->sets[set].first_device; d != STATE_NONE; d = b->devices[d].set_next) {
+		if (device_is_closed(b, d))
+			continue;
+		if (device_kind(b, d) != DEVICE_SLICE)
+			return d;
+		slice = d;
+	}
+	return slice;
 }
 
 /* The lost or closed ones of which nothing tainted is left need no hardware any more. */
