@@ -254,6 +254,8 @@ int broker_new(const struct broker_config *config, const struct broker_ports *po
 	space_open(&b->numbers, config->reserved_last + 1, PASID_LAST);
 	if (config->capacity && config->capacity < numbers)
 		numbers = config->capacity;
+	if (numbers > ports->state->capacity[STATE_GRANTS])
+		numbers = ports->state->capacity[STATE_GRANTS]; /* each has a record */
 	ledger_init(&b->ledger, numbers, config->user_quota, config->sets_per_user);
 	b->cursor = config->reserved_last + 1;
 	b->change_next = 1;

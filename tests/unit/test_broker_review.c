@@ -38,6 +38,12 @@ static void pass_time(void)
 	broker_tick(f.broker);
 }
 
+static uint64_t now(void *ctx)
+{
+	(void)ctx;
+	return f.now_ms;
+}
+
 static uint64_t lane_of(struct device_id shared)
 {
 	return UINT64_C(1) << 63 | shared.v;
@@ -273,6 +279,23 @@ START_TEST(nothing_that_waited_starts_in_a_set_that_is_being_destroyed)
 	}
 END_TEST
 
+START_TEST(a_shared_device_that_hangs_does_not_keep_an_exclusive_one_open)
+	{
+		struct device_id device = fixture_add(&f, &a, 0, 10);
+		struct device_id slice, shared = fixture_share(&f, SHARED);
+		struct hpasid host = fixture_allocate(&f, &a);
+
+		slice = fixture_slice(&f, &a, SHARED);
+		ck_assert_int_eq(fixture_bind(&f, &a, host, &device, 1), 0);
+		ck_assert_int_eq(fixture_bind(&f, &a, host, &slice, 1), 0);
+		f.model.hung_lane = lane_of(shared);
+		broker_session_end(f.broker, 10);
+		model_run(&f);
+		ck_assert(!model_has(&f, 0, host.v));
+		ck_assert(model_has(&f, SHARED, host.v));
+	}
+END_TEST
+
 START_TEST(traffic_of_others_does_not_put_off_what_must_be_done)
 	{
 		struct device_id device = fixture_add(&f, &a, 0, 10);
@@ -468,6 +491,28 @@ END_TEST
 
 /* ------------------------------------------------------------------ what a worker says */
 
+START_TEST(no_more_numbers_are_out_than_there_is_room_to_record)
+	{
+		struct state small = *state_memory_state(f.memory);
+		struct broker_ports ports = {.now_ms = now, .policy = &f.policy, .state = &small};
+		struct set_create create = {"small", SET_TRANSLATED, true, 8};
+		struct broker_status status;
+		struct set_id set;
+
+		small.capacity[STATE_GRANTS] = 4;
+		broker_free(f.broker);
+		ports.pages = state_memory_pages(f.memory);
+		ck_assert_int_eq(broker_new(&f.config, &ports, &f.broker), 0);
+		broker_status(f.broker, &status);
+		ck_assert_uint_eq(status.pasids.limit, 4);
+		ck_assert_int_eq(broker_set_create(f.broker, &f.admin, &create, &set, &f.error),
+			STATUS_QUOTA);
+		broker_free(f.broker);
+		state_memory_free(f.memory);
+		fixture_open(&f);
+	}
+END_TEST
+
 START_TEST(a_width_beyond_all_pasids_is_as_good_as_all_of_them)
 	{
 		struct device_id device;
@@ -525,6 +570,8 @@ int main(void)
 		a_slice_that_is_being_given_up_keeps_its_shared_device,
 		trap_06_a_lost_group_comes_back_one_function_after_the_other,
 		trap_06_the_group_of_a_dead_set_can_be_had_by_another,
+		a_shared_device_that_hangs_does_not_keep_an_exclusive_one_open,
+		no_more_numbers_are_out_than_there_is_room_to_record,
 		a_width_beyond_all_pasids_is_as_good_as_all_of_them,
 		a_shared_device_that_is_being_registered_is_not_removed_under_that,
 	};
