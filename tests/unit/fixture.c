@@ -65,6 +65,22 @@ static void model_identify(struct model *model, const struct hw_op *op, struct h
 	ck_abort_msg("too many devices for the model");
 }
 
+/*
+ * The kernel binds a function anew only when its last user is gone, and all is detached; and the
+ * functions of a group through one iommufd only, so another one proves as much for its neighbours.
+ */
+static void model_forget_users(struct model *model, const struct model_device *device)
+{
+	for (unsigned i = 0; i < MODEL_ENTRIES; i++) {
+		struct model_entry *entry = &model->entries[i];
+
+		if (entry->used && entry->group == model->group_of[device->rid] &&
+			!model_device(model, entry->handle) &&
+			(entry->rid == device->rid || entry->key != device->key))
+			entry->used = false;
+	}
+}
+
 static void model_open(struct model *model, const struct hw_op *op, struct hw_result *result)
 {
 	struct model_device *device = model_device(model, op->device);
@@ -75,11 +91,7 @@ static void model_open(struct model *model, const struct hw_op *op, struct hw_re
 			model->devices[i].rid == device->rid)
 			ck_abort_msg("a function was opened twice");
 	}
-	/* the kernel binds a function anew only when its last user is gone, and all is detached */
-	for (unsigned i = 0; i < MODEL_ENTRIES; i++) {
-		if (model->entries[i].used && model->entries[i].rid == device->rid)
-			model->entries[i].used = false;
-	}
+	model_forget_users(model, device);
 	device->open = true;
 	result->dev_id = 100 + device->rid;
 	result->info.iommu = HW_IOMMU_VTD;
@@ -90,12 +102,20 @@ static void model_open(struct model *model, const struct hw_op *op, struct hw_re
 static void model_attach(struct model *model, const struct hw_op *op, struct hw_result *result)
 {
 	struct model_device *device = model_device(model, op->device);
+	struct model_entry *present;
 	uint32_t group;
 
 	ck_assert_ptr_nonnull(device);
 	ck_assert(device->open && device->lane == op->lane);
 	group = model->group_of[device->rid];
-	if (model_entry(model, group, op->has_pasid, op->pasid.v))
+	present = model_entry(model, group, op->has_pasid, op->pasid.v);
+	if (present && !model_device(model, present->handle)) {
+		/* a neighbour that only its VMM has open: the kernel refuses another table */
+		result->status = error_set(
+			&result->error, REASON_KERNEL_REFUSED, "the group has another table");
+		return;
+	}
+	if (present)
 		ck_abort_msg("PASID %u was attached twice in group %u", op->pasid.v, group);
 	ck_assert(
 		!op->has_pasid || (op->pasid.v && !(op->pasid.v >> model->width_of[device->rid])));
@@ -109,6 +129,7 @@ static void model_attach(struct model *model, const struct hw_op *op, struct hw_
 			.pasid = op->pasid.v,
 			.handle = op->device,
 			.rid = device->rid,
+			.key = device->key,
 			.owner = op->owner,
 		};
 		result->pt_id = 500 + i;

@@ -24,7 +24,7 @@
 struct model_entry {
 	bool used, has_pasid;
 	uint32_t group, pasid, handle, rid;
-	uint64_t owner;
+	uint64_t owner, key;
 };
 
 struct model_device {

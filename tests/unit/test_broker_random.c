@@ -90,7 +90,7 @@ static void do_create(struct history *h)
 	struct actor *actor = pick_actor(h);
 	struct set_create create = {.mode = rnd(h, 4) ? SET_TRANSLATED : SET_IDENTITY,
 		.has_quota = true,
-		.quota = 1 + rnd(h, 12)};
+		.quota = 1 + rnd(h, 6)};
 	char name[32];
 
 	if (actor->set.v)
@@ -357,6 +357,7 @@ static void history_run(uint64_t seed, struct metrics *reached)
 	h->sessions = 100;
 	for (unsigned i = 0; i < ACTORS; i++)
 		h->actors[i] = (struct actor){ROLE_VMM, 0, {0}, &h->f.peer};
+	(void)fixture_share(&h->f, 5);
 	for (h->step = 0; h->step < STEPS; h->step++)
 		history_step(h);
 	broker_status(h->f.broker, &status);
