@@ -72,8 +72,10 @@ static void drop_closed(struct broker *b, uint32_t set)
 
 	for (uint32_t d = b->sets[set].first_device; d != STATE_NONE; d = next) {
 		next = b->devices[d].set_next;
-		if (device_is_closed(b, d) && b->devices[d].bindings == STATE_NONE)
-			device_drop(b, d);
+		if (!device_is_closed(b, d) || b->devices[d].bindings != STATE_NONE)
+			continue;
+		broker_change(b, CHANGE_DEVICE_REMOVED, set, STATE_NONE, d);
+		device_drop(b, d);
 	}
 }
 

@@ -111,6 +111,8 @@ static void remove_closed(struct broker *b, struct op *op)
 
 	for (uint32_t i = b->devices[op->device].bindings; i != STATE_NONE; i = next) {
 		next = b->binding_slots[i].device_next;
+		broker_change(b, CHANGE_BINDING_UNBOUND, b->binding_slots[i].set,
+			b->binding_slots[i].grant, op->device);
 		binding_gone(b, i);
 	}
 	if (b->devices[op->device].draining == 0)

@@ -244,6 +244,30 @@ START_TEST(private_data_is_attached_replaced_and_read)
 	}
 END_TEST
 
+static uint64_t now(void *ctx)
+{
+	(void)ctx;
+	return f.now_ms;
+}
+
+START_TEST(no_more_numbers_are_out_than_there_is_room_to_record)
+	{
+		struct state small = *state_memory_state(f.memory);
+		struct broker_ports ports = {.now_ms = now, .policy = &f.policy, .state = &small};
+		struct broker_status status;
+
+		small.capacity[STATE_GRANTS] = 4;
+		broker_free(f.broker);
+		ports.pages = state_memory_pages(f.memory);
+		ck_assert_int_eq(broker_new(&f.config, &ports, &f.broker), 0);
+		broker_status(f.broker, &status);
+		ck_assert_uint_eq(status.pasids.limit, 4);
+		broker_free(f.broker);
+		state_memory_free(f.memory);
+		fixture_open(&f);
+	}
+END_TEST
+
 int main(void)
 {
 	const TTest *const tests[] = {two_sets_share_a_guest_number_never_a_host_number,
@@ -252,7 +276,8 @@ int main(void)
 		free_is_idempotent_until_the_number_is_gone, free_of_several_is_all_or_none,
 		free_all_frees_every_number_of_the_set, a_number_cools_before_anybody_has_it_again,
 		an_admin_ends_a_quarantine, a_held_number_is_reclaimed_at_the_last_release,
-		private_data_is_attached_replaced_and_read};
+		private_data_is_attached_replaced_and_read,
+		no_more_numbers_are_out_than_there_is_room_to_record};
 	Suite *suite = suite_create("broker, numbers");
 	TCase *tc = tcase_create("guest numbers and quarantine");
 	SRunner *runner = srunner_create(suite);

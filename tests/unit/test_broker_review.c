@@ -38,10 +38,23 @@ static void pass_time(void)
 	broker_tick(f.broker);
 }
 
-static uint64_t now(void *ctx)
+static void fail_next(enum hw_kind kind, int status)
 {
-	(void)ctx;
-	return f.now_ms;
+	f.model.fail_kind = kind;
+	f.model.fail_status = status;
+	f.model.fail_times = 1;
+}
+
+/* How often this was told of the device. */
+static unsigned told(enum change_kind kind, struct device_id device)
+{
+	struct change change;
+	unsigned count = 0;
+
+	for (uint64_t from = 1; broker_change_get(f.broker, from, &change);
+		from = change.sequence + 1)
+		count += change.kind == kind && change.device == device.v;
+	return count;
 }
 
 static uint64_t lane_of(struct device_id shared)
@@ -71,9 +84,7 @@ static struct hpasid tainted_number(struct device_id device)
 	struct hpasid host = fixture_allocate(&f, &a);
 
 	ck_assert_int_eq(fixture_bind(&f, &a, host, &device, 1), 0);
-	f.model.fail_kind = HW_DETACH;
-	f.model.fail_status = STATUS_HARDWARE;
-	f.model.fail_times = 1;
+	fail_next(HW_DETACH, STATUS_HARDWARE);
 	ck_assert_int_eq(fixture_unbind(&f, &a, host), STATUS_HARDWARE);
 	return host;
 }
@@ -165,9 +176,7 @@ START_TEST(trap_06_a_rid_is_not_detached_through_a_neighbour_while_it_is_attache
 		struct device_id one = fixture_add(&f, &a, 1, 10), two = fixture_add(&f, &a, 2, 10);
 		struct bind_pair pair = {one, {.kind = HW_TABLE_SPACE}};
 
-		f.model.fail_kind = HW_ATTACH;
-		f.model.fail_status = STATUS_HARDWARE;
-		f.model.fail_times = 1;
+		fail_next(HW_ATTACH, STATUS_HARDWARE);
 		ck_assert_int_eq(broker_rid_attach(f.broker, &a, own, &pair, 1, &f.error), 0);
 		ck_assert_int_eq(broker_rid_detach(f.broker, &a, own, two, 2, &f.error), 0);
 		ck_assert_uint_eq(fixture_outcome(&f, 2).error.reason, REASON_BUSY);
@@ -296,6 +305,23 @@ START_TEST(a_shared_device_that_hangs_does_not_keep_an_exclusive_one_open)
 	}
 END_TEST
 
+START_TEST(whoever_watches_learns_of_every_device_that_goes)
+	{
+		struct device_id device = fixture_add(&f, &a, 0, 10);
+		struct device_id lost = fixture_add(&f, &c, 3, 11);
+
+		(void)tainted_number(device);
+		start_remove(&a, device, 1);
+		ck_assert_int_eq(fixture_outcome(&f, 1).status, 0);
+		ck_assert_uint_eq(told(CHANGE_BINDING_UNBOUND, device), 1);
+		ck_assert_uint_eq(told(CHANGE_DEVICE_REMOVED, device), 1);
+		model_lose_lane(&f, c.set.v);
+		broker_session_end(f.broker, 11);
+		model_run(&f);
+		ck_assert_uint_eq(told(CHANGE_DEVICE_REMOVED, lost), 1);
+	}
+END_TEST
+
 START_TEST(traffic_of_others_does_not_put_off_what_must_be_done)
 	{
 		struct device_id device = fixture_add(&f, &a, 0, 10);
@@ -363,9 +389,7 @@ START_TEST(a_slice_that_failed_to_detach_is_not_ready_again_because_its_removal_
 		(void)fixture_share(&f, SHARED);
 		slice = fixture_slice(&f, &a, SHARED);
 		(void)tainted_number(slice);
-		f.model.fail_kind = HW_LEAVE;
-		f.model.fail_status = STATUS_BUSY;
-		f.model.fail_times = 1;
+		fail_next(HW_LEAVE, STATUS_BUSY);
 		start_remove(&a, slice, 1);
 		ck_assert_int_eq(fixture_outcome(&f, 1).status, STATUS_BUSY);
 		ck_assert_int_eq(state_of(slice), DEVICE_TAINTED);
@@ -491,28 +515,6 @@ END_TEST
 
 /* ------------------------------------------------------------------ what a worker says */
 
-START_TEST(no_more_numbers_are_out_than_there_is_room_to_record)
-	{
-		struct state small = *state_memory_state(f.memory);
-		struct broker_ports ports = {.now_ms = now, .policy = &f.policy, .state = &small};
-		struct set_create create = {"small", SET_TRANSLATED, true, 8};
-		struct broker_status status;
-		struct set_id set;
-
-		small.capacity[STATE_GRANTS] = 4;
-		broker_free(f.broker);
-		ports.pages = state_memory_pages(f.memory);
-		ck_assert_int_eq(broker_new(&f.config, &ports, &f.broker), 0);
-		broker_status(f.broker, &status);
-		ck_assert_uint_eq(status.pasids.limit, 4);
-		ck_assert_int_eq(broker_set_create(f.broker, &f.admin, &create, &set, &f.error),
-			STATUS_QUOTA);
-		broker_free(f.broker);
-		state_memory_free(f.memory);
-		fixture_open(&f);
-	}
-END_TEST
-
 START_TEST(a_width_beyond_all_pasids_is_as_good_as_all_of_them)
 	{
 		struct device_id device;
@@ -571,7 +573,7 @@ int main(void)
 		trap_06_a_lost_group_comes_back_one_function_after_the_other,
 		trap_06_the_group_of_a_dead_set_can_be_had_by_another,
 		a_shared_device_that_hangs_does_not_keep_an_exclusive_one_open,
-		no_more_numbers_are_out_than_there_is_room_to_record,
+		whoever_watches_learns_of_every_device_that_goes,
 		a_width_beyond_all_pasids_is_as_good_as_all_of_them,
 		a_shared_device_that_is_being_registered_is_not_removed_under_that,
 	};
