@@ -196,7 +196,7 @@ static int bind_record(struct broker *b, struct op *op, struct error *ret_error)
 
 	for (uint32_t i = 0; i < op->pair_count; i++) {
 		struct op_pair *pair = &op->pairs[i];
-		bool same;
+		bool same = false;
 		int r;
 
 		r = check_group(b, op, i, &same, ret_error);

@@ -88,8 +88,12 @@ static void model_open(struct model *model, const struct hw_op *op, struct hw_re
 	ck_assert_ptr_nonnull(device);
 	for (unsigned i = 0; i < MODEL_DEVICES; i++) {
 		if (model->devices[i].used && model->devices[i].open &&
-			model->devices[i].rid == device->rid)
-			ck_abort_msg("a function was opened twice");
+			model->devices[i].rid == device->rid) {
+			/* a worker that ends has it still */
+			result->status = error_set(&result->error, REASON_BIND_REFUSED,
+				"the function is bound already");
+			return;
+		}
 	}
 	model_forget_users(model, device);
 	device->open = true;
