@@ -9,9 +9,11 @@ import subprocess
 import tempfile
 
 TAP_LINE = re.compile(r"^(ok|not ok) \d+ - (?P<file>[^:]*):(?P<case>[^:]*):(?P<test>[^:]*): (?P<message>.*)")
+ROUNDS = int(os.environ.get("PASIDD_TEST_ROUNDS", "1"))
+TIMEOUT = 240 * ROUNDS  # seconds for one program
 ENVIRONMENT = {
     "ASAN_OPTIONS": "abort_on_error=0:detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1",
-    "CK_TIMEOUT_MULTIPLIER": "4",  # sanitizers on a loaded machine
+    "CK_TIMEOUT_MULTIPLIER": str(4 * ROUNDS),  # sanitizers on a loaded machine
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
 }
 
@@ -48,12 +50,12 @@ class Result:
             self.failed.append((self.name, f"all tests passed, yet it exited with {code}"))
 
 
-def run_limited(path, folder, environment, timeout):
+def run_limited(path, folder, environment):
     """Exit code and output; the code is None when it was ended because it took too long."""
     with subprocess.Popen([str(path)], cwd=folder, env=environment, stdin=subprocess.DEVNULL, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, errors="replace") as run:
         try:
-            output = run.communicate(timeout=timeout)[0]
+            output = run.communicate(timeout=TIMEOUT)[0]
             return run.returncode, output
         except subprocess.TimeoutExpired:
             run.terminate()  # Check then ends the test that it has forked
@@ -64,17 +66,17 @@ def run_limited(path, folder, environment, timeout):
             return None, run.communicate()[0]
 
 
-def run_program(path, timeout):
+def run_program(path):
     """Runs one program of tests in a folder of its own."""
     result = Result(path.name)
     with tempfile.TemporaryDirectory(prefix="pasidd-test-") as folder:
         tap = pathlib.Path(folder, "log.tap")
         environment = {**ENVIRONMENT, **os.environ, "CK_TAP_LOG_FILE_NAME": str(tap)}
-        code, result.output = run_limited(path, folder, environment, timeout)
+        code, result.output = run_limited(path, folder, environment)
         plan = result.read_tap(tap.read_text(errors="replace")) if tap.exists() else None
     result.skipped = [line[5:].strip() for line in result.output.splitlines() if line.startswith("SKIP:")]
     if code is None:
-        result.failed.append((result.name, f"did not end within {timeout} s"))
+        result.failed.append((result.name, f"did not end within {TIMEOUT} s"))
     else:
         result.conclude(plan, code)
     return result
@@ -86,13 +88,13 @@ def programs(build, source):
     return [pathlib.Path(build, "tests/unit", name).resolve() for name in names]
 
 
-def run_all(build, source, jobs, timeout):
+def run_all(build, source):
     """The results of all programs, in order; one that was not built is a failure."""
     found = programs(build, source)
-    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         def one(path):
             if path.exists():
-                return run_program(path, timeout)
+                return run_program(path)
             missing = Result(path.name)
             missing.failed.append((path.name, "was not built"))
             return missing
