@@ -282,6 +282,7 @@ void set_reap(struct broker *b, uint32_t set)
 
 	if (set_state(b, set) != SET_ZOMBIE || run->pasids.current || run->devices || run->ops)
 		return;
+	ledger_forget(&b->ledger, run);
 	broker_commit(b, &b->set_slots[set].word, 0);
 	pool_give(&b->set_pool, set);
 }

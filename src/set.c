@@ -58,8 +58,9 @@ int ledger_open(struct ledger *ledger, struct set *set, uint32_t uid, uint32_t q
 	if (ledger->sets_per_user && ledger->users[place].sets >= ledger->sets_per_user)
 		return error_set_limit(ret_error, REASON_USER_QUOTA, uid, ledger->sets_per_user,
 			ledger->users[place].sets,
-			"user %u has %u of %u sets; destroy one, or raise quota.sets_per_user", uid,
-			ledger->users[place].sets, ledger->sets_per_user);
+			"user %u has %u of %u sets (those that are gone count while numbers of theirs "
+			"are in quarantine); destroy one, or raise quota.sets_per_user",
+			uid, ledger->users[place].sets, ledger->sets_per_user);
 	if (quota == 0 || quota > ledger_remaining(ledger))
 		return error_set_limit(ret_error, REASON_HOST_QUOTA, quota, ledger->host.limit,
 			ledger->committed,
@@ -97,9 +98,13 @@ int ledger_adjust(struct ledger *ledger, struct set *set, uint32_t quota, struct
 
 void ledger_close(struct ledger *ledger, struct set *set)
 {
-	assert(ledger->users[set->user].sets > 0);
 	ledger->committed -= set->pasids.limit - set->pasids.current;
 	set->pasids.limit = set->pasids.current;
+}
+
+void ledger_forget(struct ledger *ledger, const struct set *set)
+{
+	assert(ledger->users[set->user].sets > 0 && set->pasids.current == 0);
 	ledger->users[set->user].sets--;
 }
 

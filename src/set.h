@@ -35,7 +35,7 @@ struct set {
 
 struct ledger_user {
 	uint32_t uid;
-	uint32_t sets; /* 0 and no numbers: the place is free */
+	uint32_t sets; /* gone ones too; 0: the place is free */
 	struct account pasids;
 };
 
@@ -61,8 +61,10 @@ int ledger_open(struct ledger *ledger, struct set *set, uint32_t uid, uint32_t q
 /* Another quota. STATUS_QUOTA below use or beyond what remains. */
 int ledger_adjust(struct ledger *ledger, struct set *set, uint32_t quota, struct error *ret_error);
 
-/* The set is gone; what it still has is charged on until it is released. */
+/* The set is gone; what it still has is charged on until it is released, and so is its place. */
 void ledger_close(struct ledger *ledger, struct set *set);
+/* Nothing of it is left: its user may have another. */
+void ledger_forget(struct ledger *ledger, const struct set *set);
 
 /* How many more numbers the set may have, at all three levels. */
 uint32_t ledger_room(const struct ledger *ledger, const struct set *set);

@@ -268,6 +268,28 @@ START_TEST(no_more_numbers_are_out_than_there_is_room_to_record)
 	}
 END_TEST
 
+START_TEST(gone_sets_count_against_their_user_while_they_have_numbers)
+	{
+		struct actor a, next = {ROLE_VMM, 12, {0}, &f.peer};
+		struct set_create create = {"next", SET_TRANSLATED, true, 1};
+
+		fixture_close(&f);
+		f.config.sets_per_user = 1;
+		fixture_open(&f);
+		a = fixture_vmm(&f, 11, "a", SET_TRANSLATED, 1);
+		(void)fixture_allocate(&f, &a);
+		broker_session_end(f.broker, 11);
+		/* otherwise one user's churn takes the places of all */
+		ck_assert_int_eq(broker_set_create(f.broker, &next, &create, &next.set, &f.error),
+			STATUS_QUOTA);
+		ck_assert_uint_eq(f.error.reason, REASON_USER_QUOTA);
+		f.now_ms += 1000;
+		broker_tick(f.broker);
+		ck_assert_int_eq(
+			broker_set_create(f.broker, &next, &create, &next.set, &f.error), 0);
+	}
+END_TEST
+
 int main(void)
 {
 	const TTest *const tests[] = {two_sets_share_a_guest_number_never_a_host_number,
@@ -277,6 +299,7 @@ int main(void)
 		free_all_frees_every_number_of_the_set, a_number_cools_before_anybody_has_it_again,
 		an_admin_ends_a_quarantine, a_held_number_is_reclaimed_at_the_last_release,
 		private_data_is_attached_replaced_and_read,
+		gone_sets_count_against_their_user_while_they_have_numbers,
 		no_more_numbers_are_out_than_there_is_room_to_record};
 	Suite *suite = suite_create("broker, numbers");
 	TCase *tc = tcase_create("guest numbers and quarantine");
