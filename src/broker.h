@@ -112,7 +112,7 @@ int broker_set_by_name(struct broker *broker, const struct actor *actor, const c
  */
 bool broker_set_next(struct broker *broker, const struct actor *actor, uint64_t *cursor,
 	struct set_info *ret_info);
-/* The session is over: its set is torn down without an outcome; watches and holds of it end. */
+/* The session is over: its set is torn down, without an outcome. */
 void broker_session_end(struct broker *broker, uint64_t session);
 
 /* ---------------------------------------------------------------- numbers (F1-F6, F13-F17, F19,
@@ -160,7 +160,10 @@ int broker_guest_find(struct broker *broker, const struct actor *actor, struct s
 int broker_data_set(struct broker *broker, const struct actor *actor, struct set_id set,
 	struct pasid_ref ref, uint64_t data, struct error *ret_error);
 
-/* A reference by the actor's session; the number is not reclaimed while one lasts (F18). */
+/*
+ * A reference to a number, which is not reclaimed while one lasts. Holds are counted, not yet
+ * attributed to sessions, and no request of the protocol takes one in this version (F18).
+ */
 int broker_hold(struct broker *broker, const struct actor *actor, struct set_id set,
 	struct hpasid host, struct error *ret_error);
 int broker_release(struct broker *broker, const struct actor *actor, struct set_id set,
