@@ -40,10 +40,6 @@ class Result(unittest.TextTestResult):
         super().addExpectedFailure(test, err)
         self.passed += 1
 
-    def addSkip(self, test, reason):
-        super().addSkip(test, reason)
-        print(f"SKIP: {test.id()}: {reason}", flush=True)
-
 
 def main():
     if len(sys.argv) != 2:
@@ -52,6 +48,8 @@ def main():
     suite = unittest.defaultTestLoader.discover(folder, pattern="test_*.py", top_level_dir=folder)
     runner = unittest.TextTestRunner(stream=sys.stdout, verbosity=2, resultclass=Result)
     result = runner.run(suite)
+    for test, reason in result.skipped:
+        print(f"SKIP: {test.id()}: {reason}")
     failed = len(result.failures) + len(result.errors) + len(result.unexpectedSuccesses)
     if "REPORT_COUNTS" in os.environ:
         pathlib.Path(os.environ["REPORT_COUNTS"]).write_text(f"{result.passed} {failed} {len(result.skipped)}\n")
