@@ -29,7 +29,7 @@ static int executor_init(struct executor *e, const struct executor_options *opti
 	e->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (e->wake < 0 || epoll_ctl(e->epoll, EPOLL_CTL_ADD, e->wake, &event) < 0)
 		return -errno;
-	return 0;
+	return executor_janitor_init(e);
 }
 
 int executor_new(const struct executor_options *options, struct executor **ret_executor)
@@ -41,6 +41,7 @@ int executor_new(const struct executor_options *options, struct executor **ret_e
 		return -ENOMEM;
 	e->epoll = -1;
 	e->wake = -1;
+	e->timer = -1;
 	r = executor_init(e, options);
 	if (r < 0) {
 		executor_free(e);
@@ -70,6 +71,8 @@ void executor_free(struct executor *executor)
 	executor_free_list(&executor->janitors);
 	if (executor->wake >= 0)
 		(void)close(executor->wake);
+	if (executor->timer >= 0)
+		(void)close(executor->timer);
 	if (executor->epoll >= 0)
 		(void)close(executor->epoll);
 	free(executor->program);
@@ -292,6 +295,7 @@ static void executor_dispatch_wake(struct executor *e, const struct executor_han
 	eventfd_t count;
 
 	(void)eventfd_read(e->wake, &count);
+	executor_janitor_tick(e);
 	for (size_t i = 0; i < EXECUTOR_BUCKETS; i++) {
 		struct executor_worker *worker = e->buckets[i], *next;
 
@@ -345,38 +349,6 @@ void executor_dispatch(struct executor *executor, const struct executor_handler 
 	}
 	if (wake)
 		executor_dispatch_wake(executor, handler);
-}
-
-/* --- foreign descriptors --- */
-
-/* The least busy janitor, another one while all are busy; NULL when none can be had. */
-static struct executor_worker *executor_janitor(struct executor *e)
-{
-	struct executor_worker *best = NULL, *worker;
-
-	for (worker = e->janitors; worker; worker = worker->next)
-		if (!worker->gone && (!best || worker->load < best->load))
-			best = worker;
-	if ((best && best->load == 0) || e->janitor_count >= EXECUTOR_JANITORS || e->closing)
-		return best;
-	if (executor_worker_new(e, 0, true, true, &worker) < 0)
-		return best;
-	worker->next = e->janitors;
-	e->janitors = worker;
-	e->janitor_count++;
-	return worker;
-}
-
-void executor_dispose(struct executor *executor, int fd)
-{
-	struct hw_op op = {.fd_count = 1, .fds = {fd, -1}};
-	struct executor_worker *janitor;
-
-	if (fd < 0)
-		return;
-	janitor = executor_janitor(executor);
-	if (!janitor || executor_worker_push(janitor, WORKER_DISPOSE, true, &op) < 0)
-		executor_close_here(fd);
 }
 
 /* --- status --- */

@@ -48,12 +48,21 @@ struct executor_key {
 #define EXECUTOR_BUCKETS  256u
 #define EXECUTOR_JANITORS 4u
 
+/*
+ * A janitor that a close keeps for longer is killed, which ends most such closes, and replaced. A
+ * process that sleeps uninterruptibly stays as long as it does: so many of them are borne.
+ */
+#define EXECUTOR_JANITOR_MS   1000u
+#define EXECUTOR_JANITORS_MAX 32u
+
 /* In the epoll data of a worker: its pidfd is readable, not its socket. */
 #define EXECUTOR_PIDFD 1u
 
 struct executor {
 	int epoll;
-	int wake; /* eventfd: something is to be dispatched that no worker says */
+	int wake;  /* eventfd: something is to be dispatched that no worker says */
+	int timer; /* timerfd: janitors are looked after while one has something to do */
+	bool timing;
 	char *program;
 	char *simulate_dir;
 	struct executor_worker *buckets[EXECUTOR_BUCKETS];
@@ -73,6 +82,13 @@ struct executor {
 int executor_spawn(const struct executor *e, const char *lane, pid_t *ret_pid, int *ret_pidfd,
 	int *ret_socket);
 
+/* --- executor_janitor.c --- */
+
+/* The timer of a new executor, in its epoll descriptor. 0 or -errno. */
+int executor_janitor_init(struct executor *e);
+/* Looks after the janitors when the timer says so. */
+void executor_janitor_tick(struct executor *e);
+
 /* --- executor_keys.c --- */
 
 /*
@@ -86,6 +102,9 @@ void executor_keys_remove(
 void executor_keys_remove_worker(struct executor *e, const struct executor_worker *worker);
 
 /* --- executor_worker.c: the conversation with one worker --- */
+
+/* CLOCK_MONOTONIC in nanoseconds. */
+uint64_t executor_now(void);
 
 /* A worker that is started, or with `start` false only an entry. 0 or -errno. */
 int executor_worker_new(struct executor *e, uint64_t lane, bool janitor, bool start,

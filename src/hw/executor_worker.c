@@ -21,7 +21,7 @@ union executor_control {
 	char space[CMSG_SPACE(HW_FDS_MAX * sizeof(int))];
 };
 
-static uint64_t executor_now(void)
+uint64_t executor_now(void)
 {
 	struct timespec ts;
 
@@ -91,10 +91,10 @@ void executor_close_here(int fd)
 	(void)close(fd);
 }
 
-/* A janitor is the last resort: what it could not take goes to no other. */
+/* What a living janitor could not take goes to no other; what a dead one had left does. */
 static void executor_worker_discard(const struct executor_worker *worker, int fd)
 {
-	if (fd >= 0 && worker->janitor)
+	if (fd >= 0 && worker->janitor && (!worker->gone || worker->executor->closing))
 		executor_close_here(fd);
 	else
 		executor_dispose(worker->executor, fd);

@@ -61,6 +61,41 @@ class Descriptors(unittest.TestCase):
             client.sock.shutdown(socket.SHUT_WR)
         self.assert_served()
 
+    def test_janitors_that_a_close_keeps_are_replaced(self):
+        kept = set()
+        self.addCleanup(lambda: [self.release(pid) for pid in kept])
+        with self.daemon.client() as client:
+
+            def dispose(*fds):
+                client.send_raw(pb.ToServer(requests=[client.request("ping")]).SerializeToString(), fds)
+                with self.assertRaises(Refused):
+                    client.receive()
+                client.call("ping")
+
+            def some_descriptor():
+                with open("/dev/null", "rb") as file:
+                    dispose(file.fileno())
+
+            some_descriptor()
+            for _ in range(6):
+                for pid in set(self.daemon.workers()) - kept:
+                    os.kill(pid, signal.SIGSTOP)
+                    kept.add(pid)
+                some_descriptor()
+            reader, writer = os.pipe()
+            with open(reader, "rb", buffering=0) as ours:
+                os.set_blocking(reader, False)
+                dispose(writer, *[writer] * 200)
+                os.close(writer)
+                self.assertEqual(eventually(lambda: ours.read(1) == b"", 10), True, "it was never closed")
+            self.assertTrue(eventually(lambda: not kept & set(self.daemon.workers())))
+        self.assert_served()
+
+    @staticmethod
+    def release(pid):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
 
 if __name__ == "__main__":
     unittest.main()

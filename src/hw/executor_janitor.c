@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Closing foreign descriptors. A close may take as long as whoever made the descriptor likes (a
+ * socket that lingers, a file system of theirs), so that a janitor may be kept, but not for long.
+ */
+#include "executor_state.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#define NS_PER_MS 1000000u
+
+int executor_janitor_init(struct executor *e)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
+
+	e->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (e->timer < 0 || epoll_ctl(e->epoll, EPOLL_CTL_ADD, e->timer, &event) < 0)
+		return -errno;
+	return 0;
+}
+
+static void executor_janitor_arm(struct executor *e)
+{
+	const struct itimerspec after = {.it_value = {
+						 .tv_sec = EXECUTOR_JANITOR_MS / 1000,
+						 .tv_nsec = EXECUTOR_JANITOR_MS % 1000 * NS_PER_MS,
+					 }};
+
+	if (!e->timing)
+		e->timing = timerfd_settime(e->timer, 0, &after, NULL) == 0;
+}
+
+void executor_janitor_tick(struct executor *e)
+{
+	struct executor_worker *worker;
+	bool busy = false;
+	uint64_t expired;
+
+	if (read(e->timer, &expired, sizeof(expired)) != sizeof(expired))
+		return;
+	e->timing = false;
+	for (worker = e->janitors; worker; worker = worker->next) {
+		if (worker->gone || worker->load == 0)
+			continue;
+		busy = true;
+		if (executor_now() - worker->since_ns >= (uint64_t)EXECUTOR_JANITOR_MS * NS_PER_MS)
+			executor_worker_kill(worker); /* what it did not get goes to another */
+	}
+	if (busy)
+		executor_janitor_arm(e);
+}
+
+/* The least busy janitor, another one while all are busy; NULL when none can be had. */
+static struct executor_worker *executor_janitor(struct executor *e)
+{
+	struct executor_worker *best = NULL, *worker;
+	uint32_t living = 0;
+
+	for (worker = e->janitors; worker; worker = worker->next) {
+		if (worker->gone)
+			continue;
+		living++;
+		if (!best || worker->load < best->load)
+			best = worker;
+	}
+	if ((best && best->load == 0) || living >= EXECUTOR_JANITORS ||
+		e->janitor_count >= EXECUTOR_JANITORS_MAX || e->closing)
+		return best;
+	if (executor_worker_new(e, 0, true, true, &worker) < 0)
+		return best;
+	worker->next = e->janitors;
+	e->janitors = worker;
+	e->janitor_count++;
+	return worker;
+}
+
+void executor_dispose(struct executor *executor, int fd)
+{
+	struct hw_op op = {.fd_count = 1, .fds = {fd, -1}};
+	struct executor_worker *janitor;
+
+	if (fd < 0)
+		return;
+	janitor = executor_janitor(executor);
+	if (!janitor || executor_worker_push(janitor, WORKER_DISPOSE, true, &op) < 0)
+		executor_close_here(fd);
+	else
+		executor_janitor_arm(executor);
+}
