@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Sets, numbers, quota and who may do what. */
 #include "fixture.h"
+#include "suite.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 static struct fixture f;
@@ -475,17 +475,6 @@ int main(void)
 		quotas_are_debited_from_the_capacity, quota_is_adjusted_within_use_and_capacity,
 		a_set_is_destroyed_when_empty_or_with_force, an_admins_set_outlives_its_session,
 		lists_show_a_vmm_its_own_and_an_admin_all, configuration_out_of_range_is_refused};
-	Suite *suite = suite_create("broker");
-	TCase *tc = tcase_create("sets and numbers");
-	SRunner *runner = srunner_create(suite);
-	int failed;
 
-	tcase_add_checked_fixture(tc, setup, teardown);
-	for (size_t i = 0; i < ARRAY_SIZE(tests); i++)
-		tcase_add_test(tc, tests[i]);
-	suite_add_tcase(suite, tc);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run("broker", "sets and numbers", tests, ARRAY_SIZE(tests), setup, teardown);
 }

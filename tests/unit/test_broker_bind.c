@@ -2,9 +2,9 @@
 /* Devices and bindings: who may have them, all or nothing, and what becomes of what cannot be
  * detached. */
 #include "fixture.h"
+#include "suite.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define SHARED 5
@@ -539,17 +539,7 @@ int main(void)
 		a_bound_number_is_reclaimed_at_its_last_unbind, a_hung_device_delays_nothing_else,
 		too_many_waiting_operations_are_refused_for_that_set_only,
 		devices_are_removed_when_nothing_is_bound, memory_ranges_are_checked};
-	Suite *suite = suite_create("broker, bindings");
-	TCase *tc = tcase_create("devices and bindings");
-	SRunner *runner = srunner_create(suite);
-	int failed;
 
-	tcase_add_checked_fixture(tc, setup, teardown);
-	for (size_t i = 0; i < ARRAY_SIZE(tests); i++)
-		tcase_add_test(tc, tests[i]);
-	suite_add_tcase(suite, tc);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run("broker, bindings", "devices and bindings", tests, ARRAY_SIZE(tests),
+		setup, teardown);
 }

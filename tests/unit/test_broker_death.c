@@ -2,8 +2,7 @@
 /* Devices and bindings: who may have them, all or nothing, and what becomes of what cannot be
  * detached. */
 #include "fixture.h"
-
-#include <stdlib.h>
+#include "suite.h"
 
 #define SHARED 5
 
@@ -241,17 +240,7 @@ int main(void)
 		what_death_cannot_detach_stays_until_it_is_proven,
 		a_lost_worker_taints_an_exclusive_device, a_lost_worker_closes_a_shared_device,
 		a_worker_lost_in_the_middle_fails_the_bind};
-	Suite *suite = suite_create("broker, death");
-	TCase *tc = tcase_create("death and reuse");
-	SRunner *runner = srunner_create(suite);
-	int failed;
 
-	tcase_add_checked_fixture(tc, setup, teardown);
-	for (size_t i = 0; i < ARRAY_SIZE(tests); i++)
-		tcase_add_test(tc, tests[i]);
-	suite_add_tcase(suite, tc);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(
+		"broker, death", "death and reuse", tests, ARRAY_SIZE(tests), setup, teardown);
 }

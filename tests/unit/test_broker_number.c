@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Guest numbers, and the way of a number from its last use to its next grant. */
 #include "fixture.h"
-
-#include <stdlib.h>
+#include "suite.h"
 
 static struct fixture f;
 
@@ -301,17 +300,7 @@ int main(void)
 		private_data_is_attached_replaced_and_read,
 		gone_sets_count_against_their_user_while_they_have_numbers,
 		no_more_numbers_are_out_than_there_is_room_to_record};
-	Suite *suite = suite_create("broker, numbers");
-	TCase *tc = tcase_create("guest numbers and quarantine");
-	SRunner *runner = srunner_create(suite);
-	int failed;
 
-	tcase_add_checked_fixture(tc, setup, teardown);
-	for (size_t i = 0; i < ARRAY_SIZE(tests); i++)
-		tcase_add_test(tc, tests[i]);
-	suite_add_tcase(suite, tc);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run("broker, numbers", "guest numbers and quarantine", tests,
+		ARRAY_SIZE(tests), setup, teardown);
 }

@@ -7,6 +7,7 @@
  * number.
  */
 #include "fixture.h"
+#include "suite.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -392,16 +393,8 @@ END_TEST
 
 int main(void)
 {
-	Suite *suite = suite_create("broker, random histories");
-	TCase *tc = tcase_create("properties");
-	SRunner *runner = srunner_create(suite);
-	int failed;
+	const TTest *const tests[] = {invariants_hold_in_random_histories};
 
-	tcase_set_timeout(tc, 600);
-	tcase_add_test(tc, invariants_hold_in_random_histories);
-	suite_add_tcase(suite, tc);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(
+		"broker, random histories", "properties", tests, ARRAY_SIZE(tests), NULL, NULL);
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Operations that wait, run or are given up while what they name goes away under them. */
 #include "fixture.h"
+#include "suite.h"
 
 #include <errno.h>
-#include <stdlib.h>
 
 #define SHARED 5
 
@@ -577,17 +577,7 @@ int main(void)
 		a_width_beyond_all_pasids_is_as_good_as_all_of_them,
 		a_shared_device_that_is_being_registered_is_not_removed_under_that,
 	};
-	Suite *suite = suite_create("broker, what goes away in the middle");
-	TCase *tc = tcase_create("lifetimes");
-	SRunner *runner = srunner_create(suite);
-	int failed;
 
-	tcase_add_checked_fixture(tc, setup, teardown);
-	for (size_t i = 0; i < ARRAY_SIZE(tests); i++)
-		tcase_add_test(tc, tests[i]);
-	suite_add_tcase(suite, tc);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run("broker, what goes away in the middle", "lifetimes", tests,
+		ARRAY_SIZE(tests), setup, teardown);
 }
