@@ -55,7 +55,7 @@ class Devices(unittest.TestCase):
 
     # -- devices
 
-    def test_a_device_is_what_the_system_says(self):
+    def test_trap_14_a_device_is_what_the_system_says_and_its_width_is_told(self):
         info = self.vm1.add(self.daemon, ONE)
         self.assertEqual((info.address, info.kind, info.pasid_width), (ONE, pb.DEVICE_EXCLUSIVE, 20))
         self.assertEqual(info.iommu, "vtd")

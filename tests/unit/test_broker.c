@@ -46,7 +46,7 @@ START_TEST(two_sets_never_get_one_number)
 	}
 END_TEST
 
-START_TEST(zero_and_reserved_numbers_are_never_granted)
+START_TEST(trap_11_zero_and_the_kernels_numbers_are_never_granted)
 	{
 		struct actor a = fixture_vmm(&f, 10, "a", SET_TRANSLATED, 10);
 		struct hpasid host = {0};
@@ -464,9 +464,9 @@ END_TEST
 int main(void)
 {
 	const TTest *const tests[] = {two_sets_never_get_one_number,
-		zero_and_reserved_numbers_are_never_granted, range_is_inclusive_and_checked,
-		consecutive_numbers_are_an_aligned_block, many_numbers_or_none,
-		cyclic_policy_comes_back_late_and_lowest_at_once,
+		trap_11_zero_and_the_kernels_numbers_are_never_granted,
+		range_is_inclusive_and_checked, consecutive_numbers_are_an_aligned_block,
+		many_numbers_or_none, cyclic_policy_comes_back_late_and_lowest_at_once,
 		foreign_and_missing_numbers_look_the_same, a_session_changes_nothing_of_another_set,
 		observer_sees_all_and_changes_nothing, changes_are_told_to_those_who_may_know,
 		set_names_are_checked_and_unique,
