@@ -141,8 +141,10 @@ static void conn_adapt(struct conn *conn, unsigned received)
 {
 	if (received < conn->burst)
 		conn->burst = (uint8_t)received;
-	else if (conn->burst < CONN_BURST_MAX)
+	else if (conn->burst <= CONN_BURST_MAX / 2)
 		conn->burst = (uint8_t)(conn->burst * 2);
+	else
+		conn->burst = CONN_BURST_MAX;
 }
 
 enum conn_result conn_receive(const struct conn_io *io, struct conn *conn)

@@ -24,6 +24,20 @@ def stopped(process):
         os.kill(process, signal.SIGCONT)
 
 
+class Bursts(unittest.TestCase):
+    def test_any_number_of_datagrams_at_once_is_read(self):
+        daemon = Daemon()
+        self.addCleanup(daemon.cleanup)
+        with daemon.client() as client:
+            for count in (*range(1, 40), *range(40, 1, -1)):
+                requests = [client.request("ping") for _ in range(count)]
+                with stopped(daemon.process.pid):
+                    for request in requests:
+                        client.send(request)
+                for request in requests:
+                    client.result(request.id)
+
+
 class Descriptors(unittest.TestCase):
     def setUp(self):
         self.daemon = Daemon()
