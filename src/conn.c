@@ -113,6 +113,7 @@ static enum conn_result conn_take(
 	int fds[CONN_FDS_MAX];
 	size_t fd_count = conn_collect(header, fds);
 
+	conn->had_fds = conn->had_fds || fd_count > 0;
 	if (size == 0 && fd_count == 0 && !fds_cut && conn_hung_up(conn->fd) &&
 		conn_at_end(conn->fd)) {
 		conn->eof = true;
@@ -153,6 +154,7 @@ enum conn_result conn_receive(const struct conn_io *io, struct conn *conn)
 	enum conn_result result = CONN_OK;
 	int n;
 
+	conn->had_fds = false;
 	conn_prepare(buffers, conn->burst);
 	n = recvmmsg(
 		conn->fd, buffers->headers, conn->burst, MSG_DONTWAIT | MSG_CMSG_CLOEXEC, NULL);

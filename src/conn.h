@@ -40,6 +40,8 @@ struct conn {
 	enum conn_list list;
 	uint8_t burst; /* datagrams to ask for at the next wake-up */
 	bool eof;      /* the other end is closed and everything was read */
+	bool had_fds;  /* descriptors came in the last burst */
+	bool held;     /* not read until fewer descriptors wait to be closed */
 };
 
 /* What all connections share. Descriptors that nobody will look at go to the executor. */

@@ -13,6 +13,12 @@
 
 #define DEATHS_BURST 64
 
+/*
+ * While so many descriptors wait to be closed, who brings more is not read any further, so that
+ * they cannot use up what the daemon may have open.
+ */
+#define DISPOSALS_MAX 2048u
+
 /* ---------------------------------------------------------------- one wake-up */
 
 void server_wake(struct server *server)
@@ -89,6 +95,40 @@ static void server_check_stop(struct server *server)
 		(void)event_base_loopbreak(server->base);
 }
 
+static void server_hold(struct server *server, struct conn *conn)
+{
+	conn->held = true;
+	server->holding = true;
+	(void)event_del(&conn->io);
+}
+
+static void server_release_list(struct server *server, enum conn_list list)
+{
+	struct conn *conn, *next;
+
+	for (conn = server->lists[list].first; conn != NULL; conn = next) {
+		next = conn->next;
+		if (!conn->held)
+			continue;
+		conn->held = false;
+		/* What it waits for may be another thing by now, or the same. */
+		server_watch(server, conn, list == CONN_STALLED);
+		if (conn->list == list && event_add(&conn->io, NULL) < 0)
+			server_drop(server, conn, false);
+	}
+}
+
+static void server_release(struct server *server)
+{
+	static const enum conn_list lists[] = {CONN_NEW, CONN_OPEN, CONN_STALLED};
+
+	if (!server->holding || executor_backlog(server->options.executor) > DISPOSALS_MAX / 2)
+		return;
+	server->holding = false;
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+		server_release_list(server, lists[i]);
+}
+
 static void server_on_settle(evutil_socket_t fd, short what, void *arg)
 {
 	struct server *server = arg;
@@ -99,6 +139,7 @@ static void server_on_settle(evutil_socket_t fd, short what, void *arg)
 	dispatch_pump(server->dispatch);
 	while ((link = dispatch_next_output(server->dispatch)) != NULL)
 		server_flush(server, link_user(link));
+	server_release(server);
 	server_log_changes(server);
 	server_reap(server);
 	server_check_stop(server);
@@ -130,6 +171,9 @@ static void server_on_io(evutil_socket_t fd, short what, void *arg)
 		server_drop(server, conn, false);
 	else if ((what & EV_WRITE) || !dispatch_readable(server->dispatch, conn->link))
 		server_flush(server, conn);
+	if (conn->had_fds && conn->fd >= 0 &&
+		executor_backlog(server->options.executor) > DISPOSALS_MAX)
+		server_hold(server, conn);
 }
 
 void server_watch(struct server *server, struct conn *conn, bool blocked)
@@ -138,6 +182,8 @@ void server_watch(struct server *server, struct conn *conn, bool blocked)
 	/* With nothing else to wait for, a refused reader waits until it can be written to. */
 	const short events = (short)((read ? EV_READ : 0) | (blocked || !read ? EV_WRITE : 0));
 
+	if (conn->held)
+		return;
 	if (event_initialized(&conn->io)) {
 		if ((event_get_events(&conn->io) & (EV_READ | EV_WRITE)) == events)
 			return;

@@ -37,6 +37,7 @@ struct server {
 	int deaths_fd;        /* an epoll descriptor over all pidfds */
 	int spare_fd;         /* given up to accept one more when there are no descriptors */
 	bool awake, stopping;
+	bool holding; /* a connection may be held */
 };
 
 /* ---------------------------------------------------------------- server.c */

@@ -58,6 +58,9 @@ void executor_dispatch(struct executor *executor, const struct executor_handler 
  */
 void executor_dispose(struct executor *executor, int fd);
 
+/* How many descriptors given to executor_dispose() are not closed yet. */
+uint32_t executor_backlog(const struct executor *executor);
+
 /* What a lane is doing, for status. */
 struct executor_lane {
 	uint64_t lane;

@@ -92,3 +92,13 @@ void executor_dispose(struct executor *executor, int fd)
 	else
 		executor_janitor_arm(executor);
 }
+
+uint32_t executor_backlog(const struct executor *executor)
+{
+	uint32_t count = 0;
+
+	for (const struct executor_worker *worker = executor->janitors; worker;
+		worker = worker->next)
+		count += worker->load;
+	return count;
+}

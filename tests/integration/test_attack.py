@@ -105,6 +105,26 @@ class Descriptors(unittest.TestCase):
             self.assertTrue(eventually(lambda: not kept & set(self.daemon.workers())))
         self.assert_served()
 
+    def test_a_flood_of_descriptors_does_not_use_up_what_the_daemon_may_open(self):
+        with contextlib.ExitStack() as stack:
+            null = stack.enter_context(open("/dev/null", "rb")).fileno()
+            clients = [stack.enter_context(self.daemon.client()) for _ in range(4)]
+            for client in clients:
+                client.sock.setblocking(False)
+            peak, end = 0, time.monotonic() + 2
+            while time.monotonic() < end:
+                for client in clients:
+                    with contextlib.suppress(BlockingIOError, Refused):
+                        client.send_raw(b"\xff", [null] * 253)
+                        client.send(client.request("ping"))  # no abuse, then
+                    with contextlib.suppress(BlockingIOError, Refused):
+                        client.receive()
+                peak = max(peak, self.daemon.open_files())
+            self.assert_served()
+        self.assertGreater(peak, 500, "it was no flood")
+        self.assertLess(peak, 12000)
+        self.assertTrue(eventually(lambda: self.daemon.open_files() < 60), self.daemon.open_files())
+
     @staticmethod
     def release(pid):
         with contextlib.suppress(ProcessLookupError):
