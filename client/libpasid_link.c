@@ -17,6 +17,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+/* A daemon that reads less at a time makes no sense. */
+#define LINK_DATAGRAM_MIN 256u
+
 static void link_close(struct pasid_client *client)
 {
 	if (client->socket >= 0)
@@ -179,6 +182,17 @@ static uint32_t link_within(uint32_t value, uint32_t limit)
 	return value == 0 || value > limit ? limit : value;
 }
 
+/*
+ * Is the largest datagram one that we can work with? Requests were measured with the limit that a
+ * session began with, so it must not shrink.
+ */
+static bool link_fits(const struct pasid_client *client, const Pasid__V1__HelloResult *hello)
+{
+	uint32_t least =
+		client->token_size > 0 ? client->session.datagram_limit : LINK_DATAGRAM_MIN;
+	return link_within(hello->datagram_limit, WIRE_DATAGRAM_MAX) >= least;
+}
+
 static void link_agreed(struct pasid_client *client, const Pasid__V1__HelloResult *hello)
 {
 	struct pasid_session *session = &client->session;
@@ -222,7 +236,8 @@ void link_hello(struct pasid_client *client, const Pasid__V1__Reply *reply)
 	}
 	const Pasid__V1__HelloResult *hello =
 		reply->result_case == PASID__V1__REPLY__RESULT_HELLO ? reply->hello : NULL;
-	if (hello == NULL || hello->version != 1 || (resuming && !hello->resumed)) {
+	if (hello == NULL || hello->version != 1 || (resuming && !hello->resumed) ||
+		!link_fits(client, hello)) {
 		error_fill(&error, -EPROTO, "malformed",
 			"the daemon's reply to hello is not understood");
 		link_gone(client, &error);

@@ -108,6 +108,24 @@ START_TEST(a_daemon_that_drops_every_connection_is_given_up)
 	}
 END_TEST
 
+START_TEST(a_daemon_whose_limit_shrinks_overruns_nothing)
+	{
+		struct pasid_number numbers[4000];
+		struct pasid_free_args args = {
+			.pasids = numbers, .count = sizeof(numbers) / sizeof(*numbers)};
+		struct seen seen = {0};
+		for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
+			numbers[i] = (struct pasid_number){.value = (uint32_t)(1000000 + i)};
+		for (int i = 0; i < 8; i++)
+			ck_assert_int_eq(pasid_free_async(client, &args, on_result, &seen), 0);
+		fake.drop = 1;
+		fake.datagram_limit = 8; /* less than a datagram takes without any request */
+		dispatch_until(&seen, 8);
+		for (int i = 0; i < 8; i++)
+			ck_assert_int_lt(seen.codes[i], 0);
+	}
+END_TEST
+
 START_TEST(a_datagram_refused_as_a_whole_ends_its_calls)
 	{
 		uint32_t number;
@@ -277,6 +295,7 @@ static void fill(TCase *tcase)
 	tcase_add_test(tcase, watch_survives_a_lost_connection);
 	tcase_add_test(tcase, a_forgotten_session_ends_the_client);
 	tcase_add_test(tcase, a_daemon_that_drops_every_connection_is_given_up);
+	tcase_add_test(tcase, a_daemon_whose_limit_shrinks_overruns_nothing);
 	tcase_add_test(tcase, a_datagram_refused_as_a_whole_ends_its_calls);
 	tcase_add_test(tcase, a_handed_connection_works_and_is_not_made_again);
 	tcase_add_test(tcase, a_handed_descriptor_stays_the_callers_on_failure);
