@@ -167,6 +167,8 @@ static void server_on_accept(evutil_socket_t listen_fd, short what, void *arg)
 
 	(void)what;
 	server_wake(server);
+	if (server->spare_fd < 0) /* it could not be opened again when it was last needed */
+		server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	for (int i = 0; i < ACCEPT_BURST; i++) {
 		if (server_room(server) == 0) {
 			server_pause_accepting(server);

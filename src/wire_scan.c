@@ -344,8 +344,10 @@ static int wire_read_request(
 	}
 	if (!request->operation)
 		return error_set(ret_error, REASON_MALFORMED, "a request without an operation");
-	if (!request->id)
-		return error_set(ret_error, REASON_MALFORMED, "a request without an id");
+	/* the window's floor is one above an id, so the largest number cannot be one */
+	if (request->id == 0 || request->id == UINT64_MAX)
+		return error_set(
+			ret_error, REASON_MALFORMED, "a request's id is from 1 to 2^64 - 2");
 	return 0;
 }
 

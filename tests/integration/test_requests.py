@@ -181,6 +181,15 @@ class Requests(unittest.TestCase):
                 self.client.receive()
         self.client.call("ping")
 
+    def test_the_largest_id_has_no_next_and_is_refused(self):
+        for number, reason in ((2**64 - 1, "malformed"), (2**64 - 2, None)):
+            data = pb.ToServer(requests=[self.client.request("ping", request_id=number)]).SerializeToString()
+            if reason:
+                self.refused_whole(reason, data)
+            else:
+                self.client.send_raw(data)
+                self.client.result(number)
+
     def test_too_many_requests_in_one_datagram_are_refused_whole(self):
         requests = [self.client.request("allocate") for _ in range(257)]
         data = pb.ToServer(requests=requests).SerializeToString()
