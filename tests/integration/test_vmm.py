@@ -73,7 +73,12 @@ class Proxy(threading.Thread):
             elif self.listener in ready:
                 client, _ = self.listener.accept()
                 server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-                server.connect(self.target)
+                try:
+                    server.connect(self.target)
+                except OSError:  # the daemon is gone: so is this connection
+                    client.close()
+                    server.close()
+                    client = server = None
                 continue
             else:
                 lost = not all(self.forward(end, server if end is client else client, end is server) for end in ready)
