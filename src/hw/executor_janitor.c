@@ -26,10 +26,11 @@ int executor_janitor_init(struct executor *e)
 
 static void executor_janitor_arm(struct executor *e)
 {
-	const struct itimerspec after = {.it_value = {
-						 .tv_sec = EXECUTOR_JANITOR_MS / 1000,
-						 .tv_nsec = EXECUTOR_JANITOR_MS % 1000 * NS_PER_MS,
-					 }};
+	const struct itimerspec after = {
+		.it_value = {
+			.tv_sec = EXECUTOR_JANITOR_MS / 1000,
+			.tv_nsec = (long)(EXECUTOR_JANITOR_MS % 1000) * NS_PER_MS,
+		}};
 
 	if (!e->timing)
 		e->timing = timerfd_settime(e->timer, 0, &after, NULL) == 0;

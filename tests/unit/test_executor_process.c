@@ -68,7 +68,7 @@ START_TEST(program_that_ends_at_once_is_a_lost_lane)
 		pump(1, 1);
 		ck_assert_uint_eq(results[0].error.reason, REASON_WORKER_LOST);
 		ck_assert_ptr_nonnull(strstr(results[0].error.text, "exit status 1"));
-		for (int i = 0; i < 20 && !pipe_is_closed(pipes[0], 0); i++) {
+		for (int i = 0; i < 250 && !pipe_is_closed(pipes[0], 0); i++) {
 			executor_dispatch(executor, &handler);
 			(void)poll(NULL, 0, 20);
 		}
