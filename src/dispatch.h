@@ -7,12 +7,14 @@
  * touched here: they go to the broker, or to the port's dispose_fd().
  *
  * How a server uses it:
- *   accepted         dispatch_connect(), link_set_user()
- *   readable         while dispatch_readable(): recvmsg, dispatch_receive(); nonzero: close the
- * connection something ended  broker_complete() or broker_lane_lost(), then dispatch_pump() timer
- * dispatch_tick() at dispatch_next_tick() after each       while (link = dispatch_next_output()):
- * send dispatch_peek() until it is NULL, calling dispatch_sent() for each; at EAGAIN stop, and go
- * on when the socket is writable connection lost  dispatch_disconnect()
+ * - accepted: dispatch_connect(), link_set_user()
+ * - readable: while dispatch_readable(), recvmsg and dispatch_receive(); nonzero: close the
+ * connection
+ * - something ended: broker_complete() or broker_lane_lost(), then dispatch_pump()
+ * - timer: dispatch_tick() at dispatch_next_tick()
+ * - after each: while dispatch_next_output() gives a link, send what dispatch_peek() shows until it
+ * is NULL, calling dispatch_sent() for each; at EAGAIN stop, and go on when the socket is writable
+ * - connection lost: dispatch_disconnect()
  */
 #ifndef PASIDD_DISPATCH_H
 #define PASIDD_DISPATCH_H

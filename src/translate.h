@@ -4,8 +4,9 @@
  * volume 3, PASID translation): two directories of 512 eight-byte entries, the one chosen by guest
  * PASID bit 19, the entry by bits 18:10; tables of 1024 four-byte entries, chosen by bits 9:0.
  *
- *   directory entry   bit 0 present, bits 63:12 the table's address; here: its offset from the
- * pages' base table entry       bits 19:0 the host PASID, bit 31 valid, the rest zero
+ * - directory entry: bit 0 present, bits 63:12 the table's address; here its offset from the pages'
+ * base
+ * - table entry: bits 19:0 the host PASID, bit 31 valid, the rest zero
  *
  * The pages come from a port, so that they can lie in memory which a VMM maps read-only. Every
  * entry changes by one aligned store: a reader without a lock sees the old one or the new one. A
