@@ -91,18 +91,6 @@ static const struct json_key log_keys[] = {
 	END,
 };
 
-static const struct json_key limits_keys[] = {
-	FIELD("connections", json_read_u32, limits.connections, .min = 1, .max = 65536),
-	FIELD("connections_per_user", json_read_u32, limits.connections_per_user, .max = 65536),
-	FIELD("sessions_per_user", json_read_u32, limits.sessions_per_user, .min = 1, .max = 65536),
-	FIELD("operations", json_read_u32, limits.operations, .min = 1, .max = 65536),
-	FIELD("operations_per_session", json_read_u32, limits.operations_per_session, .min = 1,
-		.max = 65536),
-	FIELD("unread_bytes", json_read_u32, limits.unread_bytes, .min = 1 << 17, .max = 1 << 30),
-	FIELD("unread_events", json_read_u32, limits.unread_events, .min = 1, .max = 1 << 20),
-	END,
-};
-
 static const struct json_key config_keys[] = {
 	SECTION("socket", socket_keys),
 	SECTION("namespace", namespace_keys),
@@ -113,7 +101,7 @@ static const struct json_key config_keys[] = {
 	{.name = "devices", .read = config_read_devices},
 	SECTION("simulate", simulate_keys),
 	SECTION("log", log_keys),
-	SECTION("limits", limits_keys),
+	{.name = "limits", .read = config_read_limits},
 	END,
 };
 
@@ -127,13 +115,7 @@ static const struct config config_default = {
 		.policy = BROKER_CYCLIC,
 		.cooling_ms = 1000},
 	.session = {.grace_ms = 30000, .hello_ms = 10000, .stalled_ms = 10000},
-	.limits = {.connections = 6144,
-		.connections_per_user = 5632,
-		.sessions_per_user = 8192,
-		.operations = 4096,
-		.operations_per_session = 64,
-		.unread_bytes = 1 << 18,
-		.unread_events = 1024},
+	.connection = {.unread_events = 1024, .requests_per_datagram = CONFIG_REQUESTS_MAX},
 	.simulate = {.device_count = 4,
 		.devices = {{{0x08}, PASID_BITS, 0, 0}, {{0x10}, PASID_BITS, 0, 0},
 			{{0x18}, PASID_BITS, 0, 0}, {{0x20}, PASID_BITS, 0, 0}},
@@ -149,6 +131,7 @@ int config_new(uint32_t own_uid, struct config **ret_config)
 	if (config == NULL)
 		return -ENOMEM;
 	*config = config_default;
+	limits_defaults(&config->limits);
 	if (config_who_init(&config->policy.admins, 0, own_uid) != 0 ||
 		config_who_init(&config->policy.observers, 0, own_uid) != 0) {
 		config_free(config);
@@ -193,7 +176,7 @@ static int config_check(struct json_reader *reader, const struct config *config)
 		return json_fail(reader,
 			"quota.set_default: found %u, expected at most quota.set_max (%u)",
 			broker->set_quota_default, broker->set_quota_max);
-	return 0;
+	return config_check_limits(reader, config);
 }
 
 static int config_read(

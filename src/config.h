@@ -6,11 +6,13 @@
 #define PASIDD_CONFIG_H
 
 #include "broker.h"
+#include "limit.h"
 
 #define CONFIG_SIM_DEVICES_MAX 64
 #define CONFIG_DEVICES_MAX     4096
 #define CONFIG_WHO_MAX         256 /* users, or groups, in one list */
 #define CONFIG_SIZE_MAX        (1u << 20)
+#define CONFIG_REQUESTS_MAX    256 /* that a datagram can hold */
 
 struct config_socket {
 	char *path; /* NULL: the default, see pasidd(8) */
@@ -25,14 +27,10 @@ struct config_session {
 	uint32_t stalled_ms; /* after which a client that does not read is disconnected */
 };
 
-struct config_limits {
-	uint32_t connections;
-	uint32_t connections_per_user;   /* 0: no limit of its own */
-	uint32_t sessions_per_user;      /* parked ones too */
-	uint32_t operations;             /* of the whole daemon, under way in hardware */
-	uint32_t operations_per_session; /* the same of one session */
-	uint32_t unread_bytes;           /* of replies that one client has not read */
-	uint32_t unread_events;          /* of events that one client has not read */
+/* Of one connection; other limits of a connection or session are those of a set. */
+struct config_connection {
+	uint32_t unread_events;
+	uint32_t requests_per_datagram; /* at most CONFIG_REQUESTS_MAX */
 };
 
 struct config_sim_device {
@@ -58,7 +56,8 @@ struct config {
 	struct config_socket socket;
 	struct broker_config broker;
 	struct config_session session;
-	struct config_limits limits;
+	struct limits_config limits;
+	struct config_connection connection;
 	struct config_simulate simulate;
 	struct policy policy; /* points to memory of this configuration */
 	uint32_t log_level;   /* enum config_level */
@@ -87,6 +86,9 @@ int config_parse(const char *name, const char *text, size_t length, uint32_t own
 
 /* NULL is fine. */
 void config_free(struct config *config);
+
+/* The key of a resource in the section "limits": its text with '_' for '-'. */
+void config_limit_name(enum resource resource, char *ret_name, size_t size);
 
 /* "error", "warning", "info" or "debug". Returns 0, or STATUS_INVALID. */
 int config_level_parse(const char *text, uint32_t *ret_level);

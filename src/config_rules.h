@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The parts of the settings that are lists: roles, devices, the simulated devices. Of config.c
- * only.
+ * The parts of the settings that are lists: roles, devices, the simulated devices, the limits. Of
+ * config.c only.
  */
 #ifndef PASIDD_CONFIG_RULES_H
 #define PASIDD_CONFIG_RULES_H
@@ -19,6 +19,11 @@ int config_read_who(
 /* A group by name or number, or null for none; the field is a struct config_socket. */
 int config_read_socket_group(
 	struct json_reader *reader, const json_t *value, const struct json_key *key, void *field);
+/* The section "limits"; the field is the whole struct config. */
+int config_read_limits(
+	struct json_reader *reader, const json_t *value, const struct json_key *key, void *field);
+/* What no single key of it can see. */
+int config_check_limits(struct json_reader *reader, const struct config *config);
 /* "0660"; the field is a uint32_t. */
 int config_read_mode(
 	struct json_reader *reader, const json_t *value, const struct json_key *key, void *field);

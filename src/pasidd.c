@@ -89,7 +89,7 @@ static int daemon_configure(struct daemon *daemon)
 		daemon->config->log_level = daemon->options.log_level;
 	if (daemon->options.simulate)
 		daemon->config->policy.any_device = true;
-	daemon->config->broker.operations_max = daemon->config->limits.operations;
+	daemon->config->broker.operations_max = daemon->config->limits.of[RESOURCE_OPERATIONS].host;
 	return EXIT_STATUS_OK;
 }
 
@@ -342,17 +342,23 @@ static void daemon_share(struct daemon *daemon)
 
 /* ---------------------------------------------------------------- serving */
 
+static uint32_t limit_or_most(uint32_t limit)
+{
+	return limit != 0 ? limit : UINT32_MAX;
+}
+
 static int daemon_start_server(struct daemon *daemon)
 {
 	const struct config *config = daemon->config;
+	const struct limit_levels *limits = config->limits.of;
 	struct server_options options = {
 		.listen_fd = daemon->listen_fd,
 		.broker = daemon->broker,
 		.executor = daemon->executor,
 		.clock = &daemon->clock,
 		.dispatch = &daemon->dispatch,
-		.connections = config->limits.connections,
-		.connections_per_user = config->limits.connections_per_user,
+		.connections = limit_or_most(limits[RESOURCE_CONNECTIONS].host),
+		.connections_per_user = limits[RESOURCE_CONNECTIONS].user,
 		.hello_ms = config->session.hello_ms,
 		.stalled_ms = config->session.stalled_ms,
 	};
@@ -361,7 +367,7 @@ static int daemon_start_server(struct daemon *daemon)
 	if (runtime_descriptors(&options.connections))
 		daemon_note(daemon,
 			"Only %u connections fit into the limit of open descriptors; raise "
-			"LimitNOFILE= of the service or lower limits.connections.",
+			"LimitNOFILE= of the service or lower limits.connections.host.",
 			options.connections);
 	daemon->dispatch = (struct dispatch_config){
 		.version = PASIDD_VERSION,
@@ -369,11 +375,11 @@ static int daemon_start_server(struct daemon *daemon)
 		.notes = daemon->notes,
 		.note_count = daemon->note_count,
 		.grace_ms = config->session.grace_ms,
-		.sessions_per_user = config->limits.sessions_per_user,
-		.operations_per_session = config->limits.operations_per_session,
-		.operations_max = config->limits.operations,
-		.output_max = config->limits.unread_bytes,
-		.events_max = config->limits.unread_events,
+		.sessions_per_user = limit_or_most(limits[RESOURCE_SESSIONS].user),
+		.operations_per_session = limit_or_most(limits[RESOURCE_OPERATIONS].set),
+		.operations_max = limits[RESOURCE_OPERATIONS].host,
+		.output_max = limit_or_most(limits[RESOURCE_UNREAD].set),
+		.events_max = config->connection.unread_events,
 		.policy = &config->policy,
 	};
 	if (getrandom(daemon->dispatch.instance, sizeof(daemon->dispatch.instance), 0) !=

@@ -211,7 +211,7 @@ class Sessions(unittest.TestCase):
 
 class Limits(unittest.TestCase):
     def test_connections_of_a_user_are_limited_with_a_reason(self):
-        daemon = Daemon({"limits": {"connections_per_user": 3}})
+        daemon = Daemon({"limits": {"connections": {"user": 3}}})
         self.addCleanup(daemon.cleanup)
         clients = [daemon.client() for _ in range(3)]
         extra = daemon.client(hello=False)
@@ -230,7 +230,7 @@ class Limits(unittest.TestCase):
             client.close()
 
     def test_at_the_limit_of_connections_others_wait_and_are_served(self):
-        daemon = Daemon({"limits": {"connections": 2}, "session": {"grace_ms": 50}})
+        daemon = Daemon({"limits": {"connections": {"host": 2}}, "session": {"grace_ms": 50}})
         self.addCleanup(daemon.cleanup)
         first, second = daemon.client(), daemon.client()
         waiting = daemon.client(hello=False)

@@ -121,10 +121,106 @@ START_TEST(documented_defaults_are_the_defaults)
 		ck_assert_mem_eq(&config->broker, &defaults->broker, sizeof(config->broker));
 		ck_assert_mem_eq(&config->session, &defaults->session, sizeof(config->session));
 		ck_assert_mem_eq(&config->limits, &defaults->limits, sizeof(config->limits));
+		ck_assert_mem_eq(
+			&config->connection, &defaults->connection, sizeof(config->connection));
 		ck_assert_uint_eq(config->log_level, defaults->log_level);
 		ck_assert_uint_eq(config->socket.mode, defaults->socket.mode);
 		config_free(defaults);
 		free(text);
+	}
+END_TEST
+
+/* "| `sets` | – | 3072 | 0 |", as the table of limits has it. */
+static void format_row(
+	enum resource resource, const struct limit_levels *levels, char *ret_row, size_t size)
+{
+	char name[24], set[16] = "–";
+
+	config_limit_name(resource, name, sizeof(name));
+	if (levels->set != 0)
+		(void)snprintf(set, sizeof(set), "%u", levels->set);
+	(void)snprintf(
+		ret_row, size, "\n| `%s` | %s | %u | %u | ", name, set, levels->user, levels->host);
+}
+
+START_TEST(documentation_has_every_limit_with_its_defaults)
+	{
+		struct limits_config defaults;
+		char *text = read_documentation();
+		const char *table = strstr(text, "\n| key | set | user | host |");
+		const char *end = table != NULL ? strstr(table, "\n\n") : NULL;
+		char row[128];
+		size_t lines = 0;
+
+		ck_assert_ptr_nonnull(end);
+		limits_defaults(&defaults);
+		for (unsigned i = 0; i < RESOURCE_COUNT; i++) {
+			format_row((enum resource)i, &defaults.of[i], row, sizeof(row));
+			ck_assert_msg(strstr(table, row) != NULL, "not in the table: %s", row);
+		}
+		for (const char *c = table; c < end; c++)
+			lines += *c == '\n';
+		ck_assert_uint_eq(lines, RESOURCE_COUNT + 2);
+		free(text);
+	}
+END_TEST
+
+START_TEST(every_limit_is_read_at_every_level_it_has)
+	{
+		static const char *const levels[] = {"set", "user", "host"};
+		struct limits_config defaults;
+		char name[24], text[128];
+
+		limits_defaults(&defaults);
+		for (unsigned i = 0; i < RESOURCE_COUNT; i++) {
+			config_limit_name((enum resource)i, name, sizeof(name));
+			for (unsigned level = 0; level < 3; level++) {
+				const uint32_t *of = NULL;
+
+				(void)snprintf(text, sizeof(text),
+					"{\"limits\": {\"%s\": {\"%s\": 131999}}}", name,
+					levels[level]);
+				if (level == 0 && defaults.of[i].set == 0) {
+					ck_assert_int_eq(parse(text), STATUS_INVALID);
+					ck_assert_ptr_nonnull(strstr(error.text,
+						": there is no such limit for each set"));
+					continue;
+				}
+				if (i == RESOURCE_OPERATIONS && level == 2)
+					continue; /* has a range of its own */
+				accepted(text);
+				of = &config->limits.of[i].set;
+				ck_assert_uint_eq(of[level], 131999);
+			}
+		}
+	}
+END_TEST
+
+START_TEST(limits_that_nothing_fits_into_are_refused)
+	{
+		refused("{\"limits\": {\"unread_bytes\": {\"set\": 131071}}}",
+			"test.json: limits.unread_bytes.set: found 131071, expected 0 or at least "
+			"131072");
+		refused("{\"limits\": {\"remembered_bytes\": {\"user\": 1}}}",
+			"test.json: limits.remembered_bytes.user: found 1, expected 0 or at least "
+			"131072");
+		refused("{\"limits\": {\"operations\": {\"host\": 0}}}",
+			"test.json: limits.operations.host: found 0, expected 1 to 65536");
+		refused("{\"limits\": {\"operations\": {\"host\": 65537}}}",
+			"test.json: limits.operations.host: found 65537, expected 1 to 65536");
+		refused("{\"limits\": {\"requests_per_datagram\": 257}}",
+			"test.json: limits.requests_per_datagram: found 257, expected an integer from 1 "
+			"to 256");
+		refused("{\"limits\": {\"sets\": {\"user\": 4294967295}}}",
+			"test.json: limits.sets.user: found 4294967295, expected an integer from 0 to "
+			"4294967294");
+		refused("{\"limits\": {\"sets\": {\"group\": 1}}}",
+			"test.json: limits.sets.group: unknown key; known here: set, user, host");
+		refused("{\"limits\": {\"sets\": 1}}",
+			"test.json: limits.sets: found 1, expected an object");
+		accepted("{\"limits\": {\"unread_bytes\": {\"set\": 0, \"host\": 131072}}}");
+		ck_assert_uint_eq(config->limits.of[RESOURCE_UNREAD].set, 0);
+		ck_assert_uint_eq(config->limits.of[RESOURCE_UNREAD].host, 131072);
 	}
 END_TEST
 
@@ -354,6 +450,9 @@ int main(void)
 	tcase_add_test(tc, empty_object_gives_the_defaults);
 	tcase_add_test(tc, documented_example_parses_and_names_every_key);
 	tcase_add_test(tc, documented_defaults_are_the_defaults);
+	tcase_add_test(tc, documentation_has_every_limit_with_its_defaults);
+	tcase_add_test(tc, every_limit_is_read_at_every_level_it_has);
+	tcase_add_test(tc, limits_that_nothing_fits_into_are_refused);
 	tcase_add_test(tc, syntax_errors_have_a_position);
 	tcase_add_test(tc, duplicate_keys_have_a_position);
 	tcase_add_test(tc, unknown_keys_are_named_with_their_path);
