@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: MIT
+# What goes where, in parts that can be installed alone (cmake --install BUILD --component NAME):
+#
+#   runtime   libpasid.so.1
+#   devel     headers, libpasid.so, libpasid.a, pkg-config and CMake files, the protocol's description
+#   daemon    pasidd, its unit for systemd
+#   tools     pasidctl, pasid-sim
+#   manuals   man pages, how to configure, the protocol
+#   examples  sources that are built against the installed library
+#
+# Nothing that is installed names a folder of the build, and all of it may be moved together: DESTDIR, --prefix, or a
+# copy of the tree later.
+
+include(CMakePackageConfigHelpers)
+set(PASIDD_UNIT_DIR lib/systemd/system CACHE STRING "Where units of systemd go, in the prefix or absolute")
+set(DOC_DIR ${CMAKE_INSTALL_DATAROOTDIR}/doc/pasidd)
+set(CMAKE_FILES_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/pasid)
+set(PKGCONFIG_DIR ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+
+# --- runtime and devel --------------------------------------------------------------------------------
+install(TARGETS pasid EXPORT pasidTargets
+  LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT runtime NAMELINK_COMPONENT devel)
+install(FILES client/libpasid.h client/libpasid_types.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT devel)
+install(FILES ${LIBPASID_A} DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT devel)
+install(FILES proto/pasid.proto DESTINATION ${CMAKE_INSTALL_DATAROOTDIR}/pasidd COMPONENT devel)
+
+# ${pcfiledir} is where the file itself was found.
+file(RELATIVE_PATH PC_TO_PREFIX /${PKGCONFIG_DIR} /)
+if(IS_ABSOLUTE ${CMAKE_INSTALL_LIBDIR})
+  set(PC_PREFIX ${CMAKE_INSTALL_PREFIX})
+else()
+  string(REGEX REPLACE "/$" "" PC_PREFIX "\${pcfiledir}/${PC_TO_PREFIX}")
+endif()
+foreach(name IN ITEMS LIBDIR INCLUDEDIR)
+  set(PC_${name} "\${prefix}/${CMAKE_INSTALL_${name}}")
+  if(IS_ABSOLUTE ${CMAKE_INSTALL_${name}})
+    set(PC_${name} ${CMAKE_INSTALL_${name}})
+  endif()
+endforeach()
+configure_file(cmake/libpasid.pc.in libpasid.pc @ONLY)
+install(FILES ${CMAKE_CURRENT_BINARY_DIR}/libpasid.pc DESTINATION ${PKGCONFIG_DIR} COMPONENT devel)
+
+# The library keeps its promise for as long as its SOVERSION stays; a newer one serves programs that ask for an older.
+install(EXPORT pasidTargets NAMESPACE pasid:: DESTINATION ${CMAKE_FILES_DIR} COMPONENT devel)
+configure_package_config_file(cmake/pasidConfig.cmake.in pasidConfig.cmake
+  INSTALL_DESTINATION ${CMAKE_FILES_DIR} NO_SET_AND_CHECK_MACRO)
+write_basic_package_version_file(pasidConfigVersion.cmake COMPATIBILITY SameMajorVersion)
+install(FILES ${CMAKE_CURRENT_BINARY_DIR}/pasidConfig.cmake ${CMAKE_CURRENT_BINARY_DIR}/pasidConfigVersion.cmake
+  DESTINATION ${CMAKE_FILES_DIR} COMPONENT devel)
+
+# --- programs -----------------------------------------------------------------------------------------
+install(TARGETS pasidd DESTINATION ${CMAKE_INSTALL_SBINDIR} COMPONENT daemon)
+install(TARGETS pasidctl pasid-sim DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT tools)
+# They find the library beside them, wherever that is; -DCMAKE_SKIP_INSTALL_RPATH=ON for packages of a distribution.
+file(RELATIVE_PATH BIN_TO_LIB ${CMAKE_INSTALL_FULL_BINDIR} ${CMAKE_INSTALL_FULL_LIBDIR})
+set_target_properties(pasidctl PROPERTIES INSTALL_RPATH "$ORIGIN/${BIN_TO_LIB}")
+
+# The unit names the daemon by its path, which is known only now that the prefix is: --prefix may have changed it.
+install(CODE "
+  set(PASIDD_PATH \"${CMAKE_INSTALL_SBINDIR}/pasidd\")
+  set(UNIT_DIR \"${PASIDD_UNIT_DIR}\")
+  foreach(path IN ITEMS PASIDD_PATH UNIT_DIR)
+    if(NOT IS_ABSOLUTE \"\${\${path}}\")
+      get_filename_component(\${path} \"\${\${path}}\" ABSOLUTE BASE_DIR \"\${CMAKE_INSTALL_PREFIX}\")
+    endif()
+  endforeach()
+  configure_file(\"${CMAKE_CURRENT_SOURCE_DIR}/systemd/pasidd.service.in\"
+    \"${CMAKE_CURRENT_BINARY_DIR}/pasidd.service\" @ONLY)
+  file(INSTALL \"${CMAKE_CURRENT_BINARY_DIR}/pasidd.service\" DESTINATION \"\${UNIT_DIR}\")
+" COMPONENT daemon)
+
+# --- manuals and examples -----------------------------------------------------------------------------
+file(GLOB MAN_PAGES CONFIGURE_DEPENDS man/*.[1-8])
+foreach(page IN LISTS MAN_PAGES)
+  string(REGEX REPLACE ".*\\." "" section ${page})
+  install(FILES ${page} DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section} COMPONENT manuals)
+endforeach()
+install(FILES LICENSE docs/CONFIGURATION.md docs/PROTOCOL.md DESTINATION ${DOC_DIR} COMPONENT manuals)
+file(GLOB EXAMPLES CONFIGURE_DEPENDS examples/*.[ch])
+install(FILES ${EXAMPLES} examples/CMakeLists.txt examples/Makefile DESTINATION ${DOC_DIR}/examples COMPONENT examples)
