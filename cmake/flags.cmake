@@ -5,6 +5,7 @@ set(PASIDD_SANITIZE "" CACHE STRING "Sanitizers, as for -fsanitize= (address,und
 set(PASIDD_MUTANT "" CACHE STRING "Break one rule on purpose: a MUTANT_<letter> of src/base.h, by letter")
 option(PASIDD_WERROR "Warnings are errors" OFF)
 option(PASIDD_COVERAGE "Count which lines run" OFF)
+option(PASIDD_FUZZ "Link tests/fuzz with libFuzzer (clang); without it they replay files" OFF)
 
 if(NOT CMAKE_BUILD_TYPE)
   set(CMAKE_BUILD_TYPE Debug CACHE STRING "Debug or Release" FORCE)
@@ -42,6 +43,10 @@ elseif(CMAKE_BUILD_TYPE STREQUAL Release)
   target_compile_options(pasid_flags INTERFACE -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
     -fstack-protector-strong)
   add_link_options(-Wl,-z,relro,-z,now)
+endif()
+
+if(PASIDD_FUZZ)
+  target_compile_options(pasid_flags INTERFACE -fsanitize=fuzzer-no-link)
 endif()
 
 if(PASIDD_COVERAGE)

@@ -65,3 +65,5 @@ foreach(source IN LISTS TEST_SOURCES)
   add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_BINARY_DIR}/tests/unit)
   add_dependencies(unit-tests ${name})
 endforeach()
+
+include(cmake/fuzz.cmake)
