@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -205,6 +206,21 @@ uint32_t limits_user_uid(const struct limits *limits, uint32_t user)
 
 /* ---------------------------------------------------------------- charges */
 
+/* As the configuration writes it. */
+struct key {
+	char text[24];
+};
+
+static struct key resource_key(enum resource resource)
+{
+	struct key key = {""};
+
+	(void)snprintf(key.text, sizeof(key.text), "%s", resource_text(resource));
+	for (char *c = key.text; *c; c++)
+		*c = *c == '-' ? '_' : *c;
+	return key;
+}
+
 static int refuse_set(
 	enum resource resource, const struct account *account, uint32_t n, struct error *ret_error)
 {
@@ -212,7 +228,7 @@ static int refuse_set(
 		"the set has %u of its %u %s, %u more do not fit; give some back, or have "
 		"limits.%s.set raised",
 		account->current, account->limit, resource_what(resource), n,
-		resource_text(resource));
+		resource_key(resource).text);
 }
 
 static int refuse_user(enum resource resource, uint32_t uid, const struct account *account,
@@ -222,7 +238,7 @@ static int refuse_user(enum resource resource, uint32_t uid, const struct accoun
 		"user %u has %u of %u %s, %u more do not fit; give some back, or have "
 		"limits.%s.user raised",
 		uid, account->current, account->limit, resource_what(resource), n,
-		resource_text(resource));
+		resource_key(resource).text);
 }
 
 static int refuse_host(enum resource resource, uint32_t n, struct error *ret_error)
@@ -230,7 +246,7 @@ static int refuse_host(enum resource resource, uint32_t n, struct error *ret_err
 	return error_set_limit(ret_error, REASON_LIMIT, n, 0, 0,
 		"the host's limit of %s leaves no room for %u more; try again later, or have "
 		"limits.%s.host raised",
-		resource_what(resource), n, resource_text(resource));
+		resource_what(resource), n, resource_key(resource).text);
 }
 
 int limits_charge(struct limits *limits, struct accounts *set, uint32_t user,
