@@ -165,6 +165,27 @@ int pasid_again(struct pasid_client *client, uint64_t id, const struct pasid_res
 
 /* ------------------------------------------------------------ results */
 
+struct pasid_result_allocated {
+	const uint32_t *numbers;
+	size_t count;
+};
+struct pasid_result_freed {
+	uint32_t freed, unchanged;
+};
+struct pasid_result_bound {
+	uint32_t host_pasid; /* 0 for rid_attach */
+	size_t count;
+	const struct pasid_attached *tables;
+};
+struct pasid_result_page {
+	size_t count;
+	uint64_t next; /* for the next page; 0: this was the last */
+	const struct pasid_set_info *sets;
+	const struct pasid_grant_info *grants;
+	const struct pasid_device_info *devices;
+	const struct pasid_binding_info *bindings;
+};
+
 /* What an asynchronous call ended with. Pointers are valid in the callback. */
 struct pasid_result {
 	uint64_t id; /* the request's */
@@ -176,29 +197,13 @@ struct pasid_result {
 		struct pasid_grant_info grant;          /* host_find */
 		struct pasid_device_info device;        /* device_add, device_share, device_slice */
 		const struct pasid_host_status *status; /* status */
-		struct {
-			const uint32_t *numbers;
-			size_t count;
-		} allocated; /* allocate */
-		struct {
-			uint32_t freed, unchanged;
-		} freed;             /* free */
-		uint32_t host_pasid; /* guest_find */
-		uint32_t released;   /* device_drained */
-		struct {
-			uint32_t host_pasid; /* 0 for rid_attach */
-			size_t count;
-			const struct pasid_attached *tables;
-		} bound; /* bind, rid_attach */
-		struct {
-			size_t count;
-			uint64_t next; /* for the next page; 0: this was the last */
-			const struct pasid_set_info *sets;
-			const struct pasid_grant_info *grants;
-			const struct pasid_device_info *devices;
-			const struct pasid_binding_info *bindings;
-		} page;                 /* lists; one of the pointers */
-		uint64_t next_sequence; /* watch */
+		struct pasid_result_allocated allocated; /* allocate */
+		struct pasid_result_freed freed;         /* free */
+		uint32_t host_pasid;                     /* guest_find */
+		uint32_t released;                       /* device_drained */
+		struct pasid_result_bound bound;         /* bind, rid_attach */
+		struct pasid_result_page page;           /* lists; one of the pointers */
+		uint64_t next_sequence;                  /* watch */
 	};
 	int fd; /* device_add with open: the opened device, the receiver's to close; else -1 */
 };
