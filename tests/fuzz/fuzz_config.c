@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Any bytes as a configuration.
+ *
+ * Promised: it is refused with a sentence that names the file, or it is one that the daemon can
+ * start with; and the same text says the same a second time.
+ */
+#include "config.h"
+#include "fuzz.h"
+#include "state_memory.h"
+
+#include <string.h>
+
+#define NAME "fuzz.json"
+
+static int no_submit(void *ctx, const struct hw_op *op)
+{
+	(void)ctx;
+	(void)op;
+	return -1;
+}
+
+static uint64_t no_time(void *ctx)
+{
+	(void)ctx;
+	return 1;
+}
+
+/* The first steps of the daemon's start, as pasidd.c takes them. */
+static void check_start(struct config *config)
+{
+	static const struct hw_ops ops = {.submit = no_submit};
+	struct broker_ports ports = {
+		.hw = {&ops, NULL}, .now_ms = no_time, .policy = &config->policy};
+	struct state_memory *memory;
+	struct state state;
+	struct limits *limits;
+	struct broker *broker;
+	struct error error = {0};
+
+	FUZZ_CHECK(limits_new(&config->limits, &limits) == 0);
+	limits_free(limits);
+	FUZZ_CHECK(state_memory_new(&memory) == 0);
+	state = *state_memory_state(memory);
+	state.capacity[STATE_SETS] = 64; /* the same for all, and smaller is faster */
+	state.capacity[STATE_DEVICES] = 64;
+	state.capacity[STATE_BINDINGS] = 64;
+	ports.state = &state;
+	ports.pages = state_memory_pages(memory);
+	config->broker.operations_max = config->limits.of[RESOURCE_OPERATIONS].host;
+	FUZZ_CHECK(broker_new(&config->broker, &ports, &broker) == 0);
+	if (broker_recount(broker, &error))
+		FUZZ_FAIL("%s", error.text);
+	broker_free(broker);
+	state_memory_free(memory);
+}
+
+/* ---------------------------------------------------------------- the same twice */
+
+static void check_same_who(const struct policy_who *a, const struct policy_who *b)
+{
+	FUZZ_CHECK(a->everyone == b->everyone && a->uid_count == b->uid_count &&
+		   a->gid_count == b->gid_count);
+	FUZZ_CHECK(a->uid_count <= CONFIG_WHO_MAX + 1 && a->gid_count <= CONFIG_WHO_MAX);
+	for (size_t i = 0; i < a->uid_count; i++)
+		FUZZ_CHECK(a->uids[i] == b->uids[i]);
+	for (size_t i = 0; i < a->gid_count; i++)
+		FUZZ_CHECK(a->gids[i] == b->gids[i]);
+}
+
+static void check_same_policy(const struct policy *a, const struct policy *b)
+{
+	check_same_who(&a->admins, &b->admins);
+	check_same_who(&a->observers, &b->observers);
+	check_same_who(&a->vmms, &b->vmms);
+	FUZZ_CHECK(a->device_count == b->device_count && a->device_count <= CONFIG_DEVICES_MAX);
+	for (size_t i = 0; i < a->device_count; i++) {
+		const struct policy_device *one = &a->devices[i], *other = &b->devices[i];
+
+		FUZZ_CHECK(one->rid.v == other->rid.v && one->use == other->use);
+		check_same_who(&one->who, &other->who);
+	}
+}
+
+static void check_same_socket(const struct config_socket *a, const struct config_socket *b)
+{
+	FUZZ_CHECK(!a->path == !b->path && (!a->path || !strcmp(a->path, b->path)));
+	FUZZ_CHECK(a->mode == b->mode && a->has_group == b->has_group && a->group == b->group);
+	FUZZ_CHECK(a->mode <= 0777 && (!a->path || (a->path[0] && strlen(a->path) <= 107)));
+}
+
+static void check_same(const struct config *a, const struct config *b)
+{
+	check_same_socket(&a->socket, &b->socket);
+	check_same_policy(&a->policy, &b->policy);
+	/* both began as copies of the same bytes */
+	FUZZ_CHECK(!memcmp(&a->broker, &b->broker, sizeof(a->broker)));
+	FUZZ_CHECK(!memcmp(&a->session, &b->session, sizeof(a->session)));
+	FUZZ_CHECK(!memcmp(&a->limits, &b->limits, sizeof(a->limits)));
+	FUZZ_CHECK(!memcmp(&a->connection, &b->connection, sizeof(a->connection)));
+	FUZZ_CHECK(!memcmp(&a->simulate, &b->simulate, sizeof(a->simulate)));
+	FUZZ_CHECK(a->log_level == b->log_level);
+	FUZZ_CHECK(a->simulate.device_count <= CONFIG_SIM_DEVICES_MAX);
+}
+
+static void check_error(int r, const struct config_error *error)
+{
+	FUZZ_CHECK(r == STATUS_INVALID);
+	FUZZ_CHECK(memchr(error->text, 0, sizeof(error->text)));
+	FUZZ_CHECK(!strncmp(error->text, NAME ":", sizeof(NAME)));
+	FUZZ_CHECK(strlen(error->text) > sizeof(NAME) + 4);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct config_error error, error_again;
+	struct config *config = NULL, *again = NULL;
+	int r, r_again;
+
+	memset(&error, 0xff, sizeof(error));
+	memset(&error_again, 0xff, sizeof(error_again));
+	r = config_parse(NAME, (const char *)data, size, 1000, &config, &error);
+	r_again = config_parse(NAME, (const char *)data, size, 1000, &again, &error_again);
+	FUZZ_CHECK(r == r_again);
+	if (r) {
+		FUZZ_CHECK(!config && !again);
+		check_error(r, &error);
+		FUZZ_CHECK(!strcmp(error.text, error_again.text));
+		return 0;
+	}
+	check_same(config, again);
+	check_start(config);
+	config_free(config);
+	config_free(again);
+	return 0;
+}
