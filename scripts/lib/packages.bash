@@ -8,7 +8,7 @@ BUILD_PACKAGES=(cmake ninja-build gcc libc6-dev pkg-config libevent-dev libproto
   libjansson-dev libsystemd-dev)
 # shellcheck disable=SC2034
 TEST_PACKAGES=("${BUILD_PACKAGES[@]}" check libsubunit-dev clang libclang-rt-dev llvm clang-format clang-tidy cppcheck
-  shellcheck python3 python3-protobuf protobuf-compiler ccache gcovr git procps)
+  shellcheck python3 python3-protobuf protobuf-compiler ccache gcovr git procps g++ make groff-base)
 
 # need_packages NAME...: installs the ones that are missing; fails when it cannot.
 need_packages() {
