@@ -26,9 +26,7 @@ void fd_cleanup(int *fd)
 	errno = saved;
 }
 
-/* 0 when `fd` is a descriptor that can be used (not O_PATH), or -errno: -ENOTTY for an O_PATH one.
- */
-static int fd_stat(int fd, struct stat *ret_stat)
+int fd_stat(int fd, struct statx *ret_stat)
 {
 	int flags = fcntl(fd, F_GETFL);
 
@@ -36,44 +34,81 @@ static int fd_stat(int fd, struct stat *ret_stat)
 		return -errno;
 	if (flags & O_PATH)
 		return -ENOTTY;
-	return fstat(fd, ret_stat) < 0 ? -errno : 0;
+	return statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_BASIC_STATS, ret_stat) < 0
+		       ? -errno
+		       : 0;
 }
 
-static const char *fd_type_text(mode_t mode)
+/* Is it shared memory (memfd, tmpfs, hugetlbfs)? Others have no seals, not even none of them. */
+static bool fd_is_memory(int fd)
 {
+	return fcntl(fd, F_GET_SEALS) >= 0;
+}
+
+/* Files without a name are named after what made them: "anon_inode:[eventpoll]". */
+static void fd_describe_anonymous(int fd, char *ret_text, size_t size)
+{
+	static const char prefix[] = "anon_inode:";
+	char path[64], target[64];
+	const char *name;
+	ssize_t n;
+
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	n = readlink(path, target, sizeof(target) - 1);
+	target[n > 0 ? n : 0] = '\0';
+	if (strncmp(target, prefix, strlen(prefix)) != 0) {
+		(void)snprintf(ret_text, size, "an anonymous file");
+		return;
+	}
+	name = target + strlen(prefix);
+	name += *name == '[';
+	(void)snprintf(ret_text, size, "an anonymous file (%.*s)", (int)strcspn(name, "]"), name);
+}
+
+static void fd_describe_type(int fd, mode_t mode, char *ret_text, size_t size)
+{
+	const char *text;
+
 	switch (mode & S_IFMT) {
 	case S_IFREG:
-		return "a regular file";
+		text = fd_is_memory(fd) ? "a memfd or another file in memory" : "a regular file";
+		break;
 	case S_IFDIR:
-		return "a directory";
+		text = "a directory";
+		break;
 	case S_IFIFO:
-		return "a pipe";
+		text = "a pipe";
+		break;
 	case S_IFSOCK:
-		return "a socket";
+		text = "a socket";
+		break;
 	case S_IFBLK:
-		return "a block device";
+		text = "a block device";
+		break;
 	default:
-		return "an anonymous file (eventfd, epoll or the like)";
+		fd_describe_anonymous(fd, ret_text, size);
+		return;
 	}
+	(void)snprintf(ret_text, size, "%s", text);
 }
 
 void fd_describe(int fd, char *ret_text, size_t size)
 {
-	struct stat st;
+	struct statx st;
 	int r = fd_stat(fd, &st);
 
 	if (r == -ENOTTY)
 		(void)snprintf(ret_text, size, "an O_PATH descriptor");
 	else if (r < 0)
 		(void)snprintf(ret_text, size, "not an open descriptor");
-	else if (S_ISCHR(st.st_mode))
-		(void)snprintf(ret_text, size, "character device %u:%u", major(st.st_rdev),
-			minor(st.st_rdev));
+	else if (S_ISCHR(st.stx_mode))
+		(void)snprintf(ret_text, size, "character device %u:%u", st.stx_rdev_major,
+			st.stx_rdev_minor);
 	else
-		(void)snprintf(ret_text, size, "%s", fd_type_text(st.st_mode));
+		fd_describe_type(fd, st.stx_mode, ret_text, size);
 }
 
-static int fd_refuse(struct error *ret_error, int fd, const char *expected, const char *hint)
+int fd_refuse(int fd, const char *expected, const char *hint, struct error *ret_error)
 {
 	char what[64];
 
@@ -149,28 +184,6 @@ static int fd_misc_number(const char *sysfs, const char *name, dev_t *ret_number
 	return r < 0 ? r : fd_read_number(path, ret_number);
 }
 
-int fd_check_iommufd(const char *sysfs, int fd, struct error *ret_error)
-{
-	static const char expected[] = "an iommufd (/dev/iommu)";
-	struct stat st;
-	dev_t number, legacy;
-
-	if (fd_stat(fd, &st) < 0 || !S_ISCHR(st.st_mode))
-		return fd_refuse(ret_error, fd, expected, "");
-	if (fd_misc_number(sysfs, "iommu", &number) < 0) {
-		(void)error_set(ret_error, REASON_KERNEL_REFUSED,
-			"this kernel has no iommufd: load the module iommufd, or use a kernel that has it");
-		ret_error->sys_errno = ENOENT;
-		return -ENOENT;
-	}
-	if (st.st_rdev == number)
-		return 0;
-	if (fd_misc_number(sysfs, "vfio", &legacy) == 0 && st.st_rdev == legacy)
-		return fd_refuse(ret_error, fd, expected,
-			": it is /dev/vfio/vfio, whose objects others can reach; open /dev/iommu");
-	return fd_refuse(ret_error, fd, expected, "");
-}
-
 /* The last part of where a link in sysfs leads. */
 static int fd_link_name(const char *path, char *ret_name, size_t size)
 {
@@ -234,17 +247,112 @@ static int fd_follow_device(
 	return 0;
 }
 
+int fd_check_access(int fd, const char *expected, struct error *ret_error)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags < 0 || flags & O_PATH)
+		return fd_refuse(fd, expected, "", ret_error);
+	if ((flags & O_ACCMODE) != O_RDWR)
+		return error_set(ret_error, REASON_FD_KIND,
+			"%s was passed that is not open for reading and writing; open it with "
+			"O_RDWR",
+			expected);
+	return 0;
+}
+
+int fd_check_iommufd(const char *sysfs, int fd, struct error *ret_error)
+{
+	static const char expected[] = "an iommufd (/dev/iommu)";
+	struct statx st;
+	dev_t passed, number, legacy;
+	struct rid rid;
+	uint32_t group;
+
+	if (fd_stat(fd, &st) < 0 || !S_ISCHR(st.stx_mode))
+		return fd_refuse(fd, expected, "", ret_error);
+	if (fd_misc_number(sysfs, "iommu", &number) < 0) {
+		(void)error_set(ret_error, REASON_KERNEL_REFUSED,
+			"this kernel has no iommufd: load the module iommufd, or use a kernel that has it");
+		ret_error->sys_errno = ENOENT;
+		return -ENOENT;
+	}
+	passed = makedev(st.stx_rdev_major, st.stx_rdev_minor);
+	if (passed == number)
+		return fd_check_access(fd, expected, ret_error);
+	if (fd_misc_number(sysfs, "vfio", &legacy) == 0 && passed == legacy)
+		return fd_refuse(fd, expected,
+			": it is /dev/vfio/vfio, whose objects others can reach; open /dev/iommu",
+			ret_error);
+	return fd_refuse(fd, expected,
+		fd_follow_device(sysfs, passed, &rid, &group) == 0
+			? ": it is a VFIO device; the iommufd comes first"
+			: "",
+		ret_error);
+}
+
 int fd_check_device(const char *sysfs, int fd, struct rid *ret_rid, uint32_t *ret_group,
 	struct error *ret_error)
 {
 	static const char expected[] = "a VFIO device (/dev/vfio/devices/vfioN)";
-	struct stat st;
+	dev_t passed, iommu;
+	struct rid rid;
+	uint32_t group;
+	struct statx st;
+	int r;
 
-	if (fd_stat(fd, &st) < 0 || !S_ISCHR(st.st_mode))
-		return fd_refuse(ret_error, fd, expected, "");
-	if (fd_follow_device(sysfs, st.st_rdev, ret_rid, ret_group) < 0)
-		return fd_refuse(ret_error, fd, expected,
-			": sysfs knows no PCI function with an IOMMU group behind it");
+	if (fd_stat(fd, &st) < 0 || !S_ISCHR(st.stx_mode))
+		return fd_refuse(fd, expected, "", ret_error);
+	passed = makedev(st.stx_rdev_major, st.stx_rdev_minor);
+	if (fd_follow_device(sysfs, passed, &rid, &group) < 0)
+		return fd_refuse(fd, expected,
+			fd_misc_number(sysfs, "iommu", &iommu) == 0 && iommu == passed
+				? ": it is an iommufd; the device comes second"
+				: ": sysfs knows no PCI function with an IOMMU group behind it",
+			ret_error);
+	r = fd_check_access(fd, expected, ret_error);
+	if (r)
+		return r;
+	*ret_rid = rid;
+	*ret_group = group;
+	return 0;
+}
+
+/* May whoever passed it have a device write there? The kernel does not ask when it maps. */
+static int fd_check_writeable(int flags, int seals, struct error *ret_error)
+{
+	if ((flags & O_ACCMODE) != O_RDWR)
+		return error_set(ret_error, REASON_FD_KIND,
+			"memory that is open for reading only cannot be mapped writeable; open it "
+			"for writing too, or map it without writeable");
+	if (seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE))
+		return error_set(ret_error, REASON_FD_KIND,
+			"memory that is sealed against writing cannot be mapped writeable; map it "
+			"without writeable");
+	return 0;
+}
+
+int fd_check_memory(
+	int fd, uint64_t offset, uint64_t length, bool writeable, struct error *ret_error)
+{
+	static const char expected[] = "memory (a memfd, or a file on tmpfs or hugetlbfs)";
+	int flags = fcntl(fd, F_GETFL), seals = fcntl(fd, F_GET_SEALS), r;
+	struct statx st;
+
+	if (flags < 0 || flags & O_PATH || seals < 0 || fd_stat(fd, &st) < 0)
+		return fd_refuse(fd, expected, "", ret_error);
+	if ((flags & O_ACCMODE) == O_WRONLY)
+		return error_set(ret_error, REASON_FD_KIND,
+			"memory that is open for writing only cannot be mapped; open it for "
+			"reading too");
+	r = writeable ? fd_check_writeable(flags, seals, ret_error) : 0;
+	if (r)
+		return r;
+	if (offset > st.stx_size || length > st.stx_size - offset)
+		return error_set_limit(ret_error, REASON_BAD_RANGE, offset, st.stx_size, length,
+			"%llu bytes from offset %llu do not lie in the memory, which has %llu",
+			(unsigned long long)length, (unsigned long long)offset,
+			(unsigned long long)st.stx_size);
 	return 0;
 }
 

@@ -36,6 +36,15 @@ static void backend_fds_cleanup(struct backend_fds *fds)
 			fds->b->calls->close(fds->b->ctx, fds->fd[i]);
 }
 
+/* The close of what may be anything is not for us: it could keep the lane as long as it likes. */
+static void backend_fds_return(struct backend_fds *fds, struct hw_result *result)
+{
+	result->fd_count = 0;
+	for (size_t i = 0; i < HW_FDS_MAX; i++)
+		if (fds->fd[i] >= 0)
+			result->fds[result->fd_count++] = TAKE_FD(fds->fd[i]);
+}
+
 /* --- iommufds --- */
 
 /* Closes it with its last device. */
@@ -142,12 +151,37 @@ static void backend_device_drop(struct backend *b, struct backend_device *device
 	free(device);
 }
 
-/* Fills the descriptors of a new device from those of the operation, or opens them. */
-static int backend_device_fill(struct backend *b, struct backend_device *device,
+/* Takes the device's descriptor from those of the operation, or opens it, and learns what it is. */
+static int backend_device_take(struct backend *b, struct backend_device *device,
 	const struct hw_op *op, struct backend_fds *fds, struct error *ret_error)
 {
 	const struct backend_site site = {.call = BACKEND_OPEN_DEVICE, .rid = op->rid};
 	struct calls_node node = {0};
+	bool passed = op->fd_count == 2;
+	int r;
+
+	if (!passed) {
+		r = b->calls->open_device(b->ctx, op->rid, &device->fd);
+		if (r < 0)
+			return backend_error(ret_error, &site, r);
+	}
+	r = b->calls->check_device(b->ctx, passed ? fds->fd[1] : device->fd, &node, ret_error);
+	if (r)
+		return r;
+	if (!passed && node.rid.v != op->rid.v)
+		return error_set(ret_error, REASON_NO_DEVICE,
+			"the node that was opened belongs to another function");
+	if (passed)
+		device->fd = TAKE_FD(fds->fd[1]);
+	device->rid = node.rid;
+	device->group = node.group;
+	return 0;
+}
+
+/* Fills the descriptors of a new device from those of the operation, or opens them. */
+static int backend_device_fill(struct backend *b, struct backend_device *device,
+	const struct hw_op *op, struct backend_fds *fds, struct error *ret_error)
+{
 	int r;
 
 	if (op->fd_count > 0)
@@ -156,22 +190,9 @@ static int backend_device_fill(struct backend *b, struct backend_device *device,
 		r = backend_iommufd_own(b, &device->iommufd, ret_error);
 	if (r)
 		return r;
-	if (op->fd_count == 2) {
-		device->fd = fds->fd[1];
-		fds->fd[1] = -1;
-	} else {
-		r = b->calls->open_device(b->ctx, op->rid, &device->fd);
-		if (r < 0)
-			return backend_error(ret_error, &site, r);
-	}
-	r = b->calls->check_device(b->ctx, device->fd, &node, ret_error);
+	r = backend_device_take(b, device, op, fds, ret_error);
 	if (r)
 		return r;
-	if (op->fd_count < 2 && node.rid.v != op->rid.v)
-		return error_set(ret_error, REASON_NO_DEVICE,
-			"the node that was opened belongs to another function");
-	device->rid = node.rid;
-	device->group = node.group;
 	device->hand_back = op->fd_count == 1;
 	return 0;
 }
@@ -357,4 +378,6 @@ void backend_execute(struct backend *backend, const struct hw_op *op, struct hw_
 			error_set(&ret_result->error, REASON_INTERNAL, "no such operation");
 	else
 		ret_result->status = backend_run(backend, op, &fds, ret_result);
+	if (ret_result->status)
+		backend_fds_return(&fds, ret_result);
 }

@@ -28,10 +28,11 @@ int backend_new(const struct calls *calls, void *ctx, struct backend **ret_backe
 void backend_free(struct backend *backend);
 
 /*
- * Carries out `op` and fills all of *ret_result. The descriptors in op->fds are consumed, whatever
- * the outcome. A descriptor in ret_result->fds stays the backend's: pass on a copy before the next
- * call. iommufd_key of an HW_IDENTIFY is the number of the iommufd in this process: whoever sees
- * several lanes turns it into a key.
+ * Carries out `op` and fills all of *ret_result. The descriptors in op->fds are consumed. When it
+ * failed, ret_result->fds has those that nothing is known of, or nothing was done with: they are
+ * the caller's, and closing them may take for ever. Otherwise a descriptor in ret_result->fds stays
+ * the backend's: pass on a copy before the next call. iommufd_key of an HW_IDENTIFY is the number
+ * of the iommufd in this process: whoever sees several lanes turns it into a key.
  *
  * An operation that fails leaves what was there before it. The exception is HW_CLOSE: it detaches
  * what can be detached, and when the kernel refuses one of these, the device stays in the lane with

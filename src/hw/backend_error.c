@@ -43,7 +43,8 @@ static const struct backend_meaning {
 	{BACKEND_OPEN_DEVICE, EACCES, REASON_KERNEL_REFUSED,
 		"pasidd may not open it: give its user access to /dev/vfio/devices"},
 	{BACKEND_BIND, EINVAL, REASON_BIND_REFUSED,
-		"it is bound already (pass an unbound one), or the platform lacks cache coherency"},
+		"it is bound already; close what bound it, open the node anew and pass it unbound, pasidd "
+		"binds it (or the platform lacks cache coherency)"},
 	{BACKEND_BIND, EBADF, REASON_FD_KIND, "the other descriptor is no iommufd"},
 	{BACKEND_BIND, EBADFD, REASON_FD_KIND, "the other descriptor is no iommufd"},
 	{BACKEND_BIND, EPERM, REASON_BIND_REFUSED,

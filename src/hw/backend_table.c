@@ -77,8 +77,10 @@ int backend_map(struct backend *b, struct backend_device *device, const struct h
 {
 	struct backend_space *space = backend_space_find(device, op->owner, op->space);
 	bool fresh = !space;
-	int r;
+	int r = b->calls->check_memory(b->ctx, memfd, op, ret_error);
 
+	if (r)
+		return r;
 	if (fresh) {
 		r = backend_space_new(b, device, op, &space, ret_error);
 		if (r)

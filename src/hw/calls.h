@@ -44,6 +44,11 @@ struct calls {
 	 * client. */
 	int (*check_device)(
 		void *ctx, int fd, struct calls_node *ret_node, struct error *ret_error);
+	/*
+	 * Is this memory that may be mapped so, with the range of `op` in it? 0, or a status with
+	 * *ret_error saying what it is instead.
+	 */
+	int (*check_memory)(void *ctx, int fd, const struct hw_op *op, struct error *ret_error);
 	/* Two descriptors of this process: 1 the same open file, 0 not, or -errno. */
 	int (*same_file)(void *ctx, int a, int b);
 	int (*open_iommufd)(void *ctx, int *ret_fd);

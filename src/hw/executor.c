@@ -216,6 +216,7 @@ static void executor_answer(struct executor_worker *worker, struct hw_result *re
 {
 	struct executor_item *item = worker->first;
 
+	executor_worker_drop_refused(worker);
 	if (!item || worker->unsent == item || item->op.id != result->id) {
 		for (uint32_t i = 0; i < result->fd_count; i++)
 			executor_dispose(worker->executor, result->fds[i]);

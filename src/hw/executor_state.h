@@ -33,6 +33,8 @@ struct executor_worker {
 	uint64_t since_ns;
 	struct executor_item *first, **last; /* oldest first */
 	struct executor_item *unsent;        /* from here on not sent yet */
+	int refused[HW_FDS_MAX];             /* to be closed when the next result comes */
+	uint32_t refused_count;
 	struct executor_worker *reap_next;
 };
 
@@ -125,6 +127,10 @@ void executor_item_free(const struct executor_worker *worker, struct executor_it
  * tells whether ever).
  */
 int executor_worker_receive(struct executor_worker *worker, struct hw_result *ret_result);
+/*
+ * Disposes of what the worker gave back: it has closed its own copies before it sent the result.
+ */
+void executor_worker_drop_refused(struct executor_worker *worker);
 /* When no process can be had to close a descriptor in: bars the usual way to make a close wait. */
 void executor_close_here(int fd);
 /* The conversation makes no sense any more: ends the process. */

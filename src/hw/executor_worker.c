@@ -113,6 +113,7 @@ void executor_worker_free(struct executor_worker *worker)
 
 	while ((item = executor_worker_pop(worker)) != NULL)
 		executor_item_free(worker, item);
+	executor_worker_drop_refused(worker);
 	executor_keys_remove_worker(worker->executor, worker);
 	executor_worker_close_socket(worker);
 	if (worker->pidfd >= 0)
@@ -266,21 +267,30 @@ void executor_worker_flush(struct executor_worker *worker)
 
 /* --- from the worker --- */
 
-static void executor_worker_take_fds(
-	struct executor_worker *worker, struct msghdr *msg, struct hw_result *result)
+/* The descriptors of a message; returns how many. */
+static uint32_t executor_worker_fds(struct msghdr *msg, int ret_fds[static HW_FDS_MAX])
 {
-	uint32_t promised = result->fd_count, came = 0;
+	uint32_t came = 0;
 
-	result->fd_count = 0;
 	for (uint32_t i = 0; i < HW_FDS_MAX; i++)
-		result->fds[i] = -1;
+		ret_fds[i] = -1;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
 		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
 			continue;
 		came = (uint32_t)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
 		assert(came <= HW_FDS_MAX);
-		memcpy(result->fds, CMSG_DATA(c), came * sizeof(int));
+		memcpy(ret_fds, CMSG_DATA(c), came * sizeof(int));
 	}
+	return came;
+}
+
+static void executor_worker_take_fds(
+	struct executor_worker *worker, struct msghdr *msg, struct hw_result *result)
+{
+	uint32_t promised = result->fd_count;
+	uint32_t came = executor_worker_fds(msg, result->fds);
+
+	result->fd_count = 0;
 	if (came == promised) {
 		result->fd_count = came;
 		return;
@@ -292,7 +302,14 @@ static void executor_worker_take_fds(
 		promised);
 }
 
-int executor_worker_receive(struct executor_worker *worker, struct hw_result *ret_result)
+void executor_worker_drop_refused(struct executor_worker *worker)
+{
+	while (worker->refused_count > 0)
+		executor_dispose(worker->executor, worker->refused[--worker->refused_count]);
+}
+
+/* One message: a result, or a part of one when only descriptors came. As the kernel's recvmsg. */
+static ssize_t executor_worker_read(struct executor_worker *worker, struct hw_result *ret_result)
 {
 	union executor_control control;
 	struct iovec iov = {.iov_base = ret_result, .iov_len = sizeof(*ret_result)};
@@ -304,11 +321,27 @@ int executor_worker_receive(struct executor_worker *worker, struct hw_result *re
 	};
 	ssize_t n;
 
-	if (worker->socket < 0)
-		return 0;
 	do
 		n = recvmsg(worker->socket, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	while (n < 0 && errno == EINTR);
+	if (n == WORKER_REFUSED_SIZE) {
+		executor_worker_drop_refused(worker);
+		worker->refused_count = executor_worker_fds(&msg, worker->refused);
+	} else if (n == sizeof(*ret_result)) {
+		executor_worker_take_fds(worker, &msg, ret_result);
+	}
+	return n;
+}
+
+int executor_worker_receive(struct executor_worker *worker, struct hw_result *ret_result)
+{
+	ssize_t n;
+
+	if (worker->socket < 0)
+		return 0;
+	do
+		n = executor_worker_read(worker, ret_result);
+	while (n == WORKER_REFUSED_SIZE);
 	if (n < 0 && errno == EAGAIN)
 		return 0;
 	if (n <= 0) {
@@ -319,6 +352,5 @@ int executor_worker_receive(struct executor_worker *worker, struct hw_result *re
 		executor_worker_kill(worker);
 		return 0;
 	}
-	executor_worker_take_fds(worker, &msg, ret_result);
 	return 1;
 }

@@ -66,6 +66,13 @@ static int iommufd_check_device(
 	return fd_check_device(host->sysfs, fd, &ret_node->rid, &ret_node->group, ret_error);
 }
 
+static int iommufd_check_memory(void *ctx, int fd, const struct hw_op *op, struct error *ret_error)
+{
+	(void)ctx;
+	return fd_check_memory(
+		fd, op->offset, op->length, (op->map_flags & HW_MAP_WRITE) != 0, ret_error);
+}
+
 static int iommufd_same_file(void *ctx, int a, int b)
 {
 	(void)ctx;
@@ -259,6 +266,7 @@ static void iommufd_close(void *ctx, int fd)
 const struct calls iommufd_calls = {
 	.check_iommufd = iommufd_check_iommufd,
 	.check_device = iommufd_check_device,
+	.check_memory = iommufd_check_memory,
 	.same_file = iommufd_same_file,
 	.open_iommufd = iommufd_open_iommufd,
 	.open_device = iommufd_open_device,

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* `struct calls` over the simulation: descriptors resolved, faults applied, locks taken in order.
  */
+#include "../fd.h"
 #include "sim_memory.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <unistd.h>
 
 /* A call under way, from where the caller may start until gate_leave(). */
@@ -109,55 +109,38 @@ static int gate_dev_id(struct gate *gate, enum sim_call call, int iommufd, uint3
 	return gate_pass(gate, call, &gate->sim->header->nodes[gate->node]);
 }
 
-/* What both checks of descriptors say about one that will not do. */
-static int check_access(int fd, const char *what, struct error *ret_error)
-{
-	int flags = fcntl(fd, F_GETFL);
-
-	if (flags < 0)
-		return error_set(
-			ret_error, REASON_FD_KIND, "the descriptor for %s is not open", what);
-	if (flags & O_PATH)
-		return error_set(ret_error, REASON_FD_KIND,
-			"the descriptor for %s was opened with O_PATH; open it for reading and writing",
-			what);
-	if ((flags & O_ACCMODE) != O_RDWR)
-		return error_set(ret_error, REASON_FD_KIND,
-			"the descriptor for %s is not open for reading and writing", what);
-	return 0;
-}
-
 static int call_check_iommufd(void *ctx, int fd, struct error *ret_error)
 {
+	static const char expected[] = "an iommufd (the simulation's DIR/iommu)";
 	struct sim *sim = ctx;
 	uint32_t node;
-	int r = check_access(fd, "the iommufd", ret_error);
 
-	if (r != 0 || sim_fd_is_iommu(sim, fd) == 0)
-		return r;
-	return error_set(ret_error, REASON_FD_KIND,
-		sim_fd_node(sim, fd, &node) == 0
-			? "a device node was passed where an iommufd is wanted"
-			: "not the iommufd of this simulation (DIR/iommu)");
+	if (sim_fd_is_iommu(sim, fd) == 0)
+		return fd_check_access(fd, expected, ret_error);
+	return fd_refuse(fd, expected, sim_fd_node(sim, fd, &node) == 0 ? ": it is a device" : "",
+		ret_error);
 }
 
 static int call_check_device(
 	void *ctx, int fd, struct calls_node *ret_node, struct error *ret_error)
 {
+	static const char expected[] = "a VFIO device (the simulation's DIR/devices)";
 	struct sim *sim = ctx;
 	uint32_t node;
-	int r = check_access(fd, "the device", ret_error);
 
-	if (r != 0)
-		return r;
 	if (sim_fd_node(sim, fd, &node) < 0)
-		return error_set(ret_error, REASON_FD_KIND,
-			sim_fd_is_iommu(sim, fd) == 0
-				? "an iommufd was passed where a device node is wanted"
-				: "not a device node of this simulation (DIR/devices)");
+		return fd_refuse(fd, expected,
+			sim_fd_is_iommu(sim, fd) == 0 ? ": it is an iommufd" : "", ret_error);
 	ret_node->rid = sim->header->nodes[node].config.rid;
 	ret_node->group = sim->header->groups[sim->header->nodes[node].group].number;
-	return 0;
+	return fd_check_access(fd, expected, ret_error);
+}
+
+static int call_check_memory(void *ctx, int fd, const struct hw_op *op, struct error *ret_error)
+{
+	(void)ctx;
+	return fd_check_memory(
+		fd, op->offset, op->length, (op->map_flags & HW_MAP_WRITE) != 0, ret_error);
 }
 
 static int call_same_file(void *ctx, int a, int b)
@@ -341,6 +324,7 @@ static void call_close(void *ctx, int fd)
 static const struct calls sim_calls_table = {
 	.check_iommufd = call_check_iommufd,
 	.check_device = call_check_device,
+	.check_memory = call_check_memory,
 	.same_file = call_same_file,
 	.open_iommufd = call_open_iommufd,
 	.open_device = call_open_device,

@@ -4,11 +4,13 @@
  * an open file shows itself by the locks it holds (fcntl(2), open file description locks): they
  * travel with every copy, and the kernel drops them with the last one, however it went.
  */
+#include "../fd.h"
 #include "sim_memory.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 /* What same_file() tries with: far from the numbers of contexts. */
 #define LOCK_SCRATCH ((off_t)1 << 40)
@@ -32,23 +34,30 @@ static bool lock_elsewhere(int fd, off_t byte)
 	return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
 
+static bool stat_is(const struct statx *st, uint64_t dev, uint64_t ino)
+{
+	return makedev(st->stx_dev_major, st->stx_dev_minor) == dev && st->stx_ino == ino;
+}
+
 int sim_fd_is_iommu(struct sim *sim, int fd)
 {
-	struct stat st;
+	struct statx st;
+	int r = fd_stat(fd, &st);
 
-	if (fstat(fd, &st) < 0)
-		return -errno;
-	return st.st_dev == sim->iommu_dev && st.st_ino == sim->iommu_ino ? 0 : -ENOTTY;
+	if (r < 0)
+		return r;
+	return stat_is(&st, sim->iommu_dev, sim->iommu_ino) ? 0 : -ENOTTY;
 }
 
 int sim_fd_node(struct sim *sim, int fd, uint32_t *ret_node)
 {
-	struct stat st;
+	struct statx st;
+	int r = fd_stat(fd, &st);
 
-	if (fstat(fd, &st) < 0)
-		return -errno;
+	if (r < 0)
+		return r;
 	for (uint32_t i = 0; i < sim->header->config.device_count; i++) {
-		if (st.st_dev == sim->node_dev[i] && st.st_ino == sim->node_ino[i]) {
+		if (stat_is(&st, sim->node_dev[i], sim->node_ino[i])) {
 			*ret_node = i;
 			return 0;
 		}

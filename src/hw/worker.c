@@ -77,13 +77,14 @@ static int worker_receive(struct worker *worker, struct worker_message *message)
 	return (size_t)n == sizeof(*message) ? 1 : -EBADMSG;
 }
 
-static int worker_send(struct worker *worker, const struct hw_result *result)
+/* The first `length` bytes of a result, with all its descriptors. 0 or -errno. */
+static int worker_send(struct worker *worker, const struct hw_result *result, size_t length)
 {
 	union {
 		struct cmsghdr align;
 		char space[CMSG_SPACE(HW_FDS_MAX * sizeof(int))];
 	} control = {0};
-	struct iovec iov = {.iov_base = (void *)(uintptr_t)result, .iov_len = sizeof(*result)};
+	struct iovec iov = {.iov_base = (void *)(uintptr_t)result, .iov_len = length};
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 	size_t size = result->fd_count * sizeof(int);
 	ssize_t n;
@@ -105,6 +106,21 @@ static int worker_send(struct worker *worker, const struct hw_result *result)
 	return n < 0 ? -errno : 0;
 }
 
+/* Gives back what a failed operation had no use for. If that fails, we end, and with us all we
+ * have. */
+static int worker_refuse(struct worker *worker, struct hw_result *result)
+{
+	int r;
+
+	if (result->status == 0 || result->fd_count == 0)
+		return 0;
+	r = worker_send(worker, result, WORKER_REFUSED_SIZE);
+	for (uint32_t i = 0; i < result->fd_count; i++)
+		worker->calls->close(worker->ctx, TAKE_FD(result->fds[i]));
+	result->fd_count = 0;
+	return r;
+}
+
 /* The operation with what came ahead of it. */
 static void worker_execute(
 	struct worker *worker, const struct worker_message *message, struct hw_result *result)
@@ -118,7 +134,9 @@ static void worker_execute(
 		result->status = error_set(&result->error, REASON_FD_TRUNCATED,
 			"%u of %u descriptors arrived: the worker has too many open",
 			worker->fd_count, message->fd_count);
-		worker_close_fds(worker);
+		result->fd_count = worker->fd_count;
+		memcpy(result->fds, worker->fds, sizeof(result->fds));
+		worker->fd_count = 0;
 		return;
 	}
 	op.fd_count = worker->fd_count;
@@ -145,7 +163,9 @@ static int worker_serve(struct worker *worker, const struct worker_message *mess
 	default:
 		return -EBADMSG;
 	}
-	r = worker_send(worker, &result);
+	r = worker_refuse(worker, &result);
+	if (r == 0)
+		r = worker_send(worker, &result, sizeof(result));
 	if (r < 0)
 		return r;
 	return message->type != WORKER_OP || message->op.kind != HW_END;

@@ -24,6 +24,13 @@ enum worker_type {
 	WORKER_DISPOSE, /* close the descriptors received before; answer with a hw_result */
 };
 
+/*
+ * The other way, descriptors that the worker had no use for go ahead of the result in the same
+ * manner, in a message of this size: their close is a janitor's, or the next operation would wait
+ * for it.
+ */
+#define WORKER_REFUSED_SIZE 1u
+
 struct worker_message {
 	uint32_t type; /* enum worker_type */
 	uint32_t fd_count;

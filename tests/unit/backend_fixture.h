@@ -34,6 +34,8 @@ static inline int run(struct hw_op op)
 	ck_assert_uint_eq(result.id, 42);
 	ck_assert_uint_eq(result.device, op.device);
 	if (result.status != 0) {
+		for (uint32_t i = 0; i < result.fd_count; i++)
+			fake_close(&fake, result.fds[i]);
 		ck_assert_uint_ne(result.error.reason, REASON_NONE);
 		ck_assert_int_ne(result.error.text[0], '\0');
 	}

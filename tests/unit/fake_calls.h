@@ -164,6 +164,17 @@ static inline int fake_check_device(
 	return 0;
 }
 
+static inline int fake_check_memory(
+	void *ctx, int fd, const struct hw_op *op, struct error *ret_error)
+{
+	struct fake *fake = ctx;
+
+	(void)op;
+	if (fake->fd[fd].kind != FAKE_MEMFD)
+		return error_set(ret_error, REASON_FD_KIND, "a regular file was passed");
+	return 0;
+}
+
 static inline int fake_same_file(void *ctx, int a, int b)
 {
 	struct fake *fake = ctx;
@@ -344,6 +355,7 @@ static inline void fake_close(void *ctx, int fd)
 static const struct calls fake_calls = {
 	.check_iommufd = fake_check_iommufd,
 	.check_device = fake_check_device,
+	.check_memory = fake_check_memory,
 	.same_file = fake_same_file,
 	.open_iommufd = fake_open_iommufd,
 	.open_device = fake_open_device,

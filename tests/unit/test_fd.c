@@ -13,7 +13,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -187,13 +189,122 @@ START_TEST(device_is_no_iommufd_and_the_reverse)
 		uint32_t group;
 
 		ck_assert_int_eq(fd_check_iommufd(root, device, &error), STATUS_INVALID);
+		ck_assert_ptr_nonnull(strstr(error.text, "it is a VFIO device"));
 		ck_assert_int_eq(
 			fd_check_device(root, iommufd, &rid, &group, &error), STATUS_INVALID);
+		ck_assert_ptr_nonnull(strstr(error.text, "it is an iommufd"));
+	}
+END_TEST
+
+START_TEST(what_cannot_be_written_to_is_refused)
+	{
+		FD_AUTO int device = open("/dev/full", O_RDONLY | O_CLOEXEC);
+		FD_AUTO int iommufd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+		struct error error;
+		struct rid rid = {7};
+		uint32_t group = 9;
+
+		ck_assert_int_eq(fd_check_iommufd(root, iommufd, &error), STATUS_INVALID);
+		ck_assert_ptr_nonnull(strstr(error.text, "O_RDWR"));
+		ck_assert_int_eq(
+			fd_check_device(root, device, &rid, &group, &error), STATUS_INVALID);
+		ck_assert_ptr_nonnull(strstr(error.text, "O_RDWR"));
+		ck_assert_uint_eq(error.reason, REASON_FD_KIND);
+		ck_assert_uint_eq(rid.v, 7);
+		ck_assert_uint_eq(group, 9);
+	}
+END_TEST
+
+static int memory(unsigned flags, off_t size)
+{
+	int fd = memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING | flags);
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(ftruncate(fd, size), 0);
+	return fd;
+}
+
+static int reopened(int fd, int mode)
+{
+	char path[64];
+	int again;
+
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	again = open(path, mode | O_CLOEXEC);
+	ck_assert_int_ge(again, 0);
+	return again;
+}
+
+static void assert_no_memory(int fd, bool writeable, const char *text)
+{
+	struct error error = {0};
+
+	ck_assert_int_eq(fd_check_memory(fd, 0, 4096, writeable, &error), STATUS_INVALID);
+	ck_assert_uint_eq(error.reason, REASON_FD_KIND);
+	ck_assert_msg(strstr(error.text, text) != NULL, "%s", error.text);
+}
+
+START_TEST(memory_is_a_memfd_and_nothing_else)
+	{
+		FD_AUTO int fd = memory(0, 8192);
+		FD_AUTO int path = reopened(fd, O_PATH);
+		FD_AUTO int disk = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+		FD_AUTO int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+		struct error error;
+
+		ck_assert_int_eq(fd_check_memory(fd, 0, 8192, true, &error), 0);
+		ck_assert_int_eq(fd_check_memory(fd, 4096, 4096, false, &error), 0);
+		assert_no_memory(path, false, "an O_PATH descriptor was passed where memory");
+		assert_no_memory(disk, false, "a regular file was passed where memory");
+		assert_no_memory(null, false, "character device 1:3 was passed where memory");
+		assert_no_memory(-1, false, "not an open descriptor");
+		assert_refused_as(fd, "a memfd or another file in memory");
+	}
+END_TEST
+
+START_TEST(memory_is_written_only_by_whom_may)
+	{
+		FD_AUTO int fd = memory(0, 4096);
+		FD_AUTO int reader = reopened(fd, O_RDONLY);
+		FD_AUTO int writer = reopened(fd, O_WRONLY);
+		FD_AUTO int future = memory(0, 4096);
+		struct error error;
+
+		ck_assert_int_eq(fd_check_memory(reader, 0, 4096, false, &error), 0);
+		assert_no_memory(reader, true, "open for reading only");
+		assert_no_memory(writer, false, "open for writing only");
+		ck_assert_int_eq(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW), 0);
+		ck_assert_int_eq(fd_check_memory(fd, 0, 4096, true, &error), 0);
+		ck_assert_int_eq(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE), 0);
+		ck_assert_int_eq(fd_check_memory(fd, 0, 4096, false, &error), 0);
+		assert_no_memory(fd, true, "sealed against writing");
+		ck_assert_int_eq(fcntl(future, F_ADD_SEALS, F_SEAL_FUTURE_WRITE), 0);
+		assert_no_memory(future, true, "sealed against writing");
+	}
+END_TEST
+
+START_TEST(memory_ends_where_it_ends)
+	{
+		FD_AUTO int fd = memory(0, 8192);
+		static const uint64_t ranges[][2] = {
+			{0, 12288}, {4096, 8192}, {8192, 1}, {12288, 4096}, {4096, UINT64_MAX}};
+		struct error error;
+
+		for (size_t i = 0; i < ARRAY_SIZE(ranges); i++) {
+			ck_assert_int_eq(
+				fd_check_memory(fd, ranges[i][0], ranges[i][1], true, &error),
+				STATUS_INVALID);
+			ck_assert_uint_eq(error.reason, REASON_BAD_RANGE);
+			ck_assert_uint_eq(error.limit, 8192);
+		}
+		ck_assert_int_eq(ftruncate(fd, 0), 0);
+		ck_assert_int_eq(fd_check_memory(fd, 0, 4096, true, &error), STATUS_INVALID);
 	}
 END_TEST
 
 START_TEST(other_files_are_refused_by_kind)
 	{
+		FD_AUTO int epoll = epoll_create1(EPOLL_CLOEXEC);
 		FD_AUTO int file = open(root, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 		FD_AUTO int dir = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		FD_AUTO int event = eventfd(0, EFD_CLOEXEC);
@@ -204,7 +315,8 @@ START_TEST(other_files_are_refused_by_kind)
 		ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets), 0);
 		assert_refused_as(file, "a regular file");
 		assert_refused_as(dir, "a directory");
-		assert_refused_as(event, "an anonymous file");
+		assert_refused_as(event, "an anonymous file (eventfd)");
+		assert_refused_as(epoll, "an anonymous file (eventpoll)");
 		assert_refused_as(pipes[0], "a pipe");
 		assert_refused_as(sockets[0], "a socket");
 		assert_refused_as(-1, "not an open descriptor");
@@ -287,6 +399,10 @@ int main(void)
 	tcase_add_test(tc, device_without_pci_parent_is_refused);
 	tcase_add_test(tc, device_without_group_is_refused);
 	tcase_add_test(tc, device_is_no_iommufd_and_the_reverse);
+	tcase_add_test(tc, what_cannot_be_written_to_is_refused);
+	tcase_add_test(tc, memory_is_a_memfd_and_nothing_else);
+	tcase_add_test(tc, memory_is_written_only_by_whom_may);
+	tcase_add_test(tc, memory_ends_where_it_ends);
 	tcase_add_test(tc, other_files_are_refused_by_kind);
 	tcase_add_test(tc, o_path_is_refused_even_with_the_right_number);
 	tcase_add_test(tc, kernel_without_iommufd_is_told_apart);
