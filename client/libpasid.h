@@ -184,6 +184,7 @@ struct pasid_result_page {
 	const struct pasid_grant_info *grants;
 	const struct pasid_device_info *devices;
 	const struct pasid_binding_info *bindings;
+	const struct pasid_limit_info *limits;
 };
 
 /* What an asynchronous call ended with. Pointers are valid in the callback. */
@@ -279,6 +280,14 @@ struct pasid_list_args {
 int pasid_set_list(struct pasid_client *client, const struct pasid_list_args *args,
 	int (*each)(const struct pasid_set_info *info, void *userdata), void *userdata);
 int pasid_set_list_async(struct pasid_client *client, const struct pasid_list_args *args,
+	pasid_callback callback, void *userdata);
+/*
+ * What is limited: of one set; or, for admins and observers, the host, then users, then sets. What
+ * a user or set never used may be left out.
+ */
+int pasid_limit_list(struct pasid_client *client, const struct pasid_list_args *args,
+	int (*each)(const struct pasid_limit_info *info, void *userdata), void *userdata);
+int pasid_limit_list_async(struct pasid_client *client, const struct pasid_list_args *args,
 	pasid_callback callback, void *userdata);
 
 struct pasid_allocate_args {

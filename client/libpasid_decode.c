@@ -158,6 +158,19 @@ static void decode_binding(const Pasid__V1__BindingInfo *binding, struct pasid_b
 		decode_attached(binding->table, &ret->table);
 }
 
+static void decode_limit(const Pasid__V1__LimitInfo *limit, struct pasid_limit_info *ret)
+{
+	*ret = (struct pasid_limit_info){
+		.level = (enum pasid_limit_level)limit->level,
+		.uid = limit->uid,
+		.set = limit->set,
+	};
+	decode_copy(ret->resource, sizeof(ret->resource), limit->resource);
+	decode_copy(ret->set_name, sizeof(ret->set_name), limit->set_name);
+	decode_copy(ret->key, sizeof(ret->key), limit->key);
+	decode_counter(limit->use, &ret->use);
+}
+
 static void decode_host(const Pasid__V1__StatusResult *status, struct pasid_host_status *ret)
 {
 	*ret = (struct pasid_host_status){
@@ -254,6 +267,7 @@ static int decode_host_status(struct call *call, const Pasid__V1__StatusResult *
 		return 0;                                                                          \
 	}
 DECODE_PAGE(set, SetListResult, sets, pasid_set_info)
+DECODE_PAGE(limit, LimitListResult, limits, pasid_limit_info)
 DECODE_PAGE(grant, GrantListResult, grants, pasid_grant_info)
 DECODE_PAGE(device, DeviceListResult, devices, pasid_device_info)
 DECODE_PAGE(binding, BindingListResult, bindings, pasid_binding_info)
@@ -331,6 +345,8 @@ int decode_reply(struct call *call, const Pasid__V1__Reply *reply)
 		return decode_bound(call, 0, &reply->rid_attach, 1);
 	case PASID__V1__REPLY__RESULT_SET_LIST:
 		return decode_set_page(call, reply->set_list);
+	case PASID__V1__REPLY__RESULT_LIMIT_LIST:
+		return decode_limit_page(call, reply->limit_list);
 	case PASID__V1__REPLY__RESULT_GRANT_LIST:
 		return decode_grant_page(call, reply->grant_list);
 	case PASID__V1__REPLY__RESULT_DEVICE_LIST:

@@ -182,6 +182,18 @@ static int start_set_list(
 		client, PASID__V1__REQUEST__OPERATION_SET_LIST, &list.base, NULL, 0, target);
 }
 
+static int start_limit_list(
+	struct pasid_client *client, const struct pasid_list_args *args, struct target target)
+{
+	struct set_key key;
+	Pasid__V1__LimitList list = PASID__V1__LIMIT_LIST__INIT;
+	list.set = set_key(&key, &args->set);
+	list.after = args->after;
+	list.limit = args->limit;
+	return call_start(
+		client, PASID__V1__REQUEST__OPERATION_LIMIT_LIST, &list.base, NULL, 0, target);
+}
+
 static int start_grant_list(
 	struct pasid_client *client, const struct pasid_list_args *args, struct target target)
 {
@@ -275,6 +287,7 @@ static int list_walk(struct pasid_client *client, const struct pasid_list_args *
 	}
 
 LIST_FUNCTIONS(set_list, sets, pasid_set_info)
+LIST_FUNCTIONS(limit_list, limits, pasid_limit_info)
 LIST_FUNCTIONS(grant_list, grants, pasid_grant_info)
 LIST_FUNCTIONS(device_list, devices, pasid_device_info)
 LIST_FUNCTIONS(binding_list, bindings, pasid_binding_info)

@@ -188,6 +188,24 @@ struct pasid_host_status {
 	uint64_t reserved[4];
 };
 
+enum pasid_limit_level {
+	PASID_LIMIT_HOST = 1,
+	PASID_LIMIT_USER = 2,
+	PASID_LIMIT_SET = 3,
+};
+
+/* One resource at one level: how much of it may be used, and is. */
+struct pasid_limit_info {
+	char resource[32]; /* connections, sets, bindings, ... */
+	enum pasid_limit_level level;
+	uint32_t uid; /* of a user, and of a set's user */
+	uint64_t set; /* of a set */
+	char set_name[PASID_NAME_MAX + 1];
+	struct pasid_counter use; /* limit 0: none at this level */
+	char key[64];             /* what sets the limit in the daemon's configuration */
+	uint64_t reserved[4];
+};
+
 enum pasid_event_kind {
 	PASID_EVENT_SET_CREATED = 1,
 	PASID_EVENT_SET_ADJUSTED = 2,

@@ -210,6 +210,35 @@ static void fake_answer_grants(struct fake *fake, int fd, const Pasid__V1__Reque
 	fake_reply(fake, fd, &reply, -1);
 }
 
+/* One entry a page: a host's without a limit, a user's, a set's with texts beyond their room. */
+static void fake_answer_limits(struct fake *fake, int fd, const Pasid__V1__Request *request)
+{
+	Pasid__V1__Reply reply = PASID__V1__REPLY__INIT;
+	Pasid__V1__LimitListResult result = PASID__V1__LIMIT_LIST_RESULT__INIT;
+	Pasid__V1__LimitInfo info = PASID__V1__LIMIT_INFO__INIT, *infos[] = {&info};
+	Pasid__V1__Counter use = PASID__V1__COUNTER__INIT;
+	uint64_t after = request->limit_list->after;
+	info.resource = (char *)(after < 2 ? "connections"
+					   : "a-resource-with-a-name-that-is-longer-than-its-room");
+	info.level = (Pasid__V1__LimitLevel)(after + 1);
+	info.uid = after > 0 ? 1000 : 0;
+	info.set = after > 1 ? 9 : 0;
+	info.set_name = (char *)(after > 1 ? "vm1" : "");
+	info.key = (char *)"limits.connections.user";
+	use.limit = after * 10;
+	use.current = 3;
+	use.peak = 4;
+	use.hits = 5;
+	info.use = after < 2 ? &use : NULL;
+	result.limits = infos;
+	result.n_limits = 1;
+	result.next = after < 2 ? after + 1 : 0;
+	reply.id = request->id;
+	reply.result_case = PASID__V1__REPLY__RESULT_LIMIT_LIST;
+	reply.limit_list = &result;
+	fake_reply(fake, fd, &reply, -1);
+}
+
 static void fake_answer_bind(struct fake *fake, int fd, const Pasid__V1__Request *request)
 {
 	Pasid__V1__Reply reply = PASID__V1__REPLY__INIT;
@@ -311,6 +340,9 @@ static void fake_answer(struct fake *fake, int fd, const Pasid__V1__Request *req
 		break;
 	case PASID__V1__REQUEST__OPERATION_GRANT_LIST:
 		fake_answer_grants(fake, fd, request);
+		break;
+	case PASID__V1__REQUEST__OPERATION_LIMIT_LIST:
+		fake_answer_limits(fake, fd, request);
 		break;
 	case PASID__V1__REQUEST__OPERATION_BIND:
 		fake_answer_bind(fake, fd, request);

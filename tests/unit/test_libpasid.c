@@ -269,6 +269,60 @@ START_TEST(lists_walk_all_pages_and_stop_when_told)
 	}
 END_TEST
 
+static int keep_limit(const struct pasid_limit_info *info, void *userdata)
+{
+	struct pasid_limit_info **to = userdata;
+	*(*to)++ = *info;
+	return 0;
+}
+
+START_TEST(limits_are_listed_by_level_and_texts_are_cut_to_their_room)
+	{
+		struct pasid_limit_info limits[3], *end = limits;
+		struct pasid_list_args args = {.set = {.name = "vm1"}, .limit = 7};
+		ck_assert_int_eq(pasid_limit_list(client, &args, keep_limit, &end), 0);
+		ck_assert_ptr_eq(end, limits + 3);
+		ck_assert_str_eq(fake_last(&fake)->limit_list->set->name, "vm1");
+		ck_assert_uint_eq(fake_last(&fake)->limit_list->limit, 7);
+		ck_assert_int_eq(limits[0].level, PASID_LIMIT_HOST);
+		ck_assert_uint_eq(limits[0].use.limit, 0);
+		ck_assert_int_eq(limits[1].level, PASID_LIMIT_USER);
+		ck_assert_str_eq(limits[1].resource, "connections");
+		ck_assert_str_eq(limits[1].key, "limits.connections.user");
+		ck_assert_uint_eq(limits[1].uid, 1000);
+		ck_assert_uint_eq(limits[1].use.limit, 10);
+		ck_assert_uint_eq(limits[1].use.current, 3);
+		ck_assert_uint_eq(limits[1].use.peak, 4);
+		ck_assert_uint_eq(limits[1].use.hits, 5);
+		ck_assert_int_eq(limits[2].level, PASID_LIMIT_SET);
+		ck_assert_uint_eq(limits[2].set, 9);
+		ck_assert_str_eq(limits[2].set_name, "vm1");
+		ck_assert_uint_eq(strlen(limits[2].resource), sizeof(limits[2].resource) - 1);
+		ck_assert_uint_eq(limits[2].use.hits, 0); /* the daemon said nothing of its use */
+	}
+END_TEST
+
+static void keep_page(struct pasid_client *from, const struct pasid_result *result, void *userdata)
+{
+	struct pasid_limit_info *to = userdata;
+	ck_assert_ptr_eq(from, client);
+	ck_assert_int_eq(result->code, 0);
+	ck_assert_uint_eq(result->page.count, 1);
+	ck_assert_uint_eq(result->page.next, 2);
+	*to = result->page.limits[0];
+}
+
+START_TEST(a_page_of_limits_comes_to_a_callback)
+	{
+		struct pasid_limit_info info = {0};
+		struct pasid_list_args args = {.after = 1};
+		ck_assert_int_eq(pasid_limit_list_async(client, &args, keep_page, &info), 0);
+		ck_assert_int_eq(pasid_dispatch(client, 5000), 1);
+		ck_assert_int_eq(info.level, PASID_LIMIT_USER);
+		ck_assert_ptr_null(fake_last(&fake)->limit_list->set);
+	}
+END_TEST
+
 /* ------------------------------------------------------------ descriptors */
 
 START_TEST(descriptors_are_copied_and_copies_closed)
@@ -332,6 +386,8 @@ static void fill(TCase *tcase)
 	tcase_add_test(tcase, bind_without_table_source_is_not_sent);
 	tcase_add_test(tcase, every_other_operation_goes_there_and_back);
 	tcase_add_test(tcase, lists_walk_all_pages_and_stop_when_told);
+	tcase_add_test(tcase, limits_are_listed_by_level_and_texts_are_cut_to_their_room);
+	tcase_add_test(tcase, a_page_of_limits_comes_to_a_callback);
 	tcase_add_test(tcase, descriptors_are_copied_and_copies_closed);
 	tcase_add_test(tcase, opened_device_comes_back_close_on_exec);
 	tcase_add_test(tcase, descriptors_nobody_asked_for_are_closed);
