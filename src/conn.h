@@ -30,13 +30,13 @@ struct conn {
 	struct event io;
 	struct conn *next, *prev;
 	struct server *server;
-	struct conn_user *user; /* who is charged for it, while there is a socket */
 	union {
 		struct link *link;       /* while the socket is there */
 		struct session *session; /* CONN_PARKED */
 	};
 	uint64_t since_ms;
 	int fd, pidfd;
+	uint32_t user; /* who is charged for it while there is a socket, else LIMITS_NO_USER */
 	enum conn_list list;
 	uint8_t burst; /* datagrams to ask for at the next wake-up */
 	bool eof;      /* the other end is closed and everything was read */

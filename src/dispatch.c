@@ -8,12 +8,11 @@
 #include <string.h>
 
 #define DEFAULT_GRACE_MS               30000u
-#define DEFAULT_SESSIONS_PER_USER      1024u
 #define DEFAULT_OPERATIONS_PER_SESSION 64u
 #define DEFAULT_OPERATIONS_MAX         4096u
 #define DEFAULT_OUTPUT_MAX             (256u << 10)
 #define DEFAULT_EVENTS_MAX             1024u
-#define REMEMBERED_MAX                 (2 * WIRE_DATAGRAM_MAX)
+#define DEFAULT_REMEMBERED_MAX         (2 * WIRE_DATAGRAM_MAX)
 
 static uint32_t or_default(uint32_t value, uint32_t otherwise)
 {
@@ -25,12 +24,13 @@ static struct dispatch_config dispatch_defaults(const struct dispatch_config *fr
 	struct dispatch_config config = *from;
 
 	config.grace_ms = or_default(config.grace_ms, DEFAULT_GRACE_MS);
-	config.sessions_per_user = or_default(config.sessions_per_user, DEFAULT_SESSIONS_PER_USER);
 	config.operations_per_session =
 		or_default(config.operations_per_session, DEFAULT_OPERATIONS_PER_SESSION);
 	config.operations_max = or_default(config.operations_max, DEFAULT_OPERATIONS_MAX);
 	config.output_max = or_default(config.output_max, DEFAULT_OUTPUT_MAX);
 	config.events_max = or_default(config.events_max, DEFAULT_EVENTS_MAX);
+	config.requests_max = or_default(config.requests_max, WIRE_REQUESTS_MAX);
+	config.remembered_max = or_default(config.remembered_max, DEFAULT_REMEMBERED_MAX);
 	return config;
 }
 
@@ -53,6 +53,7 @@ int dispatch_new(const struct dispatch_config *config, const struct dispatch_por
 	struct session_config sessions;
 	int r;
 
+	assert(config->limits);
 	if (!d)
 		return -ENOMEM;
 	d->config = dispatch_defaults(config);
@@ -64,8 +65,8 @@ int dispatch_new(const struct dispatch_config *config, const struct dispatch_por
 	wire_arena_init(&d->arena, NULL, WIRE_ARENA_SIZE);
 	sessions = (struct session_config){
 		.grace_ms = d->config.grace_ms,
-		.per_user = d->config.sessions_per_user,
-		.reply_max = REMEMBERED_MAX,
+		.limits = d->config.limits,
+		.reply_max = d->config.remembered_max,
 	};
 	r = operations_init(d);
 	if (!r)
@@ -112,14 +113,16 @@ void dispatch_shut_down(struct dispatch *d)
 
 /* ---------------------------------------------------------------- links */
 
-int dispatch_connect(struct dispatch *d, const struct dispatch_peer *peer, struct link **ret_link)
+int dispatch_connect(struct dispatch *d, const struct dispatch_peer *peer, struct link **ret_link,
+	struct error *ret_error)
 {
 	struct link *link = calloc(1, sizeof(*link));
 	int r;
 
 	if (!link)
-		return -ENOMEM;
-	r = peer_new(&peer->who, peer->pid, &link->peer);
+		return error_set(
+			ret_error, REASON_NO_MEMORY, "no memory for another connection; try again");
+	r = peer_new(&peer->who, peer->pid, d->config.limits, &link->peer, ret_error);
 	if (r) {
 		free(link);
 		return r;

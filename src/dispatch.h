@@ -21,6 +21,7 @@
 
 #include "broker.h"
 #include "error.h"
+#include "limit.h"
 #include "policy.h"
 
 #define DISPATCH_INSTANCE_SIZE 16
@@ -37,12 +38,15 @@ struct dispatch_config {
 	const char *const *notes; /* what an operator should know, a sentence each */
 	size_t note_count;
 	uint32_t grace_ms;               /* how long a session outlives its connection; 0: 30 s */
-	uint32_t sessions_per_user;      /* the parked ones too; 0: 1024 */
 	uint32_t operations_per_session; /* under way in hardware at once; 0: 64 */
 	uint32_t operations_max;         /* of all sessions; 0: 4096 */
 	uint32_t output_max;             /* bytes of unread replies of a link; 0: 256 KiB */
 	uint32_t events_max;             /* unread events of a link; 0: 1024 */
+	uint32_t requests_max;           /* of a datagram, at most; 0: WIRE_REQUESTS_MAX */
+	uint32_t remembered_max;         /* bytes of replies that a session can ask for again; 0: */
+					 /* two of the largest datagrams */
 	const struct policy *policy;
+	struct limits *limits; /* users are charged for what their clients have */
 };
 
 struct dispatch_ports {
@@ -62,8 +66,8 @@ struct dispatch_peer {
 };
 
 /*
- * The configuration's numbers are copied; its strings, notes and policy, and the broker, are
- * borrowed until dispatch_free(). -ENOMEM.
+ * The configuration's numbers are copied; its strings, notes, policy and limits, and the broker,
+ * are borrowed until dispatch_free(). -ENOMEM.
  */
 int dispatch_new(const struct dispatch_config *config, const struct dispatch_ports *ports,
 	struct broker *broker, struct dispatch **ret_dispatch);
@@ -74,9 +78,12 @@ void dispatch_free(struct dispatch *dispatch);
 /* From now on every request is refused with REASON_SHUTTING_DOWN. */
 void dispatch_shut_down(struct dispatch *dispatch);
 
-/* -ENOMEM. The link is the dispatcher's; it is gone with dispatch_disconnect(). */
-int dispatch_connect(
-	struct dispatch *dispatch, const struct dispatch_peer *peer, struct link **ret_link);
+/*
+ * STATUS_QUOTA with REASON_LIMIT, STATUS_RETRY with REASON_NO_MEMORY. The link is the
+ * dispatcher's; it is gone with dispatch_disconnect().
+ */
+int dispatch_connect(struct dispatch *dispatch, const struct dispatch_peer *peer,
+	struct link **ret_link, struct error *ret_error);
 void link_set_user(struct link *link, void *user);
 void *link_user(const struct link *link);
 

@@ -99,7 +99,7 @@ static void hello_write(struct call *call, const struct session *session, bool r
 	result.role = (Pasid__V1__Role)session->role;
 	result.window = SESSION_WINDOW;
 	result.datagram_limit = WIRE_DATAGRAM_MAX;
-	result.request_limit = WIRE_REQUESTS_MAX;
+	result.request_limit = call->d->config.requests_max;
 	result.grace_ms = call->d->config.grace_ms;
 	result.set = session->set.v;
 	result.last_id = session->last_id;
@@ -137,12 +137,14 @@ int handle_ping(struct call *call)
 int handle_watch(struct call *call)
 {
 	const Pasid__V1__Watch *watch = (const void *)call->message;
+	int r = 0;
 
 	if (watch->stop)
 		watch_stop(call->d, call->link);
-	else if (watch_start(call->d, call->link))
-		return error_set(
-			&call->error, REASON_NO_MEMORY, "no memory for another watch; try again");
+	else
+		r = watch_start(call->d, call->link, &call->error);
+	if (r)
+		return r;
 	wire_out_uint(&call->out, 1, broker_change_sequence(call->d->broker));
 	return 0;
 }

@@ -222,7 +222,8 @@ void output_done(struct dispatch *d);
 
 /* ---------------------------------------------------------------- dispatch_watch.c */
 
-int watch_start(struct dispatch *d, struct link *link);
+/* STATUS_QUOTA with REASON_LIMIT, STATUS_RETRY with REASON_NO_MEMORY. */
+int watch_start(struct dispatch *d, struct link *link, struct error *ret_error);
 void watch_stop(struct dispatch *d, struct link *link);
 /* The session's set is another one now. */
 void watch_moved(struct dispatch *d, struct link *link);
@@ -267,6 +268,7 @@ int handle_hello(struct call *call);
 int handle_ping(struct call *call);
 int handle_get_status(struct call *call);
 int handle_watch(struct call *call);
+int handle_limit_list(struct call *call);
 
 int handle_set_create(struct call *call);
 int handle_set_adjust(struct call *call);

@@ -26,6 +26,7 @@ static const struct operation_type operation_types[] = {
 	OP(PING) = {READ(handle_ping), .roles = ALLOW_READERS, .no_hello = true},
 	OP(GET_STATUS) = {SEARCH(handle_get_status), .roles = ALLOW_READERS},
 	OP(WATCH) = {READ(handle_watch), .roles = ALLOW_READERS},
+	OP(LIMIT_LIST) = {SEARCH(handle_limit_list), .roles = ALLOW_READERS},
 
 	OP(SET_CREATE) = {CHANGE(handle_set_create), .roles = ALLOW_OWNERS, .has_result = true},
 	OP(SET_ADJUST) = {CHANGE(handle_set_adjust), .roles = ALLOW_OWNERS, .has_result = true},

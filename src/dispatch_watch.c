@@ -33,15 +33,23 @@ static void watch_remove(struct dispatch *d, struct watcher *watcher)
 	TAILQ_REMOVE(watch_list(d, watcher->set), watcher, link);
 }
 
-int watch_start(struct dispatch *d, struct link *link)
+int watch_start(struct dispatch *d, struct link *link, struct error *ret_error)
 {
+	struct limits *limits = d->config.limits;
 	struct watcher *watcher;
+	int r;
 
 	if (link->watcher)
 		return 0;
+	r = limits_charge(limits, NULL, link->peer->user, RESOURCE_WATCHES, 1, ret_error);
+	if (r)
+		return r;
 	watcher = calloc(1, sizeof(*watcher));
-	if (!watcher)
-		return STATUS_RETRY;
+	if (!watcher) {
+		limits_release(limits, NULL, link->peer->user, RESOURCE_WATCHES, 1);
+		return error_set(
+			ret_error, REASON_NO_MEMORY, "no memory for another watch; try again");
+	}
 	watch_drain(d); /* what was before is not for it */
 	watcher->owner = link;
 	link->watcher = watcher;
@@ -58,6 +66,7 @@ void watch_stop(struct dispatch *d, struct link *link)
 		return;
 	watch_remove(d, watcher);
 	d->watcher_count--;
+	limits_release(d->config.limits, NULL, link->peer->user, RESOURCE_WATCHES, 1);
 	free(watcher->changes);
 	free(watcher);
 	link->watcher = NULL;

@@ -42,6 +42,7 @@ struct daemon {
 	struct clock clock;
 	struct state_memory *state;
 	struct executor *executor;
+	struct limits *limits;
 	struct broker *broker;
 	struct dispatch_config dispatch;
 	struct server *server;
@@ -229,6 +230,8 @@ static int daemon_wire(struct daemon *daemon)
 	int r = state_memory_new(&daemon->state);
 
 	if (r == 0)
+		r = limits_new(&daemon->config->limits, &daemon->limits);
+	if (r == 0)
 		r = executor_new(&executor, &daemon->executor);
 	if (r != 0)
 		return daemon_out_of_memory(r);
@@ -357,29 +360,32 @@ static int daemon_start_server(struct daemon *daemon)
 		.executor = daemon->executor,
 		.clock = &daemon->clock,
 		.dispatch = &daemon->dispatch,
-		.connections = limit_or_most(limits[RESOURCE_CONNECTIONS].host),
-		.connections_per_user = limits[RESOURCE_CONNECTIONS].user,
+		.limits = daemon->limits,
 		.hello_ms = config->session.hello_ms,
 		.stalled_ms = config->session.stalled_ms,
 	};
+	uint32_t connections = limit_or_most(limits[RESOURCE_CONNECTIONS].host);
 	int r;
 
-	if (runtime_descriptors(&options.connections))
+	if (runtime_descriptors(&connections))
 		daemon_note(daemon,
 			"Only %u connections fit into the limit of open descriptors; raise "
 			"LimitNOFILE= of the service or lower limits.connections.host.",
-			options.connections);
+			connections);
+	limits_set_host(daemon->limits, RESOURCE_CONNECTIONS, connections);
 	daemon->dispatch = (struct dispatch_config){
 		.version = PASIDD_VERSION,
 		.backend = daemon->backend,
 		.notes = daemon->notes,
 		.note_count = daemon->note_count,
 		.grace_ms = config->session.grace_ms,
-		.sessions_per_user = limit_or_most(limits[RESOURCE_SESSIONS].user),
 		.operations_per_session = limit_or_most(limits[RESOURCE_OPERATIONS].set),
 		.operations_max = limits[RESOURCE_OPERATIONS].host,
 		.output_max = limit_or_most(limits[RESOURCE_UNREAD].set),
 		.events_max = config->connection.unread_events,
+		.requests_max = config->connection.requests_per_datagram,
+		.remembered_max = limit_or_most(limits[RESOURCE_REMEMBERED].set),
+		.limits = daemon->limits,
 		.policy = &config->policy,
 	};
 	if (getrandom(daemon->dispatch.instance, sizeof(daemon->dispatch.instance), 0) !=
@@ -433,6 +439,7 @@ static void daemon_done(struct daemon *daemon)
 	server_free(daemon->server);
 	broker_free(daemon->broker);
 	executor_free(daemon->executor);
+	limits_free(daemon->limits);
 	state_memory_free(daemon->state);
 	if (daemon->listen_fd >= 0)
 		close(daemon->listen_fd);

@@ -203,7 +203,7 @@ void server_drop(struct server *server, struct conn *conn, bool peer_dead)
 		(void)event_del(&conn->io);
 	conn_close(&server->io, conn);
 	/* A session that waits is not charged as a connection: it must be able to come back. */
-	server_user_release(server, TAKE_PTR(conn->user));
+	server_discharge(server, conn);
 	session = dispatch_disconnect(server->dispatch, conn->link, peer_dead, conn);
 	conn->session = session;
 	server_move(server, conn, session != NULL ? CONN_PARKED : CONN_GONE);

@@ -23,8 +23,7 @@ struct server_options {
 	struct executor *executor;
 	struct clock *clock; /* the broker's; the server reads the time into it */
 	const struct dispatch_config *dispatch;
-	uint32_t connections;
-	uint32_t connections_per_user; /* 0: no limit of its own */
+	struct limits *limits; /* of the dispatcher, too: connections are charged to users */
 	uint32_t hello_ms;
 	uint32_t stalled_ms;
 };

@@ -75,6 +75,7 @@ static struct conn *server_conn_new(struct server *server, int fd, int pidfd)
 	conn->server = server;
 	conn->fd = fd;
 	conn->pidfd = pidfd;
+	conn->user = LIMITS_NO_USER;
 	conn->burst = 1;
 	return conn;
 }
@@ -83,22 +84,18 @@ static struct conn *server_conn_new(struct server *server, int fd, int pidfd)
 static int server_charge(
 	struct server *server, uint32_t uid, struct conn *conn, struct error *ret_error)
 {
-	const uint32_t limit = server->options.connections_per_user;
-	struct conn_user *user = server_user(server, uid);
+	struct limits *limits = server->options.limits;
+	uint32_t user;
+	int r = limits_user_open(limits, uid, &user, ret_error);
 
-	if (user == NULL)
-		return error_set(ret_error, REASON_NO_MEMORY, "no memory for another connection");
-	user->count++;
-	if (limit != 0 && user->count > limit) {
-		(void)error_set_limit(ret_error, REASON_LIMIT, uid, limit, limit,
-			"user %u has %u connections, as many as limits.connections_per_user allows; "
-			"close some",
-			uid, limit);
-		server_user_release(server, user);
-		return STATUS_QUOTA;
-	}
-	conn->user = user;
-	return 0;
+	if (r != 0)
+		return r;
+	r = limits_charge(limits, NULL, user, RESOURCE_CONNECTIONS, 1, ret_error);
+	if (r != 0)
+		limits_user_close(limits, user);
+	else
+		conn->user = user;
+	return r;
 }
 
 /* Makes the connection known to the dispatcher and to the watch over deaths. */
@@ -113,8 +110,9 @@ static int server_introduce(struct server *server, struct conn *conn,
 	if (epoll_ctl(server->deaths_fd, EPOLL_CTL_ADD, conn->pidfd, &death) < 0)
 		return error_set(ret_error, REASON_NO_MEMORY,
 			"the connection cannot be watched: %s", strerror(errno));
-	if (dispatch_connect(server->dispatch, peer, &conn->link) != 0)
-		return error_set(ret_error, REASON_NO_MEMORY, "no memory for another connection");
+	r = dispatch_connect(server->dispatch, peer, &conn->link, ret_error);
+	if (r != 0)
+		return r;
 	link_set_user(conn->link, conn);
 	return 0;
 }
@@ -155,9 +153,7 @@ static void server_accept_one(struct server *server, int fd)
 
 static uint32_t server_room(const struct server *server)
 {
-	const uint32_t used = server_connections(server);
-
-	return used < server->options.connections ? server->options.connections - used : 0;
+	return limits_room(server->options.limits, NULL, LIMITS_NO_USER, RESOURCE_CONNECTIONS);
 }
 
 static void server_on_accept(evutil_socket_t listen_fd, short what, void *arg)

@@ -54,43 +54,18 @@ void server_reap(struct server *server)
 		server_unlink(server, conn);
 		if (conn->pidfd >= 0)
 			close(conn->pidfd);
-		server_user_release(server, conn->user);
+		server_discharge(server, conn);
 		free(conn);
 	}
 }
 
-static struct conn_user **server_bucket(struct server *server, uint32_t uid)
+void server_discharge(struct server *server, struct conn *conn)
 {
-	return &server->users[uid % SERVER_USER_BUCKETS];
-}
+	const uint32_t user = conn->user;
 
-struct conn_user *server_user(struct server *server, uint32_t uid)
-{
-	struct conn_user **bucket = server_bucket(server, uid);
-	struct conn_user *user = *bucket;
-
-	while (user != NULL && user->uid != uid)
-		user = user->next;
-	if (user != NULL)
-		return user;
-	user = calloc(1, sizeof(*user));
-	if (user == NULL)
-		return NULL;
-	user->uid = uid;
-	user->next = *bucket;
-	*bucket = user;
-	return user;
-}
-
-void server_user_release(struct server *server, struct conn_user *user)
-{
-	struct conn_user **link;
-
-	if (user == NULL || --user->count > 0)
+	if (user == LIMITS_NO_USER)
 		return;
-	link = server_bucket(server, user->uid);
-	while (*link != user)
-		link = &(*link)->next;
-	*link = user->next;
-	free(user);
+	conn->user = LIMITS_NO_USER;
+	limits_release(server->options.limits, NULL, user, RESOURCE_CONNECTIONS, 1);
+	limits_user_close(server->options.limits, user);
 }

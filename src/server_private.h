@@ -8,15 +8,6 @@
 
 #include <event2/event.h>
 
-#define SERVER_USER_BUCKETS 64
-
-/* Connections are charged to their user. */
-struct conn_user {
-	struct conn_user *next; /* in its bucket */
-	uint32_t uid;
-	uint32_t count;
-};
-
 struct server_list {
 	struct conn *first, *last;
 	uint32_t count;
@@ -29,7 +20,6 @@ struct server {
 	struct conn_io io;
 	struct event listener, executor, deaths, timer, settle, sigterm, sigint;
 	struct server_list lists[CONN_LISTS];
-	struct conn_user *users[SERVER_USER_BUCKETS];
 	uint64_t timer_at;    /* what the timer is armed for, UINT64_MAX: not armed */
 	uint64_t accept_at;   /* when accepting goes on, UINT64_MAX: it is on */
 	uint64_t stop_at;     /* end of the shutdown, UINT64_MAX: none */
@@ -63,10 +53,8 @@ void server_move(struct server *server, struct conn *conn, enum conn_list list);
 void server_insert(struct server *server, struct conn *conn, enum conn_list list);
 /* Frees what is in CONN_GONE. */
 void server_reap(struct server *server);
-/* The account of a user; made when there is none. NULL: no memory. */
-struct conn_user *server_user(struct server *server, uint32_t uid);
-/* One connection less; the account goes with the last. NULL is fine. */
-void server_user_release(struct server *server, struct conn_user *user);
+/* The connection is charged to nobody any more. */
+void server_discharge(struct server *server, struct conn *conn);
 
 /* ---------------------------------------------------------------- server_log.c */
 

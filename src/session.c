@@ -8,15 +8,24 @@
 
 #include "session_private.h"
 
-int peer_new(const struct policy_peer *who, int32_t pid, struct peer **ret_peer)
+int peer_new(const struct policy_peer *who, int32_t pid, struct limits *limits,
+	struct peer **ret_peer, struct error *ret_error)
 {
 	size_t groups = who->group_count * sizeof(who->groups[0]);
 	struct peer *peer;
+	int r;
 
 	assert(who->group_count <= POLICY_GROUPS_MAX);
 	peer = malloc(sizeof(*peer) + groups);
 	if (!peer)
-		return -ENOMEM;
+		return error_set(
+			ret_error, REASON_NO_MEMORY, "no memory for another connection; try again");
+	r = limits_user_open(limits, who->uid, &peer->user, ret_error);
+	if (r) {
+		free(peer);
+		return r;
+	}
+	peer->limits = limits;
 	peer->refs = 1;
 	peer->pid = pid;
 	peer->uid = who->uid;
@@ -34,8 +43,10 @@ struct peer *peer_ref(struct peer *peer)
 
 struct peer *peer_unref(struct peer *peer)
 {
-	if (peer && --peer->refs == 0)
-		free(peer);
+	if (!peer || --peer->refs)
+		return NULL;
+	limits_user_close(peer->limits, peer->user);
+	free(peer);
 	return NULL;
 }
 
@@ -83,46 +94,6 @@ uint32_t sessions_count(const struct sessions *sessions)
 	return sessions->count;
 }
 
-/* ---------------------------------------------------------------- users */
-
-static int session_user_charge(struct sessions *sessions, uint32_t uid,
-	struct session_user **ret_user, struct error *ret_error)
-{
-	struct session_user **head = &sessions->users[uid % SESSION_USER_BUCKETS];
-	struct session_user *user = *head;
-
-	while (user && user->uid != uid)
-		user = user->next;
-	if (user && user->sessions >= sessions->config.per_user)
-		return error_set_limit(ret_error, REASON_LIMIT, uid, sessions->config.per_user,
-			user->sessions,
-			"user %u has %u sessions, of at most %u; end processes that hold one", uid,
-			user->sessions, sessions->config.per_user);
-	if (!user) {
-		user = calloc(1, sizeof(*user));
-		if (!user)
-			return error_set(ret_error, REASON_NO_MEMORY,
-				"no memory for another session; try again");
-		*user = (struct session_user){.uid = uid, .next = *head};
-		*head = user;
-	}
-	user->sessions++;
-	*ret_user = user;
-	return 0;
-}
-
-static void session_user_release(struct sessions *sessions, struct session_user *user)
-{
-	struct session_user **at = &sessions->users[user->uid % SESSION_USER_BUCKETS];
-
-	if (--user->sessions)
-		return;
-	while (*at != user)
-		at = &(*at)->next;
-	*at = user->next;
-	free(user);
-}
-
 /* ---------------------------------------------------------------- sessions */
 
 static struct session **session_bucket(struct sessions *sessions, const uint8_t *token)
@@ -142,11 +113,13 @@ int session_open(struct sessions *sessions, struct peer *peer, enum role role,
 	if (!session)
 		return error_set(
 			ret_error, REASON_NO_MEMORY, "no memory for another session; try again");
-	r = session_user_charge(sessions, peer->uid, &session->user, ret_error);
+	r = limits_charge(
+		sessions->config.limits, NULL, peer->user, RESOURCE_SESSIONS, 1, ret_error);
 	if (r) {
 		free(session);
 		return r;
 	}
+	session->user = limits_user_ref(sessions->config.limits, peer->user);
 	session->id = ++sessions->last_session;
 	sessions->random(sessions->random_ctx, session->token, sizeof(session->token));
 	session->role = role;
@@ -169,7 +142,8 @@ void session_close(struct sessions *sessions, struct session *session)
 	while (*at != session)
 		at = &(*at)->next;
 	*at = session->next;
-	session_user_release(sessions, session->user);
+	limits_release(sessions->config.limits, NULL, session->user, RESOURCE_SESSIONS, 1);
+	limits_user_close(sessions->config.limits, session->user);
 	sessions->count--;
 	session->peer = peer_unref(session->peer);
 	free(session);

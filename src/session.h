@@ -12,6 +12,7 @@
 #include <sys/queue.h>
 
 #include "error.h"
+#include "limit.h"
 #include "policy.h"
 
 #define SESSION_TOKEN_SIZE 16
@@ -24,15 +25,18 @@ struct sessions;
 
 /* A policy_peer of the size that it needs, shared by a connection and its session. */
 struct peer {
+	struct limits *limits;
 	uint32_t refs;
+	uint32_t user; /* its place there */
 	int32_t pid;
 	uint32_t uid;
 	uint32_t group_count;
 	uint32_t groups[];
 };
 
-/* -ENOMEM */
-int peer_new(const struct policy_peer *who, int32_t pid, struct peer **ret_peer);
+/* STATUS_QUOTA with REASON_LIMIT, STATUS_RETRY with REASON_NO_MEMORY. `limits` is borrowed. */
+int peer_new(const struct policy_peer *who, int32_t pid, struct limits *limits,
+	struct peer **ret_peer, struct error *ret_error);
 struct peer *peer_ref(struct peer *peer);
 /* NULL is fine; returns NULL. */
 struct peer *peer_unref(struct peer *peer);
@@ -73,12 +77,12 @@ struct session {
 	uint64_t parked_until;
 	TAILQ_ENTRY(session) parked;
 	struct session *next; /* with the same hash of the token */
-	struct session_user *user;
+	uint32_t user;        /* a place in the limits */
 };
 
 struct session_config {
-	uint32_t grace_ms;  /* how long one is parked */
-	uint32_t per_user;  /* sessions at once */
+	uint32_t grace_ms;     /* how long one is parked */
+	struct limits *limits; /* sessions are charged to users; borrowed */
 	uint32_t reply_max; /* bytes of remembered replies of a session; more than any one reply has
 			     */
 };

@@ -6,15 +6,8 @@
 #include "session.h"
 #include "siphash.h"
 
-#define SESSION_BUCKETS      1024u
-#define SESSION_USER_BUCKETS 64u
-#define SESSION_CHUNK        64u /* remembered changes that are allocated at once */
-
-struct session_user {
-	struct session_user *next;
-	uint32_t uid;
-	uint32_t sessions; /* never 0 */
-};
+#define SESSION_BUCKETS 1024u
+#define SESSION_CHUNK   64u /* remembered changes that are allocated at once */
 
 struct session_chunk {
 	struct session_chunk *next;
@@ -32,7 +25,6 @@ struct sessions {
 	struct remembered_list spare;
 	struct session_chunk *chunks; /* kept: at most what all sessions needed at once */
 	struct session *by_token[SESSION_BUCKETS];
-	struct session_user *users[SESSION_USER_BUCKETS];
 };
 
 /* Forgets all that a session has asked for. */

@@ -57,6 +57,7 @@ void rig_config(struct rig *r)
 		.note_count = ARRAY_SIZE(notes),
 		.policy = &r->f.policy,
 	};
+	limits_defaults(&r->limits_config);
 	r->random = 1;
 	r->got_fd = -1;
 	wire_arena_init(&r->arena, NULL, WIRE_ARENA_SIZE);
@@ -73,12 +74,28 @@ void rig_open(struct rig *r)
 	};
 
 	fixture_open(&r->f);
+	ck_assert_int_eq(limits_new(&r->limits_config, &r->limits), 0);
+	r->config.limits = r->limits;
 	ck_assert_int_eq(dispatch_new(&r->config, &ports, r->f.broker, &r->d), 0);
+}
+
+/* Nothing that clients were charged for outlives them. */
+static void rig_check_released(const struct rig *r)
+{
+	static const enum resource edge[] = {RESOURCE_CONNECTIONS, RESOURCE_SESSIONS,
+		RESOURCE_UNREAD, RESOURCE_REMEMBERED, RESOURCE_DESCRIPTORS, RESOURCE_WATCHES};
+
+	for (size_t i = 0; i < ARRAY_SIZE(edge); i++) {
+		ck_assert_uint_eq(limits_account(r->limits, LIMITS_NO_USER, edge[i])->current, 0);
+		ck_assert_uint_eq(limits_sum(r->limits, edge[i]), 0);
+	}
 }
 
 void rig_close(struct rig *r)
 {
 	dispatch_free(r->d);
+	rig_check_released(r);
+	limits_free(r->limits);
 	fixture_close(&r->f);
 	wire_arena_done(&r->arena);
 }
@@ -89,7 +106,7 @@ struct link *rig_connect(struct rig *r, uint32_t uid)
 		.who = {.uid = uid, .group_count = 1, .groups = {uid}}, .pid = 4711};
 	struct link *link;
 
-	ck_assert_int_eq(dispatch_connect(r->d, &peer, &link), 0);
+	ck_assert_int_eq(dispatch_connect(r->d, &peer, &link, &r->error), 0);
 	return link;
 }
 

@@ -17,6 +17,8 @@
 
 struct rig {
 	struct fixture f;
+	struct limits_config limits_config;
+	struct limits *limits;
 	struct dispatch_config config;
 	struct dispatch *d;
 	uint32_t admin_uid, observer_uid;
@@ -40,7 +42,8 @@ struct rig {
 	struct error error;
 };
 
-/* The daemon's side; fields of r->config and r->f.config may be changed between the two. */
+/* The daemon's side; fields of r->config, r->limits_config and r->f.config may be changed between
+ * the two. */
 void rig_config(struct rig *r);
 void rig_open(struct rig *r);
 void rig_close(struct rig *r);

@@ -229,7 +229,6 @@ START_TEST(an_idle_connection_costs_little)
 
 		rig_close(r);
 		rig_config(r);
-		r->config.sessions_per_user = count + 1;
 		rig_open(r);
 		(void)rig_hello(r, ROLE_VMM); /* buffers that all share */
 		before = mallinfo2();

@@ -30,13 +30,14 @@ static int listen_fd;
 static struct clock server_clock;
 static struct state_memory *memory;
 static struct executor *executor;
+static struct limits *limits;
 static struct broker *broker;
 static struct server *server;
 static pthread_t thread;
 static const struct policy policy = {
 	.admins = {.everyone = true}, .observers = {.everyone = true}, .vmms = {.everyone = true}};
-static const struct dispatch_config dispatch_config = {
-	.version = "test", .backend = "none", .policy = &policy, .sessions_per_user = 65536};
+static struct dispatch_config dispatch_config = {
+	.version = "test", .backend = "none", .policy = &policy};
 
 static void make_broker(void)
 {
@@ -66,16 +67,20 @@ static void *serve(void *arg)
 
 static void start(uint32_t connections, uint32_t per_user)
 {
+	struct limits_config config;
 	struct server_options options = {.listen_fd = listen_fd,
 		.broker = broker,
 		.executor = executor,
 		.clock = &server_clock,
 		.dispatch = &dispatch_config,
-		.connections = connections,
-		.connections_per_user = per_user,
+		.limits = limits,
 		.hello_ms = 60000,
 		.stalled_ms = 60000};
 
+	limits_defaults(&config);
+	config.of[RESOURCE_CONNECTIONS] = (struct limit_levels){0, per_user, connections};
+	ck_assert_int_eq(limits_new(&config, &limits), 0);
+	options.limits = dispatch_config.limits = limits;
 	ck_assert_int_eq(server_new(&options, &server), 0);
 	ck_assert_int_eq(pthread_create(&thread, NULL, serve, NULL), 0);
 }
@@ -109,6 +114,8 @@ static void teardown(void)
 	server = NULL;
 	broker_free(broker);
 	executor_free(executor);
+	limits_free(limits);
+	limits = NULL;
 	state_memory_free(memory);
 	close(listen_fd);
 }

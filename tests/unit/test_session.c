@@ -10,6 +10,7 @@
 #define GRACE     30000
 #define REPLY_MAX 4096
 
+static struct limits *limits;
 static struct sessions *sessions;
 static struct session *session;
 static struct peer *peer;
@@ -32,14 +33,19 @@ static struct peer *new_peer(uint32_t uid)
 	struct policy_peer who = {.uid = uid, .group_count = 2, .groups = {uid, 27}};
 	struct peer *made;
 
-	ck_assert_int_eq(peer_new(&who, 4711, &made), 0);
+	ck_assert_int_eq(peer_new(&who, 4711, limits, &made, &error), 0);
 	return made;
 }
 
 static void setup(void)
 {
-	struct session_config config = {GRACE, 3, REPLY_MAX};
+	struct session_config config = {GRACE, NULL, REPLY_MAX};
+	struct limits_config of;
 
+	limits_defaults(&of);
+	of.of[RESOURCE_SESSIONS].user = 3;
+	ck_assert_int_eq(limits_new(&of, &limits), 0);
+	config.limits = limits;
 	seed = 1;
 	ck_assert_int_eq(sessions_new(&config, test_random, NULL, &sessions), 0);
 	peer = new_peer(1000);
@@ -51,6 +57,8 @@ static void teardown(void)
 {
 	sessions_free(sessions);
 	peer = peer_unref(peer);
+	ck_assert_uint_eq(limits_sum(limits, RESOURCE_SESSIONS), 0);
+	limits_free(limits);
 }
 
 static enum session_verdict begin(uint64_t id, uint64_t digest, struct remembered **ret_remembered)
@@ -163,7 +171,7 @@ END_TEST
 START_TEST(a_user_has_so_many_sessions_and_others_are_not_affected)
 	{
 		struct session *more[2], *one;
-		struct peer *other = new_peer(1000 + 64); /* in the same bucket */
+		struct peer *other = new_peer(1001);
 
 		for (int i = 0; i < 2; i++)
 			ck_assert_int_eq(
