@@ -188,8 +188,7 @@ int set_for_change(struct broker *b, const struct actor *actor, struct set_id id
 	if (r)
 		return r;
 	if (set_state(b, set) != SET_ACTIVE)
-		return error_set_limit(ret_error, REASON_SET_DYING, set_name_of(b, set), 0, 0,
-			"set '%.*s' is being destroyed", SET_NAME(b, set));
+		return set_refuse_ending(b, set, ret_error);
 	*ret_set = set;
 	return 0;
 }

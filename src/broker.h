@@ -92,7 +92,9 @@ struct set_info {
 	uint32_t uid;
 	struct account pasids; /* current counts quarantined numbers too */
 	uint32_t active, quarantined, devices, bindings;
-	bool owned_by_session, dying;
+	bool owned_by_session;
+	bool dying;    /* or gone */
+	bool emptying; /* it is dying, and comes back empty */
 };
 
 /* The set of a VMM dies with its session (broker_session_end); one made by an admin does not. */
@@ -114,6 +116,15 @@ bool broker_set_next(struct broker *broker, const struct actor *actor, uint64_t 
 	struct set_info *ret_info);
 /* The session is over: its set is torn down, without an outcome. */
 void broker_session_end(struct broker *broker, uint64_t session);
+/*
+ * The VM that used the set is gone: everything in it is torn down, without an outcome, and the set
+ * stays with its name and quota, for another VM. Until then requests to it are refused with
+ * REASON_SET_EMPTYING; a broker_set_destroy() with force goes on as a destruction. Nothing happens
+ * to a set that is being torn down already.
+ */
+void broker_set_empty(struct broker *broker, struct set_id set);
+/* Is it there, and not to be destroyed? */
+bool broker_set_lives(const struct broker *broker, struct set_id set);
 
 /* ---------------------------------------------------------------- numbers (F1-F6, F13-F17, F19,
  * F24) */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The end of a set: what is attached is detached, descriptors are dropped, numbers go into
- * quarantine.
+ * The end of a set, or of the VM that used it: what is attached is detached, descriptors are
+ * dropped, numbers go into quarantine.
  *
  * Nothing is remembered between the steps but the records themselves: each step looks for what is
  * still there. What cannot be detached stays, tainted, and keeps its record and the set's name
@@ -100,7 +100,10 @@ static void destroy_numbers(struct broker *b, uint32_t set)
 
 static void destroy_done(struct broker *b, struct op *op)
 {
-	set_close(b, op->set);
+	if (set_is_emptying(b, op->set))
+		set_return(b, op->set);
+	else
+		set_close(b, op->set);
 	op_end(b, op);
 }
 

@@ -23,6 +23,7 @@
 #define SLOT_MASK             0xffffffu
 
 #define SET_WORD_SESSION   (UINT64_C(1) << 8) /* dies with the session that made it */
+#define SET_WORD_EMPTY     (UINT64_C(1) << 9) /* DYING, but comes back without anything in it */
 #define DEVICE_WORD_CLOSED (UINT64_C(1) << 8) /* tainted, and our descriptors of it are gone */
 #define BINDING_WORD_PASID (UINT64_C(1) << 4)
 #define BINDING_WORD_MADE  (UINT64_C(1) << 5)
@@ -227,7 +228,16 @@ static inline enum set_mode set_mode(const struct broker *b, uint32_t set)
 {
 	return (enum set_mode)((b->set_slots[set].word >> 4) & 0xf);
 }
+/* It is torn down, and is there again afterwards. */
+static inline bool set_is_emptying(const struct broker *b, uint32_t set)
+{
+	return set_state(b, set) == SET_DYING && (b->set_slots[set].word & SET_WORD_EMPTY);
+}
 void set_commit_state(struct broker *b, uint32_t set, enum set_state state);
+/* The refusal of whatever is asked of a set that is torn down. */
+int set_refuse_ending(const struct broker *b, uint32_t set, struct error *ret_error);
+/* It is empty, and in use again. */
+void set_return(struct broker *b, uint32_t set);
 /* Frees the slot of a gone set when nothing keeps it any more. */
 void set_reap(struct broker *b, uint32_t set);
 /* Whether nothing but its record is left of it: no numbers, devices, operations. */

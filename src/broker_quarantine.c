@@ -172,10 +172,22 @@ bool grant_free(struct broker *b, uint32_t grant)
 	return true;
 }
 
+/*
+ * May the set have it again before the shared device is drained? Not for another VM than the one
+ * whose work may still be queued.
+ */
+static bool grant_is_returnable(const struct broker *b, uint32_t grant)
+{
+	const struct grant_slot *slot = &b->grant_slots[grant];
+
+	return !(grant_quarantine(b, grant) & QUARANTINE_TAINTED) &&
+	       set_state(b, slot->set) == SET_ACTIVE &&
+	       slot->data >= b->set_slots[slot->set].emptied;
+}
+
 void grant_requeue(struct broker *b, uint32_t grant)
 {
 	struct grant_slot *slot = &b->grant_slots[grant];
-	bool tainted;
 
 	if (grant_state(slot) != GRANT_QUARANTINED)
 		return;
@@ -186,9 +198,7 @@ void grant_requeue(struct broker *b, uint32_t grant)
 		grant_release(b, grant);
 		return;
 	}
-	tainted = grant_quarantine(b, grant) & QUARANTINE_TAINTED;
-	grant_link(b, grant,
-		!tainted && set_state(b, slot->set) == SET_ACTIVE ? LIST_RETURNABLE : LIST_PARKED);
+	grant_link(b, grant, grant_is_returnable(b, grant) ? LIST_RETURNABLE : LIST_PARKED);
 }
 
 uint32_t grant_find_returnable(

@@ -64,6 +64,11 @@ static int check_bindings(const struct broker *b, uint32_t grant, struct error *
 		if (grant_list(slot) == LIST_RETURNABLE && binding_is_live(b, i))
 			return wrong(ret_error, "D: a number that can be had again is attached",
 				grant_host(slot));
+		if (grant_list(slot) == LIST_RETURNABLE &&
+			slot->data < b->set_slots[slot->set].emptied)
+			return wrong(ret_error,
+				"D: a number can be had again that served an earlier VM",
+				grant_host(slot));
 		if (binding->set != slot->set)
 			return wrong(ret_error, "O: a number is bound for another set",
 				grant_host(slot));
@@ -131,6 +136,20 @@ static int check_grants(struct broker *b, struct error *ret_error)
 	return space_check(&b->numbers) ? 0 : wrong(ret_error, "U: summaries of the namespace", 0);
 }
 
+/* A set that is being torn down has the operation that does it; only such a one comes back. */
+static int check_ending(const struct broker *b, uint32_t set, struct error *ret_error)
+{
+	uint32_t ends = 0;
+
+	for (uint32_t i = b->sets[set].first_op; i != STATE_NONE; i = b->ops[i].next)
+		ends += b->ops[i].kind == OP_DESTROY;
+	if (ends != (set_state(b, set) == SET_DYING))
+		return wrong(ret_error, "the end of a set and its operation disagree", set);
+	if ((b->set_slots[set].word & SET_WORD_EMPTY) && set_state(b, set) != SET_DYING)
+		return wrong(ret_error, "a set is to come back that is not going", set);
+	return 0;
+}
+
 /* Q and G of one set: what its list holds, what it is charged for, what its map says. */
 static int check_set(const struct broker *b, uint32_t set, struct error *ret_error)
 {
@@ -154,7 +173,7 @@ static int check_set(const struct broker *b, uint32_t set, struct error *ret_err
 		return wrong(ret_error, "devices or bindings of a set", set);
 	if (set_state(b, set) != SET_ZOMBIE && guests != translate_count(&run->map))
 		return wrong(ret_error, "G: the map has other entries than the grants", set);
-	return 0;
+	return check_ending(b, set, ret_error);
 }
 
 static int check_users(const struct broker *b, struct error *ret_error)

@@ -77,6 +77,7 @@ static void set_write(
 	uint64_t flags = actor->role == ROLE_VMM ? SET_WORD_SESSION : 0;
 
 	memset(slot->name, 0, sizeof(slot->name));
+	slot->emptied = 0;
 	memcpy(slot->name, create->name, strnlen(create->name, STATE_NAME_MAX));
 	slot->session = flags ? actor->session : 0;
 	slot->uid = actor->peer ? actor->peer->uid : 0;
@@ -157,6 +158,7 @@ static void set_fill_info(const struct broker *b, uint32_t set, struct set_info 
 	ret_info->bindings = run->bindings;
 	ret_info->owned_by_session = b->set_slots[set].word & SET_WORD_SESSION;
 	ret_info->dying = set_state(b, set) != SET_ACTIVE;
+	ret_info->emptying = set_is_emptying(b, set);
 }
 
 int broker_set_get(struct broker *b, const struct actor *actor, struct set_id id,
@@ -203,10 +205,22 @@ bool broker_set_next(
 
 /* ------------------------------------------------------------------ the end of a set */
 
+int set_refuse_ending(const struct broker *b, uint32_t set, struct error *ret_error)
+{
+	if (set_is_emptying(b, set))
+		return error_set_limit(ret_error, REASON_SET_EMPTYING, set_name_of(b, set), 0, 0,
+			"the VM of set '%.*s' is gone, and what it had is being detached; try "
+			"again in a moment",
+			SET_NAME(b, set));
+	return error_set_limit(ret_error, REASON_SET_DYING, set_name_of(b, set), 0, 0,
+		"set '%.*s' is being destroyed", SET_NAME(b, set));
+}
+
 static void refuse_waiting(struct broker *b, uint32_t set)
 {
 	uint32_t next;
 	struct error error;
+	int r;
 
 	for (uint32_t i = b->sets[set].first_op; i != STATE_NONE; i = next) {
 		struct op *op = &b->ops[i];
@@ -214,9 +228,8 @@ static void refuse_waiting(struct broker *b, uint32_t set)
 		next = op->next;
 		if (op->state != OP_WAITING)
 			continue;
-		(void)error_set_limit(&error, REASON_SET_DYING, set_name_of(b, set), 0, 0,
-			"set '%.*s' is being destroyed", SET_NAME(b, set));
-		op_end_with(b, op, (int)reason_status(REASON_SET_DYING), &error);
+		r = set_refuse_ending(b, set, &error);
+		op_end_with(b, op, r, &error);
 	}
 }
 
@@ -227,6 +240,18 @@ void set_begin_end(struct broker *b, uint32_t set, struct op *op)
 	op_queue(b, op);
 }
 
+/* What was to come back empty does not come back: its end goes on, and somebody waits for it. */
+static void set_take_over_end(struct broker *b, uint32_t set, uint64_t cookie)
+{
+	uint32_t i = b->sets[set].first_op;
+
+	while (b->ops[i].kind != OP_DESTROY)
+		i = b->ops[i].next;
+	assert(b->ops[i].outcome.cookie == 0);
+	b->ops[i].outcome.cookie = cookie;
+	broker_commit(b, &b->set_slots[set].word, b->set_slots[set].word & ~SET_WORD_EMPTY);
+}
+
 int broker_set_destroy(struct broker *b, const struct actor *actor, struct set_id id, bool force,
 	uint64_t cookie, struct error *ret_error)
 {
@@ -235,6 +260,10 @@ int broker_set_destroy(struct broker *b, const struct actor *actor, struct set_i
 	int r;
 
 	r = set_for_change(b, actor, id, &set, ret_error);
+	if (r && force && ret_error->reason == REASON_SET_EMPTYING) {
+		set_take_over_end(b, set_slot_of(b, id.v ? id : actor->set), cookie);
+		return 0;
+	}
 	if (r)
 		return r;
 	if (!force && (b->sets[set].active || b->sets[set].devices || b->sets[set].ops))
@@ -256,7 +285,11 @@ void broker_session_end(struct broker *b, uint64_t session)
 	struct op *op;
 
 	for (uint32_t set = 0; set < b->set_pool.used; set++) {
-		if (set_state(b, set) != SET_ACTIVE || b->set_slots[set].session != session)
+		if (b->set_slots[set].session != session)
+			continue;
+		if (set_is_emptying(b, set))
+			set_take_over_end(b, set, 0);
+		if (set_state(b, set) != SET_ACTIVE)
 			continue;
 		/* there is a place for the end of each set, so this cannot be refused */
 		if (op_new(b, OP_DESTROY, set, 0, &op, &error))
@@ -264,6 +297,40 @@ void broker_session_end(struct broker *b, uint64_t session)
 		metrics_add(&b->metrics, METRIC_TEARDOWNS, 1);
 		set_begin_end(b, set, op);
 	}
+}
+
+void broker_set_empty(struct broker *b, struct set_id id)
+{
+	uint32_t set = set_slot_of(b, id);
+	struct error error;
+	struct op *op;
+
+	if (set == STATE_NONE || set_state(b, set) != SET_ACTIVE)
+		return;
+	if (op_new(b, OP_DESTROY, set, 0, &op, &error))
+		assert(false); /* as for the end of a session */
+	metrics_add(&b->metrics, METRIC_TEARDOWNS, 1);
+	broker_commit(b, &b->set_slots[set].word, b->set_slots[set].word | SET_WORD_EMPTY);
+	set_begin_end(b, set, op);
+}
+
+bool broker_set_lives(const struct broker *b, struct set_id id)
+{
+	uint32_t set = set_slot_of(b, id);
+
+	return set != STATE_NONE && (set_state(b, set) == SET_ACTIVE || set_is_emptying(b, set));
+}
+
+void set_return(struct broker *b, uint32_t set)
+{
+	struct set *run = &b->sets[set];
+	uint64_t word = b->set_slots[set].word & ~SET_WORD_EMPTY;
+
+	translate_done(&run->map);
+	translate_init(&run->map, &b->ports.pages);
+	run->has_lane = false;
+	b->set_slots[set].emptied = broker_now(b) + b->config.cooling_ms + 1;
+	broker_commit(b, &b->set_slots[set].word, (word & ~UINT64_C(0xf)) | SET_ACTIVE);
 }
 
 void set_close(struct broker *b, uint32_t set)

@@ -44,6 +44,9 @@
 	R(SET_EXISTS, "set-exists", STATUS_EXISTS)                                                 \
 	R(SET_NOT_EMPTY, "set-not-empty", STATUS_BUSY)                                             \
 	R(SET_DYING, "set-dying", STATUS_STATE)                                                    \
+	R(SET_EMPTYING, "set-emptying", STATUS_RETRY)                                              \
+	R(SET_CONNECTED, "set-connected", STATUS_BUSY)                                             \
+	R(PEER, "peer-unknown", STATUS_DENIED)                                                     \
 	R(SET_MODE, "set-mode", STATUS_STATE)                                                      \
 	/* limits */                                                                               \
 	R(SET_QUOTA, "set-quota", STATUS_QUOTA)                                                    \

@@ -37,14 +37,18 @@ enum set_state {
 	SET_ZOMBIE = 3, /* gone, but numbers of it are in quarantine or a device of it is tainted */
 };
 
-/* word: state | mode << 4 | owned by its session << 8 | generation << 24 */
+/*
+ * word: state | mode << 4 | owned by its session << 8 | comes back empty << 9 | generation << 24
+ * A DYING set that comes back is ACTIVE again once everything of it is torn down.
+ */
 struct set_slot {
 	uint64_t word;
 	uint64_t session; /* of the VMM that made it; 0: made by an admin */
 	uint32_t uid;     /* the user who is charged */
 	uint32_t quota;
 	char name[STATE_NAME_MAX]; /* terminated unless it fills the field */
-	uint8_t reserved[40];
+	uint64_t emptied; /* numbers whose cooling ends before (ms) served an earlier VM of it */
+	uint8_t reserved[32];
 };
 ASSERT_SIZE(struct set_slot, 128);
 
