@@ -205,8 +205,8 @@ static void link_agreed(struct pasid_client *client, const Pasid__V1__HelloResul
 	session->grace_ms = hello->grace_ms;
 	if (hello->instance.len == sizeof(session->instance))
 		memcpy(session->instance, hello->instance.data, hello->instance.len);
-	client->token_size = 0;
-	if (hello->resume_token.len <= sizeof(client->token)) {
+	client->token_size = 0; /* none: the session cannot be taken up again */
+	if (hello->resume_token.len > 0 && hello->resume_token.len <= sizeof(client->token)) {
 		client->token_size = hello->resume_token.len;
 		memcpy(client->token, hello->resume_token.data, hello->resume_token.len);
 	}
