@@ -25,11 +25,18 @@
 
 const struct ctl_command ctl_commands[] = {
 	{.name = "status",
-		.arguments = "",
-		.summary = "the daemon, its numbers and counters",
+		.arguments = "[--limits [--all] [--set NAME]]",
+		.summary = "the daemon, its numbers and counters; what is limited",
 		.help = "For admins the daemon also recounts everything and says whether that agrees "
-			"with the counters.\n\nExamples:\n  pasidctl status\n  pasidctl --json "
-			"status | jq .pasids.current\n",
+			"with the counters.\n\n--limits shows what is limited instead: of the host, then "
+			"of users, then of sets. HITS says\nhow often the limit refused something, KEY "
+			"what sets it in the daemon's configuration. What\nis not in use and was never "
+			"hit is left out without --all; --set shows one set.\n\n"
+			"Examples:\n  pasidctl status\n  pasidctl --json status | jq .pasids.current\n"
+			"  pasidctl status --limits\n  pasidctl status --limits --all --set vm1\n",
+		.options = CTL_LIMITS | CTL_ALL | CTL_SET,
+		.followers = CTL_ALL | CTL_SET,
+		.leader = CTL_LIMITS,
 		.roles = {PASID_ROLE_ADMIN, PASID_ROLE_OBSERVER, PASID_ROLE_VMM},
 		.run = ctl_status,
 		.show = ctl_show_status},
@@ -373,6 +380,8 @@ static int ctl_check(const struct ctl *ctl)
 	if (ctl->given & ~command->options)
 		return ctl_usage("%s takes %s", command->name,
 			command->arguments[0] ? command->arguments : "no options");
+	if ((ctl->given & command->followers) && !(ctl->given & command->leader))
+		return ctl_usage("%s takes %s", command->name, command->arguments);
 	if (command->required & ~ctl->given)
 		return ctl_usage("%s needs --set NAME", command->name);
 	if (ctl->arg_count < command->min_args || ctl->arg_count > command->max_args)

@@ -43,6 +43,7 @@ enum ctl_option {
 	CTL_OFFSET = 1u << 14,
 	CTL_READ_ONLY = 1u << 15,
 	CTL_EVENTS = 1u << 16,
+	CTL_LIMITS = 1u << 17,
 };
 
 struct ctl_command;
@@ -64,7 +65,8 @@ struct ctl {
 	size_t arg_count;
 	struct pasid_client *client;
 	enum pasid_role role;
-	json_t *answer; /* made by the command; shown at the end */
+	json_t *answer;                   /* made by the command; shown at the end */
+	const struct ctl_column *columns; /* as such a table, whatever the command's way is */
 };
 
 /* A column of a table: a member of each object in the answer. */
@@ -77,9 +79,11 @@ struct ctl_command {
 	const char *name; /* one or two words */
 	const char *arguments;
 	const char *summary;
-	const char *help;  /* more about it, and examples */
-	uint32_t options;  /* enum ctl_option */
-	uint32_t required; /* options that must be there */
+	const char *help;   /* more about it, and examples */
+	uint32_t options;   /* enum ctl_option */
+	uint32_t required;  /* options that must be there */
+	uint32_t followers; /* options that go with `leader` only */
+	uint32_t leader;
 	uint8_t min_args, max_args;
 	enum pasid_role roles[3];    /* tried in this order, 0: no more */
 	int (*run)(struct ctl *ctl); /* an exit code */
@@ -131,6 +135,8 @@ void ctl_show_object(const struct ctl *ctl, const json_t *answer);
 /* ------------------------------------------------------------ the commands */
 
 int ctl_status(struct ctl *ctl);
+/* The other half of it, in pasidctl_limit.c. */
+int ctl_limits(struct ctl *ctl);
 int ctl_sets(struct ctl *ctl);
 int ctl_pasids(struct ctl *ctl);
 int ctl_devices(struct ctl *ctl);

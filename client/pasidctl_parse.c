@@ -38,6 +38,7 @@ static const struct parse_option parse_options[] = {
 	FLAG("quarantined", CTL_QUARANTINED),
 	FLAG("consecutive", CTL_CONSECUTIVE),
 	FLAG("all", CTL_ALL),
+	FLAG("limits", CTL_LIMITS),
 	FLAG("force", CTL_FORCE),
 	FLAG("read-only", CTL_READ_ONLY),
 };

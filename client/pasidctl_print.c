@@ -276,6 +276,8 @@ void ctl_print(const struct ctl *ctl)
 	if (ctl->json) {
 		json_dumpf(ctl->answer, stdout, JSON_INDENT(2));
 		putchar('\n');
+	} else if (ctl->columns != NULL) {
+		print_rows(ctl->columns, ctl->answer);
 	} else if (ctl->command->columns != NULL) {
 		print_rows(ctl->command->columns, ctl->answer);
 	} else if (ctl->command->show != NULL) {

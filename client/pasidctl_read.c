@@ -171,6 +171,8 @@ static json_t *read_status_json(const struct ctl *ctl, const struct pasid_host_s
 int ctl_status(struct ctl *ctl)
 {
 	struct pasid_host_status status;
+	if (ctl->given & CTL_LIMITS)
+		return ctl_limits(ctl);
 	int r = pasid_status(ctl->client, &status);
 	if (r != 0)
 		return ctl_failed(ctl, r);

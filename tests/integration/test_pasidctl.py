@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: MIT
 """pasidctl against the daemon: what people and programs see, and its exit codes."""
 
+import contextlib
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
+import tempfile
+import threading
 import unittest
 
-from pasid_client import BUILD, TIMEOUT, Daemon, eventually
+from pasid_client import BUILD, TIMEOUT, Daemon, eventually, pb
 
 PASIDCTL = BUILD / "pasidctl"
 SHARED = "0000:00:03.0"
@@ -223,6 +227,100 @@ class Roles(WithDaemon):
         self.assertIn("needs the role admin", ended.stderr)
 
 
+class FakeDaemon(threading.Thread):
+    """Says hello, and lists the limits that it was given, two a page."""
+
+    def __init__(self, limits):
+        super().__init__(daemon=True)
+        self.limits, self.asked = limits, []
+        self.folder = tempfile.TemporaryDirectory(prefix="pasidctl-")
+        self.path = os.path.join(self.folder.name, "socket")
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.listener.bind(self.path)
+        self.listener.listen()
+        self.start()
+
+    def run(self):
+        with contextlib.suppress(OSError):
+            while True:
+                connection = self.listener.accept()[0]
+                with connection:
+                    while data := connection.recv(65536):
+                        replies = [self.answer(request) for request in pb.ToServer.FromString(data).requests]
+                        connection.send(pb.ToClient(replies=replies).SerializeToString())
+
+    def answer(self, request):
+        reply = pb.Reply(id=request.id)
+        if request.WhichOneof("operation") == "hello":
+            reply.hello.CopyFrom(pb.HelloResult(
+                version=1, instance=bytes(16), session=1, role=request.hello.role, window=64, datagram_limit=65536,
+                request_limit=64))
+        else:
+            asked = request.limit_list
+            self.asked.append(asked)
+            page = self.limits[asked.after : asked.after + 2]
+            following = asked.after + 2 if asked.after + 2 < len(self.limits) else 0
+            reply.limit_list.CopyFrom(pb.LimitListResult(limits=page, next=following))
+        return reply
+
+    def stop(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.join()
+        self.listener.close()
+        self.folder.cleanup()
+
+
+class Limits(unittest.TestCase):
+    """How they are shown; a daemon that can be told what to say."""
+
+    LIMITS = [
+        pb.LimitInfo(resource="sets", level=pb.LIMIT_SET, uid=1000, set=9, set_name="vm1", key="limits.sets.set",
+                     use=pb.Counter(limit=4, current=1, peak=3)),
+        pb.LimitInfo(resource="connections", level=pb.LIMIT_HOST, key="limits.connections.host",
+                     use=pb.Counter(limit=6144, current=12, peak=40, hits=2)),
+        pb.LimitInfo(resource="devices", level=pb.LIMIT_HOST, key="limits.devices.host", use=pb.Counter(current=1)),
+        pb.LimitInfo(resource="watches", level=pb.LIMIT_HOST, key="limits.watches.host",
+                     use=pb.Counter(limit=4096, peak=1)),
+        pb.LimitInfo(resource="operations", level=pb.LIMIT_USER, uid=1000, key="limits.operations.user",
+                     use=pb.Counter(limit=2048, peak=2048, hits=7)),
+    ]  # fmt: skip
+
+    def setUp(self):
+        self.fake = FakeDaemon(self.LIMITS)
+        self.addCleanup(self.fake.stop)
+
+    def shown(self, *words):
+        ended = pasidctl("status", "--limits", *words, socket=self.fake.path)
+        self.assertEqual((ended.returncode, ended.stderr), (0, ""))
+        return ended.stdout
+
+    def test_a_table_by_level_of_what_is_in_use_or_was_hit(self):
+        self.assertEqual(self.shown(), (
+            "LEVEL   UID  SET  RESOURCE     CURRENT  LIMIT  PEAK  HITS  KEY\n"
+            "host      -  -    connections       12   6144    40     2  limits.connections.host\n"
+            "host      -  -    devices            1      -     0     0  limits.devices.host\n"
+            "user   1000  -    operations         0   2048  2048     7  limits.operations.user\n"
+            "set    1000  vm1  sets               1      4     3     0  limits.sets.set\n"))
+        self.assertEqual([asked.after for asked in self.fake.asked], [0, 2, 4])
+
+    def test_all_shows_what_is_idle_too(self):
+        self.assertNotIn("watches", self.shown())
+        self.assertRegex(self.shown("--all"), r"host +- +- +watches +0 +4096 +1 +0 +limits\.watches\.host\n")
+
+    def test_one_set_is_asked_for(self):
+        self.shown("--set", "vm1")
+        self.assertEqual(self.fake.asked[0].set, pb.SetRef(name="vm1"))
+
+    def test_programs_get_the_same_as_objects(self):
+        answer = json.loads(self.shown("--json"))
+        self.assertEqual([entry["level"] for entry in answer], ["host", "host", "user", "set"])
+        self.assertEqual(answer[1]["limit"], None)
+        self.assertEqual(answer[3], {
+            "level": "set", "uid": 1000, "set_id": 9, "set": "vm1", "resource": "sets", "limit": 4, "current": 1,
+            "peak": 3, "hits": 0, "key": "limits.sets.set"})
+        self.assertEqual(len(json.loads(self.shown("--json", "--all"))), 5)
+
+
 class ExitCodes(WithDaemon):
     def test_no_daemon_is_3(self):
         ended = pasidctl("status")
@@ -272,6 +370,9 @@ class CommandLine(unittest.TestCase):
             ("--timeout", "soon", "sets"),
             ("--json=yes", "sets"),
             ("unbind", "--set", "vm1"),
+            ("status", "--all"),
+            ("status", "--set", "vm1"),
+            ("sets", "--limits"),
         ):
             ended = pasidctl(*words)
             self.assertEqual((ended.returncode, ended.stdout), (2, ""), words)
