@@ -45,13 +45,18 @@ static void model_identify(struct model *model, const struct hw_op *op, struct h
 {
 	uint32_t rid = op->fd_count == 2 ? (uint32_t)op->fds[1] - 1000 : op->rid.v;
 
-	ck_assert_uint_lt(rid, MODEL_RIDS);
 	ck_assert_ptr_null(model_device(model, op->device));
+	if (rid >= MODEL_RIDS) {
+		result->status =
+			error_set(&result->error, REASON_FD_KIND, "there is no such function");
+		return;
+	}
 	for (unsigned i = 0; i < MODEL_DEVICES; i++) {
 		if (model->devices[i].used)
 			continue;
 		model->devices[i] = (struct model_device){
 			.used = true,
+			.by_daemon = op->fd_count == 1,
 			.lane = op->lane,
 			.key = op->fd_count ? (uint64_t)op->fds[0] : 0,
 			.handle = op->device,
@@ -101,6 +106,10 @@ static void model_open(struct model *model, const struct hw_op *op, struct hw_re
 	result->info.iommu = HW_IOMMU_VTD;
 	result->info.pasid_width = model->width_of[device->rid];
 	result->info.caps = HW_CAP_PASID | HW_CAP_NESTED;
+	if (device->by_daemon && model->next_fd) {
+		result->fd_count = 1;
+		result->fds[0] = model->next_fd++;
+	}
 }
 
 static void model_attach(struct model *model, const struct hw_op *op, struct hw_result *result)

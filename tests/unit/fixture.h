@@ -14,10 +14,12 @@
 
 #include <check.h>
 
+#ifndef MODEL_ENTRIES
 #define MODEL_OPS     1024
 #define MODEL_DEVICES 256
 #define MODEL_ENTRIES 4096
-#define MODEL_RIDS    64
+#endif
+#define MODEL_RIDS 64
 /* A test passes numbers for descriptors: the iommufd's identity, and 1000 + RID for a device. */
 #define MODEL_DEVICE_FD(rid) (1000 + (int)(rid))
 
@@ -28,7 +30,7 @@ struct model_entry {
 };
 
 struct model_device {
-	bool used, open;
+	bool used, open, by_daemon; /* the daemon opens it for its set */
 	uint64_t lane, key;
 	uint32_t handle, rid;
 };
@@ -45,6 +47,7 @@ struct model {
 	unsigned fail_skip, fail_times;
 	uint64_t hung_lane; /* nothing of it is carried out */
 	int submit_status;  /* what submit itself returns */
+	int next_fd;        /* of a device that was opened for a set; 0: none comes back */
 	unsigned carried_out;
 };
 
