@@ -12,7 +12,7 @@ import tempfile
 import threading
 import unittest
 
-from pasid_client import BUILD, TIMEOUT, Daemon, eventually, pb
+from pasid_client import BUILD, TIMEOUT, Daemon, Refused, eventually, pb
 
 PASIDCTL = BUILD / "pasidctl"
 SHARED = "0000:00:03.0"
@@ -132,6 +132,34 @@ class Reading(WithDaemon):
         eventually(lambda: self.done("status")["sessions"] == 2)
         watch.stdout.close()
         self.assertEqual(watch.wait(TIMEOUT), 0)
+
+
+class Limited(WithDaemon):
+    config = {**CONFIG, "limits": {"watches": {"user": 1}}}
+
+    def test_limits_show_use_peak_and_refusals_with_the_key_of_the_configuration(self):
+        with self.daemon.client() as watcher, self.daemon.client() as other:
+            watcher.call("watch")
+            for _ in range(2):
+                with self.assertRaisesRegex(Refused, "limits.watches.user"):
+                    other.call("watch")
+            limits = {entry["key"]: entry for entry in self.done("status", "--limits")}
+            self.assertEqual(limits["limits.connections.host"]["current"], 3)
+            watches = limits["limits.watches.user"]
+            self.assertEqual([watches[key] for key in ("current", "limit", "peak", "hits")], [1, 1, 1, 2])
+            self.assertEqual((watches["level"], watches["uid"]), ("user", os.getuid()))
+        self.assertTrue(eventually(lambda: self.watches()["current"] == 0))
+        self.assertEqual((self.watches()["peak"], self.watches()["hits"]), (1, 2))
+
+    def watches(self):
+        (found,) = [e for e in self.done("status", "--limits") if e["key"] == "limits.watches.user"]
+        return found
+
+    def test_every_resource_is_listed_for_the_host(self):
+        limits = self.done("status", "--limits", "--all")
+        host = {entry["resource"] for entry in limits if entry["level"] == "host"}
+        self.assertLessEqual({"connections", "sessions", "sets", "pasids", "operations", "bindings"}, host)
+        self.assertEqual([entry for entry in limits if entry["level"] == "unknown"], [])
 
 
 class Changing(WithDaemon):
