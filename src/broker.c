@@ -203,13 +203,17 @@ static int broker_allocate_tables(struct broker *b)
 	b->grant_slots = state->table[STATE_GRANTS];
 	b->device_slots = state->table[STATE_DEVICES];
 	b->binding_slots = state->table[STATE_BINDINGS];
-	b->op_capacity = b->config.operations_max + state->capacity[STATE_SETS];
+	b->op_capacity =
+		limits_account(b->ports.limits, LIMITS_NO_USER, RESOURCE_OPERATIONS)->limit +
+		state->capacity[STATE_SETS];
+	b->user_scratch =
+		calloc((size_t)LIMITS_USERS_MAX * RESOURCE_COUNT, sizeof(*b->user_scratch));
 	b->sets = calloc(state->capacity[STATE_SETS], sizeof(*b->sets));
 	b->devices = calloc(state->capacity[STATE_DEVICES], sizeof(*b->devices));
 	b->grant_of = calloc(PASID_COUNT, sizeof(*b->grant_of));
 	b->changes = calloc(BROKER_CHANGES, sizeof(*b->changes));
 	b->ops = calloc(b->op_capacity, sizeof(*b->ops));
-	if (!b->sets || !b->devices || !b->grant_of || !b->changes || !b->ops)
+	if (!b->sets || !b->devices || !b->grant_of || !b->changes || !b->ops || !b->user_scratch)
 		return -ENOMEM;
 	if (pool_init(&b->set_pool, STATE_SETS, state->capacity[STATE_SETS]) ||
 		pool_init(&b->device_pool, STATE_DEVICES, state->capacity[STATE_DEVICES]) ||
@@ -220,8 +224,7 @@ static int broker_allocate_tables(struct broker *b)
 
 static int config_check(const struct broker_config *config, const struct state *state)
 {
-	if (config->reserved_last >= PASID_LAST || config->operations_max == 0 ||
-		config->operations_max > (1u << 16))
+	if (config->reserved_last >= PASID_LAST)
 		return -EINVAL;
 	if (config->set_quota_default == 0 || config->set_quota_max == 0)
 		return -EINVAL;
@@ -238,13 +241,16 @@ int broker_new(const struct broker_config *config, const struct broker_ports *po
 	uint32_t numbers = PASID_LAST - config->reserved_last;
 	struct broker *b;
 
-	if (config_check(config, ports->state))
+	if (config_check(config, ports->state) || !ports->limits)
 		return -EINVAL;
 	b = calloc(1, sizeof(*b));
 	if (!b)
 		return -ENOMEM;
 	b->config = *config;
 	b->ports = *ports;
+	if (limits_account(ports->limits, LIMITS_NO_USER, RESOURCE_OPERATIONS)->limit >
+		BROKER_OPS_MAX)
+		limits_set_host(ports->limits, RESOURCE_OPERATIONS, BROKER_OPS_MAX);
 	if (broker_allocate_tables(b)) {
 		broker_free(b);
 		return -ENOMEM;
@@ -255,7 +261,7 @@ int broker_new(const struct broker_config *config, const struct broker_ports *po
 		numbers = config->capacity;
 	if (numbers > ports->state->capacity[STATE_GRANTS])
 		numbers = ports->state->capacity[STATE_GRANTS]; /* each has a record */
-	ledger_init(&b->ledger, numbers, config->user_quota, config->sets_per_user);
+	ledger_init(&b->ledger, ports->limits, numbers);
 	b->cursor = config->reserved_last + 1;
 	b->change_next = 1;
 	b->grant_free = b->cooling_first = b->cooling_last = STATE_NONE;
@@ -281,13 +287,14 @@ void broker_free(struct broker *b)
 	free(b->grant_of);
 	free(b->changes);
 	free(b->ops);
+	free(b->user_scratch);
 	free(b);
 }
 
 void broker_status(const struct broker *b, struct broker_status *ret_status)
 {
 	*ret_status = (struct broker_status){
-		.pasids = b->ledger.host,
+		.pasids = *limits_account(b->ports.limits, LIMITS_NO_USER, RESOURCE_PASIDS),
 		.quarantined = b->quarantined,
 		.sets = b->set_pool.live,
 		.devices = b->device_pool.live,

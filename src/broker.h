@@ -19,6 +19,7 @@
 
 #include "error.h"
 #include "hw/hw.h"
+#include "limit.h"
 #include "metrics.h"
 #include "policy.h"
 #include "state.h"
@@ -40,11 +41,8 @@ struct broker_config {
 	uint32_t capacity;      /* numbers that may be out at once; 0: all that are not reserved */
 	uint32_t set_quota_default; /* when a set asks for none */
 	uint32_t set_quota_max;     /* what a quota of 0 ("what remains") is cut to */
-	uint32_t user_quota;        /* per user; 0: no limit of its own */
-	uint32_t sets_per_user;     /* 0: no limit of its own */
 	enum broker_policy policy;
-	uint64_t cooling_ms;     /* quarantine by time, at least this long */
-	uint32_t operations_max; /* under way or waiting at once */
+	uint64_t cooling_ms; /* quarantine by time, at least this long */
 };
 
 struct broker_ports {
@@ -54,6 +52,12 @@ struct broker_ports {
 	uint64_t (*now_ms)(void *ctx); /* monotonic, CLOCK_BOOTTIME in the daemon */
 	void *now_ctx;
 	const struct policy *policy;
+	/*
+	 * Of sets, PASIDs, promised PASIDs, operations, descriptors, devices, page tables, bindings
+	 * and map pages the broker alone charges; broker_recount() compares them. Its own capacity
+	 * becomes the host's limit of PASIDs and of promised ones, unless that is lower.
+	 */
+	struct limits *limits;
 };
 
 /* Who asks. */
@@ -83,6 +87,8 @@ struct set_create {
 	enum set_mode mode;
 	bool has_quota;
 	uint32_t quota;
+	bool has_owner; /* admins only: charged to this user, not to the one who asks */
+	uint32_t owner_uid;
 };
 
 struct set_info {
@@ -377,6 +383,22 @@ bool broker_change_visible(const struct actor *actor, const struct change *chang
 void broker_tick(struct broker *broker);
 /* When broker_tick() has something to do: ms on the broker's clock, UINT64_MAX for never. */
 uint64_t broker_next_tick(const struct broker *broker);
+
+/* One account of a set. */
+struct limit_info {
+	enum resource resource;
+	uint32_t uid; /* the user who is charged, too */
+	struct set_id set;
+	char set_name[STATE_NAME_MAX + 1];
+	struct account account; /* UINT32_MAX as a limit is none */
+};
+
+/*
+ * The accounts that the broker keeps for sets: of one, or with set.v == 0 for admins and observers
+ * of all. A VMM sees its own set's. *cursor starts at 0.
+ */
+bool broker_limit_next(struct broker *broker, const struct actor *actor, struct set_id set,
+	uint64_t *cursor, struct limit_info *ret_info);
 
 struct broker_status {
 	struct account pasids;

@@ -189,33 +189,46 @@ static int check_grant(struct broker *b, const struct op *op, struct error *ret_
 
 /* ------------------------------------------------------------------ bind: steps */
 
+/* An intent for one pair, unless the one of another pair stands for it. */
+static int record_pair(struct broker *b, struct op *op, uint32_t index, struct error *ret_error)
+{
+	struct op_pair *pair = &op->pairs[index];
+	bool same = false;
+	int r;
+
+	r = check_group(b, op, index, &same, ret_error);
+	if (r)
+		return r;
+	if (same) {
+		pair->binding = STATE_NONE;
+		return 0;
+	}
+	if (pair->drained_before)
+		return binding_charge_tables(
+			b, pair->binding, pair->device, &pair->table, ret_error);
+	return binding_make(b, op->set, op->grant, pair, &pair->binding, ret_error);
+}
+
+static void unrecord_pair(struct broker *b, const struct op_pair *pair)
+{
+	if (pair->binding == STATE_NONE)
+		return;
+	if (pair->drained_before)
+		binding_release_tables(b, pair->binding, pair->device);
+	else
+		binding_drop(b, pair->binding);
+}
+
 /* Intents for all pairs, or none and an error. */
 static int bind_record(struct broker *b, struct op *op, struct error *ret_error)
 {
-	uint32_t made[BROKER_PAIRS_MAX], count = 0;
-
 	for (uint32_t i = 0; i < op->pair_count; i++) {
-		struct op_pair *pair = &op->pairs[i];
-		bool same = false;
-		int r;
+		int r = record_pair(b, op, i, ret_error);
 
-		r = check_group(b, op, i, &same, ret_error);
-		if (r == 0 && !same && pair->binding == STATE_NONE) {
-			pair->binding = binding_make(b, op->set, op->grant, pair);
-			if (pair->binding != STATE_NONE)
-				made[count++] = pair->binding;
-			else
-				r = error_set_limit(ret_error, REASON_LIMIT, 0,
-					b->binding_pool.capacity, b->binding_pool.live,
-					"there is no room to record another binding; unbind some "
-					"first");
-		} else if (same) {
-			pair->binding = STATE_NONE;
-		}
 		if (r == 0)
 			continue;
-		while (count > 0)
-			binding_drop(b, made[--count]);
+		while (i-- > 0)
+			unrecord_pair(b, &op->pairs[i]);
 		return r;
 	}
 	return 0;

@@ -49,16 +49,68 @@ static void binding_count(struct broker *b, uint32_t binding, bool live)
 	b->sets[slot->set].bindings += one;
 }
 
-uint32_t binding_make(struct broker *b, uint32_t set, uint32_t grant, const struct op_pair *pair)
+int binding_charge_tables(struct broker *b, uint32_t binding, uint32_t device,
+	const struct hw_table *table, struct error *ret_error)
+{
+	struct binding_slot *slot = &b->binding_slots[binding];
+	struct table_charge charge;
+	int r = table_charge(b, device, table, &charge, ret_error);
+
+	if (r)
+		return r;
+	slot->table_shared = charge.shared;
+	slot->table_own = charge.own;
+	return 0;
+}
+
+void binding_release_tables(struct broker *b, uint32_t binding, uint32_t device)
+{
+	struct binding_slot *slot = &b->binding_slots[binding];
+	struct table_charge charge = {slot->table_shared, slot->table_own};
+
+	table_release(b, device, &charge);
+	slot->table_shared = STATE_NONE;
+	slot->table_own = 0;
+}
+
+/* A record and what it is charged for; nothing of it when there is no room for all. */
+static int binding_take(struct broker *b, uint32_t set, const struct op_pair *pair,
+	uint32_t *ret_binding, struct error *ret_error)
+{
+	uint32_t binding;
+	int r;
+
+	if (pool_take(b, &b->binding_pool, &binding))
+		return error_set(ret_error, REASON_LIMIT,
+			"the host has no room to record another binding; unbind some, or try again "
+			"later");
+	memset(&b->binding_slots[binding], 0, sizeof(b->binding_slots[binding]));
+	r = set_charge(b, set, RESOURCE_BINDINGS, 1, ret_error);
+	if (r) {
+		pool_give(&b->binding_pool, binding);
+		return r;
+	}
+	r = binding_charge_tables(b, binding, pair->device, &pair->table, ret_error);
+	if (r) {
+		set_release(b, set, RESOURCE_BINDINGS, 1);
+		pool_give(&b->binding_pool, binding);
+		return r;
+	}
+	*ret_binding = binding;
+	return 0;
+}
+
+int binding_make(struct broker *b, uint32_t set, uint32_t grant, const struct op_pair *pair,
+	uint32_t *ret_binding, struct error *ret_error)
 {
 	uint32_t binding;
 	struct binding_slot *slot;
 	uint64_t word = BINDING_BINDING | (uint64_t)pair->table.kind << 8;
+	int r = binding_take(b, set, pair, &binding, ret_error);
 
-	if (pool_take(b, &b->binding_pool, &binding))
-		return STATE_NONE;
+	if (r)
+		return r;
 	slot = &b->binding_slots[binding];
-	memset(slot, 0, sizeof(*slot));
 	slot->set = set;
 	slot->grant = grant;
 	slot->table_id = pair->table.id;
@@ -71,7 +123,8 @@ uint32_t binding_make(struct broker *b, uint32_t set, uint32_t grant, const stru
 	device_link(b, binding, pair->device);
 	binding_count(b, binding, true);
 	broker_commit(b, &slot->word, broker_generation(b) | word);
-	return binding;
+	*ret_binding = binding;
+	return 0;
 }
 
 static void grant_chain_remove(struct broker *b, uint32_t binding)
@@ -92,6 +145,8 @@ void binding_drop(struct broker *b, uint32_t binding)
 		binding_count(b, binding, false);
 	else
 		b->devices[slot->device].draining--;
+	binding_release_tables(b, binding, slot->device);
+	set_release(b, slot->set, RESOURCE_BINDINGS, 1);
 	device_unlink(b, binding);
 	if (grant != STATE_NONE)
 		grant_chain_remove(b, binding);
@@ -111,6 +166,8 @@ static void binding_move_to_holder(struct broker *b, uint32_t binding)
 
 	if (holder == b->binding_slots[binding].device)
 		return;
+	/* tables of a slice are the slice's: what is left counts as a binding only */
+	binding_release_tables(b, binding, b->binding_slots[binding].device);
 	if (live)
 		binding_count(b, binding, false);
 	device_unlink(b, binding);
@@ -128,6 +185,7 @@ void binding_gone(struct broker *b, uint32_t binding)
 		binding_drop(b, binding);
 		return;
 	}
+	binding_release_tables(b, binding, slot->device);
 	binding_move_to_holder(b, binding);
 	binding_count(b, binding, false);
 	b->devices[holder].draining++;

@@ -161,11 +161,10 @@ static void detach_completed(struct broker *b, struct op *op, const struct hw_re
 static void close_completed(struct broker *b, struct op *op, const struct hw_result *result)
 {
 	uint32_t next, device = op->device;
-	struct device_slot *slot = &b->device_slots[device];
 
 	if (result->status) {
 		op_take_error(op, result);
-		broker_commit(b, &slot->word, slot->word | DEVICE_WORD_CLOSED);
+		device_set_closed(b, device);
 		device_taint(b, device);
 	}
 	for (uint32_t i = b->devices[device].bindings; i != STATE_NONE; i = next) {

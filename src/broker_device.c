@@ -69,6 +69,23 @@ static void device_init(struct broker *b, uint32_t device, uint32_t set, enum de
 	broker_commit(b, &slot->word, broker_generation(b) | (uint64_t)kind << 4 | DEVICE_ADDING);
 }
 
+static void device_drop_descriptors(struct broker *b, uint32_t device)
+{
+	uint32_t n = b->devices[device].descriptors;
+
+	if (n)
+		set_release(b, b->device_slots[device].set, RESOURCE_DESCRIPTORS, n);
+	b->devices[device].descriptors = 0;
+}
+
+void device_set_closed(struct broker *b, uint32_t device)
+{
+	struct device_slot *slot = &b->device_slots[device];
+
+	device_drop_descriptors(b, device);
+	broker_commit(b, &slot->word, slot->word | DEVICE_WORD_CLOSED);
+}
+
 void device_drop(struct broker *b, uint32_t device)
 {
 	struct device_slot *slot = &b->device_slots[device];
@@ -83,6 +100,11 @@ void device_drop(struct broker *b, uint32_t device)
 	}
 	if (slot->shared != STATE_NONE)
 		b->devices[slot->shared].slices--;
+	if (slot->set != STATE_NONE) {
+		set_release(b, slot->set, RESOURCE_DEVICES, 1);
+		device_drop_descriptors(b, device);
+		table_drop_spaces(b, device);
+	}
 	broker_commit(b, &slot->word, 0);
 	pool_give(&b->device_pool, device);
 }
@@ -93,10 +115,9 @@ static int device_take(struct broker *b, uint32_t set, enum device_kind kind, ui
 	uint32_t device;
 
 	if (pool_take(b, &b->device_pool, &device))
-		return error_set_limit(ret_error, REASON_LIMIT, 0, b->device_pool.capacity,
-			b->device_pool.live,
-			"there are %u device registrations of at most %u; remove one first",
-			b->device_pool.live, b->device_pool.capacity);
+		return error_set(ret_error, REASON_LIMIT,
+			"the host has no place for another device registration; remove one, or try "
+			"again later");
 	device_init(b, device, set, kind);
 	*ret_device = device;
 	return 0;
@@ -191,6 +212,12 @@ int broker_device_add(struct broker *b, const struct actor *actor, struct set_id
 	r = op_new(b, OP_DEVICE_ADD, set, cookie, &op, ret_error);
 	if (r)
 		return r;
+	/* the iommufd and the device, whoever opens it */
+	r = op_charge(b, op, 1, 2, ret_error);
+	if (r) {
+		op_discard(b, op);
+		return r;
+	}
 	op->hw.fd_count = fd_count;
 	for (uint32_t i = 0; i < fd_count; i++)
 		op->hw.fds[i] = fds[i];
@@ -239,6 +266,14 @@ static int add_check(struct broker *b, const struct op *op, struct error *ret_er
 	return function_check(b, STATE_NONE, op->set, &wanted, ret_error);
 }
 
+/* What was charged for the operation is the record's from here on. */
+static void add_take_over(struct broker *b, struct op *op)
+{
+	b->sets[op->set].has_lane = true;
+	b->devices[op->device].descriptors = op->descriptors;
+	op->devices = op->descriptors = 0;
+}
+
 void device_add_start(struct broker *b, struct op *op)
 {
 	bool share = op->kind == OP_DEVICE_SHARE;
@@ -258,7 +293,7 @@ void device_add_start(struct broker *b, struct op *op)
 		share ? BROKER_SHARED_LANE | device_name_of(b, op->device)
 		      : set_name_of(b, op->set);
 	if (!share)
-		b->sets[op->set].has_lane = true;
+		add_take_over(b, op);
 	device_hw(b, op->device, HW_IDENTIFY, &hw);
 	hw.rid = op->hw.rid;
 	hw.fd_count = op->hw.fd_count;
@@ -454,9 +489,14 @@ int broker_device_slice(struct broker *b, const struct actor *actor, struct set_
 	r = slice_check(b, actor, set, shared, ret_error);
 	if (r)
 		return r;
-	r = device_take(b, set, DEVICE_SLICE, &slice, ret_error);
+	r = set_charge(b, set, RESOURCE_DEVICES, 1, ret_error);
 	if (r)
 		return r;
+	r = device_take(b, set, DEVICE_SLICE, &slice, ret_error);
+	if (r) {
+		set_release(b, set, RESOURCE_DEVICES, 1);
+		return r;
+	}
 	slot = &b->device_slots[slice];
 	slot->shared = shared;
 	slot->rid = b->device_slots[shared].rid;

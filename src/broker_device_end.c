@@ -155,7 +155,7 @@ void device_remove_completed(struct broker *b, struct op *op, const struct hw_re
 	if (op->phase == PHASE_CLOSE)
 		remove_closed(b, op);
 	if (op->outcome.status) {
-		broker_commit(b, &slot->word, slot->word | DEVICE_WORD_CLOSED);
+		device_set_closed(b, op->device);
 		device_taint(b, op->device);
 	}
 	if (op->phase == PHASE_CLOSE && device_kind(b, op->device) == DEVICE_SHARED)
@@ -191,7 +191,6 @@ int broker_device_drained(struct broker *b, const struct actor *actor, struct de
 
 static void device_lost(struct broker *b, uint32_t device)
 {
-	struct device_slot *slot = &b->device_slots[device];
 	bool shared = device_kind(b, device) != DEVICE_EXCLUSIVE;
 	uint32_t next;
 
@@ -209,7 +208,7 @@ static void device_lost(struct broker *b, uint32_t device)
 		else
 			binding_taint(b, i);
 	}
-	broker_commit(b, &slot->word, slot->word | DEVICE_WORD_CLOSED);
+	device_set_closed(b, device);
 	device_taint(b, device);
 }
 
@@ -225,7 +224,7 @@ void broker_lane_lost(struct broker *b, uint64_t lane)
 			device_lost(b, i);
 		/* its operation is still to be told, by a worker that does not know the device */
 		if (device_state(b, i) == DEVICE_REMOVING)
-			broker_commit(b, &slot->word, slot->word | DEVICE_WORD_CLOSED);
+			device_set_closed(b, i);
 	}
 }
 

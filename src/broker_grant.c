@@ -142,15 +142,24 @@ struct choice {
 	uint32_t total;
 };
 
-static int none_free(struct broker *b, const struct allocate *a, uint32_t min, uint32_t max,
-	struct error *ret_error)
+/* A VMM learns what it asked for and did not get, not how the host stands. */
+static int none_free(const struct broker *b, const struct allocate *a, bool tell,
+	const struct space_query *range, struct error *ret_error)
 {
-	return error_set_limit(ret_error, REASON_NONE_FREE, a->count, a->count, 0,
+	const struct account *host =
+		limits_account(b->ports.limits, LIMITS_NO_USER, RESOURCE_PASIDS);
+	const char *verb = a->count == 1 ? "is not even" : "are not";
+	const char *what = a->consecutive ? " consecutive ones" : "";
+
+	if (!tell)
+		return error_set_limit(ret_error, REASON_NONE_FREE, a->count, 0, 0,
+			"there %s %u free%s from %u to %u; widen the range or wait for quarantined "
+			"ones",
+			verb, a->count, what, range->min, range->max);
+	return error_set_limit(ret_error, REASON_NONE_FREE, a->count, host->limit, host->current,
 		"there %s %u free%s from %u to %u; %u of the host's %u PASIDs are out; widen the "
 		"range or wait for quarantined ones",
-		a->count == 1 ? "is not even" : "are not", a->count,
-		a->consecutive ? " consecutive ones" : "", min, max, b->ledger.host.current,
-		b->ledger.host.limit);
+		verb, a->count, what, range->min, range->max, host->current, host->limit);
 }
 
 static unsigned block_order(uint32_t count)
@@ -162,8 +171,8 @@ static unsigned block_order(uint32_t count)
 	return order;
 }
 
-static int choose_block(struct broker *b, const struct allocate *a, const struct space_query *range,
-	struct hpasid *ret_numbers, struct error *ret_error)
+static int choose_block(struct broker *b, const struct allocate *a, bool tell,
+	const struct space_query *range, struct hpasid *ret_numbers, struct error *ret_error)
 {
 	const struct space *spaces[] = {&b->numbers};
 	struct space_query query = *range;
@@ -171,7 +180,7 @@ static int choose_block(struct broker *b, const struct allocate *a, const struct
 
 	query.order = block_order(a->count);
 	if (space_find(spaces, 1, &query, &first))
-		return none_free(b, a, range->min, range->max, ret_error);
+		return none_free(b, a, tell, range, ret_error);
 	for (uint32_t i = 0; i < a->count; i++)
 		ret_numbers[i].v = first + i;
 	return 0;
@@ -192,7 +201,7 @@ static uint32_t choose_returnable(const struct broker *b, uint32_t set, const st
 	return have;
 }
 
-static int choose(struct broker *b, uint32_t set, const struct allocate *a,
+static int choose(struct broker *b, uint32_t set, const struct allocate *a, bool tell,
 	const struct space_query *range, struct hpasid *ret_numbers, struct choice *ret_choice,
 	struct error *ret_error)
 {
@@ -202,7 +211,7 @@ static int choose(struct broker *b, uint32_t set, const struct allocate *a,
 
 	if (a->consecutive && room >= a->count) {
 		*ret_choice = (struct choice){a->count, a->count};
-		return choose_block(b, a, range, ret_numbers, ret_error);
+		return choose_block(b, a, tell, range, ret_numbers, ret_error);
 	}
 	_Static_assert(sizeof(*ret_numbers) == sizeof(uint32_t), "a number is its type");
 	if (want && space_find_many(spaces, 1, range, want, &ret_numbers->v, &found))
@@ -215,10 +224,10 @@ static int choose(struct broker *b, uint32_t set, const struct allocate *a,
 		return 0;
 	}
 	if (found < want)
-		return none_free(b, a, range->min, range->max, ret_error);
+		return none_free(b, a, tell, range, ret_error);
 	char name[STATE_NAME_MAX + 1] = {0};
 	memcpy(name, b->set_slots[set].name, STATE_NAME_MAX);
-	return ledger_refuse(&b->ledger, &b->sets[set], name, a->count, ret_error);
+	return ledger_refuse(&b->ledger, &b->sets[set], name, a->count, tell, ret_error);
 }
 
 /* ------------------------------------------------------------------ allocate: the effect */
@@ -237,16 +246,12 @@ static int attach_guests(struct broker *b, uint32_t set, const struct allocate *
 
 		if (identity)
 			guest.v = numbers[i].v;
-		r = translate_attach(&b->sets[set].map, guest, numbers[i]);
-		if (MUTANT(G) && r == STATUS_EXISTS)
-			r = 0;
+		r = map_attach(b, set, guest, numbers[i], ret_error);
 		if (r == 0)
 			continue;
 		while (i-- > 0)
-			(void)translate_detach(&b->sets[set].map, (struct gpasid){numbers[i].v});
-		return error_set(ret_error, REASON_NO_MEMORY,
-			"there is no memory for the translation table of set '%.*s'",
-			SET_NAME(b, set));
+			map_detach(b, set, (struct gpasid){numbers[i].v});
+		return r;
 	}
 	return 0;
 }
@@ -348,7 +353,7 @@ int broker_allocate(struct broker *b, const struct actor *actor, const struct al
 	if (r)
 		return r;
 	range.start = b->config.policy == BROKER_CYCLIC ? b->cursor : range.min;
-	r = choose(b, set, a, &range, ret_numbers, &choice, ret_error);
+	r = choose(b, set, a, actor_sees_all(actor), &range, ret_numbers, &choice, ret_error);
 	if (r)
 		return r;
 	r = reserve_grants(b, choice.fresh, ret_error);
@@ -414,7 +419,7 @@ void grant_drop_guest(struct broker *b, uint32_t grant)
 
 	if (!grant_has_guest(slot))
 		return;
-	(void)translate_detach(&b->sets[slot->set].map, (struct gpasid){grant_guest(slot)});
+	map_detach(b, slot->set, (struct gpasid){grant_guest(slot)});
 	broker_change(b, CHANGE_GUEST_DETACHED, slot->set, grant, STATE_NONE);
 	broker_commit(b, &slot->word,
 		slot->word & ~(GRANT_HAS_GUEST | (uint64_t)PASID_LAST << GRANT_GUEST_SHIFT));
@@ -459,10 +464,9 @@ int broker_guest_attach(struct broker *b, const struct actor *actor, struct set_
 	r = guest_attach_check(b, set, grant, guest, ret_error);
 	if (r)
 		return r;
-	if (translate_attach(&b->sets[set].map, guest, host))
-		return error_set(ret_error, REASON_NO_MEMORY,
-			"there is no memory for the translation table of set '%.*s'",
-			SET_NAME(b, set));
+	r = map_attach(b, set, guest, host, ret_error);
+	if (r)
+		return r;
 	broker_commit(b, &b->grant_slots[grant].word,
 		b->grant_slots[grant].word | GRANT_HAS_GUEST |
 			(uint64_t)guest.v << GRANT_GUEST_SHIFT);

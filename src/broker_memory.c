@@ -40,6 +40,12 @@ static int memory_op(struct broker *b, const struct actor *actor, enum op_kind k
 		r = op_new(b, kind, set, cookie, &op, ret_error);
 	if (r)
 		return r;
+	if (kind == OP_MAP)
+		r = op_charge(b, op, 0, 1, ret_error);
+	if (r) {
+		op_discard(b, op);
+		return r;
+	}
 	op->device = device;
 	op->device_name = memory->device.v;
 	op->hw.space = memory->space;
@@ -95,6 +101,13 @@ void memory_start(struct broker *b, struct op *op)
 			device_name_of(b, op->device), 0, 0,
 			"device " RID_FORMAT " is being removed, or failed to detach something",
 			RID_ARGS(rid));
+		op_end(b, op);
+		return;
+	}
+	if (op->kind == OP_MAP)
+		op->outcome.status =
+			table_use_space(b, op->device, op->hw.space, &op->outcome.error);
+	if (op->outcome.status) {
 		op_end(b, op);
 		return;
 	}

@@ -18,24 +18,58 @@ static uint32_t op_index(const struct broker *b, const struct op *op)
 
 /* ------------------------------------------------------------------ places */
 
-static int op_check_limits(
-	const struct broker *b, enum op_kind kind, uint32_t set, struct error *ret_error)
+/*
+ * Counts an operation for its set, user and the host. The end of a set is not counted: it has a
+ * place of its own. A user and the host are charged until the outcome was fetched, because until
+ * then the place is taken; a set may be gone by then, so it is charged until the end only.
+ */
+static int op_count(struct broker *b, enum op_kind kind, uint32_t set, struct error *ret_error)
 {
+	int r;
+
 	if (kind == OP_DESTROY)
-		return 0; /* there is one place more for each set */
-	if (b->op_live - b->destroy_live >= b->config.operations_max)
-		return error_set_limit(ret_error, REASON_OVERLOAD, 0, b->config.operations_max,
-			b->op_live,
-			"%u operations wait for hardware on this host, the most that are taken; try "
-			"again later",
-			b->op_live);
-	if (set != STATE_NONE && b->sets[set].ops >= BROKER_OPS_PER_SET)
-		return error_set_limit(ret_error, REASON_OVERLOAD, set_name_of(b, set),
-			BROKER_OPS_PER_SET, b->sets[set].ops,
-			"%u operations of set '%.*s' wait for hardware, the most that are taken; wait "
-			"for replies",
-			b->sets[set].ops, SET_NAME(b, set));
+		return 0;
+	r = limits_charge(b->ports.limits, set == STATE_NONE ? NULL : &b->sets[set].accounts,
+		set == STATE_NONE ? LIMITS_NO_USER : b->sets[set].user, RESOURCE_OPERATIONS, 1,
+		ret_error);
+	if (r == 0)
+		return 0;
+	ret_error->reason = REASON_OVERLOAD; /* it is over as soon as some have ended */
+	return (int)reason_status(REASON_OVERLOAD);
+}
+
+static void op_uncount_in_set(struct broker *b, struct op *op)
+{
+	if (op->counted)
+		account_release(&b->sets[op->set].accounts.of[RESOURCE_OPERATIONS], 1);
+	op->counted = false;
+}
+
+int op_charge(struct broker *b, struct op *op, uint32_t devices, uint32_t descriptors,
+	struct error *ret_error)
+{
+	int r = 0;
+
+	if (devices)
+		r = set_charge(b, op->set, RESOURCE_DEVICES, devices, ret_error);
+	if (r)
+		return r;
+	op->devices = devices;
+	r = set_charge(b, op->set, RESOURCE_DESCRIPTORS, descriptors, ret_error);
+	if (r)
+		return r;
+	op->descriptors = descriptors;
 	return 0;
+}
+
+/* What was charged for it and is in no record. */
+static void op_give_back(struct broker *b, struct op *op)
+{
+	if (op->devices)
+		set_release(b, op->set, RESOURCE_DEVICES, op->devices);
+	if (op->descriptors)
+		set_release(b, op->set, RESOURCE_DESCRIPTORS, op->descriptors);
+	op->devices = op->descriptors = 0;
 }
 
 int op_new(struct broker *b, enum op_kind kind, uint32_t set, uint64_t cookie, struct op **ret_op,
@@ -44,7 +78,7 @@ int op_new(struct broker *b, enum op_kind kind, uint32_t set, uint64_t cookie, s
 	struct op *op;
 	int r;
 
-	r = op_check_limits(b, kind, set, ret_error);
+	r = op_count(b, kind, set, ret_error);
 	if (r)
 		return r;
 	if (b->op_free != STATE_NONE) {
@@ -59,22 +93,37 @@ int op_new(struct broker *b, enum op_kind kind, uint32_t set, uint64_t cookie, s
 	op->state = OP_WAITING;
 	op->tag = ++b->op_tag;
 	op->set = set;
+	op->user = LIMITS_NO_USER;
+	if (set != STATE_NONE)
+		op->user = limits_user_ref(b->ports.limits, b->sets[set].user);
+	op->counted = set != STATE_NONE && kind != OP_DESTROY;
 	op->grant = op->device = op->next = op->prev = STATE_NONE;
 	op->outcome.cookie = cookie;
 	op->outcome.fd = -1;
 	b->op_live++;
 	b->destroy_live += kind == OP_DESTROY;
+	if (kind == OP_DESTROY)
+		b->sets[set].untold++;
 	*ret_op = op;
 	return 0;
 }
 
 void op_discard(struct broker *b, struct op *op)
 {
+	op_give_back(b, op);
+	op_uncount_in_set(b, op);
+	if (op->kind != OP_DESTROY)
+		limits_release(b->ports.limits, NULL, op->user, RESOURCE_OPERATIONS, 1);
+	limits_user_close(b->ports.limits, op->user);
 	b->op_live--;
 	b->destroy_live -= op->kind == OP_DESTROY;
 	op->state = OP_FREE;
 	op->next = b->op_free;
 	b->op_free = op_index(b, op);
+	if (op->kind == OP_DESTROY) {
+		b->sets[op->set].untold--;
+		set_reap(b, op->set);
+	}
 }
 
 /* ------------------------------------------------------------------ order */
@@ -196,22 +245,34 @@ static void op_start_next(struct broker *b, uint32_t set)
 
 /* ------------------------------------------------------------------ ends */
 
-void op_end(struct broker *b, struct op *op)
+static void op_tell(struct broker *b, struct op *op)
 {
-	uint32_t set = op->set, index = op_index(b, op);
+	uint32_t index = op_index(b, op);
 
-	if (set != STATE_NONE)
-		op_leave_order(b, op);
-	op->outcome.unused_count = op->hw.fd_count;
-	for (uint32_t i = 0; i < op->hw.fd_count; i++)
-		op->outcome.unused[i] = op->hw.fds[i];
-	op->state = OP_ENDED;
 	op->ended_next = STATE_NONE;
 	if (b->ended_last != STATE_NONE)
 		b->ops[b->ended_last].ended_next = index;
 	else
 		b->ended_first = index;
 	b->ended_last = index;
+}
+
+void op_end(struct broker *b, struct op *op)
+{
+	uint32_t set = op->set;
+
+	op_give_back(b, op);
+	op_uncount_in_set(b, op);
+	if (set != STATE_NONE)
+		op_leave_order(b, op);
+	op->outcome.unused_count = op->hw.fd_count;
+	for (uint32_t i = 0; i < op->hw.fd_count; i++)
+		op->outcome.unused[i] = op->hw.fds[i];
+	op->state = OP_ENDED;
+	if (op->kind == OP_DESTROY && op->outcome.cookie == 0)
+		op_discard(b, op); /* nobody asks for its outcome */
+	else
+		op_tell(b, op);
 	if (set == STATE_NONE)
 		return;
 	op_start_next(b, set);

@@ -12,9 +12,9 @@
 #include "set.h"
 #include "space.h"
 
-#define BROKER_CHANGES     8192u /* kept change records, a power of two */
-#define BROKER_OPS_PER_SET 64u
-#define BROKER_RETRY_MS    100u /* between attempts to hand a worker what must be done */
+#define BROKER_CHANGES     8192u      /* kept change records, a power of two */
+#define BROKER_OPS_MAX     (1u << 16) /* places of operations, the ends of sets aside */
+#define BROKER_RETRY_MS    100u       /* between attempts to hand a worker what must be done */
 #define BROKER_SHARED_LANE (UINT64_C(1) << 63)
 
 /* ------------------------------------------------------------------ records' words */
@@ -120,11 +120,14 @@ struct op {
 	bool lost;    /* a worker died that had attached something for it */
 	uint32_t tag; /* distinguishes the uses of this place; in the id of its hardware operations
 		       */
-	uint32_t set; /* STATE_NONE: the daemon's */
-	uint32_t next, prev;  /* in its set's order */
-	uint32_t grant;       /* STATE_NONE: none */
-	uint32_t device;      /* held alone, STATE_NONE: none */
-	uint64_t device_name; /* as in a pair; memory and removals */
+	uint32_t set; /* STATE_NONE: the daemon's; of an ended one nobody's that can be relied on */
+	uint32_t user;                 /* a reference, kept to the end; LIMITS_NO_USER: none */
+	bool counted;                  /* in the operations of its set */
+	uint32_t devices, descriptors; /* charged to the set for it, until a record has them */
+	uint32_t next, prev;           /* in its set's order */
+	uint32_t grant;                /* STATE_NONE: none */
+	uint32_t device;               /* held alone, STATE_NONE: none */
+	uint64_t device_name;          /* as in a pair; memory and removals */
 	uint32_t step, pair_count;
 	uint32_t ended_next, refused_next;
 	int refused;        /* what the hardware port said when it did not take the operation */
@@ -134,6 +137,19 @@ struct op {
 	struct op_pair pairs[BROKER_PAIRS_MAX];
 };
 
+/* A page table that several bindings of one device share. */
+struct device_table {
+	uint32_t kind, id, refs; /* refs 0: the place is free */
+	bool parent;             /* of nested ones */
+};
+#define DEVICE_TABLES 32u
+
+/* The page tables that were charged for a binding. */
+struct table_charge {
+	uint32_t shared; /* place in its device's tables, STATE_NONE: none */
+	uint32_t own;    /* made for it alone */
+};
+
 /* What the broker keeps of a device beside its record. */
 struct device {
 	uint32_t bindings;      /* list of binding slots */
@@ -141,7 +157,11 @@ struct device {
 	uint32_t draining;      /* shared devices: numbers that may still be queued in it */
 	uint32_t slices;        /* shared devices */
 	uint32_t set_next;      /* in its set's list */
+	uint32_t descriptors;   /* those that a worker has of it, as charged to its set */
+	uint32_t spaces;        /* bits of address spaces that were charged for mappings */
+	struct device_table tables[DEVICE_TABLES];
 };
+_Static_assert(BROKER_SPACES_MAX <= 32, "a bit for each");
 
 /* Slots of one table: a free list over those used before, then the next fresh one. */
 struct pool {
@@ -175,6 +195,7 @@ struct broker {
 
 	struct op *ops;
 	uint32_t op_capacity, op_used, op_free, op_live, destroy_live;
+	uint32_t *user_scratch; /* of broker_recount(): RESOURCE_COUNT sums of each user */
 	uint32_t op_tag;
 	uint32_t ended_first, ended_last;
 	uint32_t refused_first; /* operations that the hardware port did not take */
@@ -234,6 +255,17 @@ static inline bool set_is_emptying(const struct broker *b, uint32_t set)
 	return set_state(b, set) == SET_DYING && (b->set_slots[set].word & SET_WORD_EMPTY);
 }
 void set_commit_state(struct broker *b, uint32_t set, enum set_state state);
+/* Charges a set, its user and the host; gives back. */
+static inline int set_charge(
+	struct broker *b, uint32_t set, enum resource resource, uint32_t n, struct error *ret_error)
+{
+	return limits_charge(
+		b->ports.limits, &b->sets[set].accounts, b->sets[set].user, resource, n, ret_error);
+}
+static inline void set_release(struct broker *b, uint32_t set, enum resource resource, uint32_t n)
+{
+	limits_release(b->ports.limits, &b->sets[set].accounts, b->sets[set].user, resource, n);
+}
 /* The refusal of whatever is asked of a set that is torn down. */
 int set_refuse_ending(const struct broker *b, uint32_t set, struct error *ret_error);
 /* It is empty, and in use again. */
@@ -283,6 +315,8 @@ uint32_t device_holder(const struct broker *b, uint32_t device);
 int device_for_change(struct broker *b, const struct actor *actor, uint32_t set,
 	struct device_id id, uint32_t *ret_device, struct error *ret_error);
 void device_drop(struct broker *b, uint32_t device);
+/* Our descriptors of it are gone, or go with their worker. */
+void device_set_closed(struct broker *b, uint32_t device);
 void device_add_start(struct broker *b, struct op *op);
 void device_add_completed(struct broker *b, struct op *op, const struct hw_result *result);
 void device_remove_start(struct broker *b, struct op *op);
@@ -315,9 +349,14 @@ void binding_commit_state(struct broker *b, uint32_t binding, enum binding_state
 void binding_gone(struct broker *b, uint32_t binding);
 void binding_drop(struct broker *b, uint32_t binding);
 void binding_taint(struct broker *b, uint32_t binding);
-/* An intent to attach the grant (STATE_NONE: the RID); STATE_NONE when there is no room for a
- * record. */
-uint32_t binding_make(struct broker *b, uint32_t set, uint32_t grant, const struct op_pair *pair);
+/* An intent to attach the grant (STATE_NONE: the RID). STATUS_QUOTA when there is no room for it.
+ */
+int binding_make(struct broker *b, uint32_t set, uint32_t grant, const struct op_pair *pair,
+	uint32_t *ret_binding, struct error *ret_error);
+/* Page tables for a binding that is there already, and is to be attached through `device`. */
+int binding_charge_tables(struct broker *b, uint32_t binding, uint32_t device,
+	const struct hw_table *table, struct error *ret_error);
+void binding_release_tables(struct broker *b, uint32_t binding, uint32_t device);
 /* The binding of a grant, or of the RID, in the table that the device's group has; STATE_NONE:
  * none. */
 uint32_t binding_find(const struct broker *b, uint32_t grant, uint32_t device);
@@ -335,13 +374,47 @@ void unbind_completed(struct broker *b, struct op *op, const struct hw_result *r
 void memory_start(struct broker *b, struct op *op);
 void memory_completed(struct broker *b, struct op *op, const struct hw_result *result);
 
+/* ------------------------------------------------------------------ broker_table.c */
+
+/* Charges the set for the page tables that an attach through `device` takes. */
+int table_charge(struct broker *b, uint32_t device, const struct hw_table *table,
+	struct table_charge *ret_charge, struct error *ret_error);
+void table_release(struct broker *b, uint32_t device, const struct table_charge *charge);
+/* Charges for an address space of the device, unless it was before; kept until that is dropped. */
+int table_use_space(struct broker *b, uint32_t device, uint32_t space, struct error *ret_error);
+/* How many tables and spaces of the device itself are charged. */
+uint32_t table_count(const struct broker *b, uint32_t device);
+/* Gives all of it back. */
+void table_drop_spaces(struct broker *b, uint32_t device);
+
+/* ------------------------------------------------------------------ broker_map.c */
+
+/* The guest->host map of a set, with its pages charged. */
+int map_attach(struct broker *b, uint32_t set, struct gpasid guest, struct hpasid host,
+	struct error *ret_error);
+void map_detach(struct broker *b, uint32_t set, struct gpasid guest);
+void map_clear(struct broker *b, uint32_t set);
+
+/* ------------------------------------------------------------------ broker_limit.c */
+
+/*
+ * Parts of broker_recount(): the accounts of each set, added up for its user; then those of users
+ * and the host, when all sets were checked.
+ */
+void limit_clear_users(struct broker *b);
+int limit_check_set(struct broker *b, uint32_t set, struct error *ret_error);
+int limit_check_users(struct broker *b, struct error *ret_error);
+
 /* ------------------------------------------------------------------ broker_op.c */
 
 /* A place for an operation that starts when nothing before it in its set is in its way. */
 int op_new(struct broker *b, enum op_kind kind, uint32_t set, uint64_t cookie, struct op **ret_op,
 	struct error *ret_error);
-/* Gives back a place that was never queued. */
+/* Gives back a place that was never queued, or whose outcome was fetched. */
 void op_discard(struct broker *b, struct op *op);
+/* Charges its set for a registration, and for descriptors, until it ends or a record takes over. */
+int op_charge(struct broker *b, struct op *op, uint32_t devices, uint32_t descriptors,
+	struct error *ret_error);
 /* Delivers what the hardware port refused; not from within a completion. */
 void op_deliver_refused(struct broker *b);
 /* Submits again what the port refused and what must be done. */

@@ -105,17 +105,29 @@ static int check_grant(struct broker *b, uint32_t grant, struct error *ret_error
 	return r;
 }
 
+/* Records, and those that are or may be attached, of each set. */
+static void count_bindings(struct broker *b)
+{
+	for (uint32_t i = 0; i < b->set_pool.used; i++) {
+		b->sets[i].recounted = b->sets[i].recounted_bindings = 0;
+		b->sets[i].recounted_records = 0;
+	}
+	for (uint32_t i = 0; i < b->binding_pool.used; i++) {
+		struct set *set = &b->sets[b->binding_slots[i].set];
+
+		if (binding_state(b, i) == BINDING_FREE)
+			continue;
+		set->recounted_records++;
+		set->recounted_bindings += binding_is_live(b, i);
+	}
+}
+
 static int check_grants(struct broker *b, struct error *ret_error)
 {
 	uint32_t out = 0, quarantined = 0;
 	int r;
 
-	for (uint32_t i = 0; i < b->set_pool.used; i++)
-		b->sets[i].recounted = b->sets[i].recounted_bindings = 0;
-	for (uint32_t i = 0; i < b->binding_pool.used; i++) {
-		if (binding_state(b, i) != BINDING_FREE && binding_is_live(b, i))
-			b->sets[b->binding_slots[i].set].recounted_bindings++;
-	}
+	count_bindings(b);
 	for (uint32_t i = 0; i < b->grant_used; i++) {
 		enum grant_state state = grant_state(&b->grant_slots[i]);
 
@@ -131,8 +143,6 @@ static int check_grants(struct broker *b, struct error *ret_error)
 		return wrong(ret_error, "U: granted and free numbers are not all there are", out);
 	if (quarantined != b->quarantined)
 		return wrong(ret_error, "Q: numbers in quarantine", quarantined);
-	if (out != b->ledger.host.current || out > b->ledger.host.limit)
-		return wrong(ret_error, "Q: numbers of the host", out);
 	return space_check(&b->numbers) ? 0 : wrong(ret_error, "U: summaries of the namespace", 0);
 }
 
@@ -166,50 +176,29 @@ static int check_set(const struct broker *b, uint32_t set, struct error *ret_err
 		devices++;
 	if (listed != run->active || run->recounted != run->quarantined)
 		return wrong(ret_error, "Q: numbers of a set", set);
-	if (run->active + run->quarantined != run->pasids.current ||
-		run->pasids.current > run->pasids.limit)
-		return wrong(ret_error, "Q: quota of a set", set);
 	if (devices != run->devices || run->recounted_bindings != run->bindings)
 		return wrong(ret_error, "devices or bindings of a set", set);
 	if (set_state(b, set) != SET_ZOMBIE && guests != translate_count(&run->map))
 		return wrong(ret_error, "G: the map has other entries than the grants", set);
+	if (run->map.held != translate_recount(&run->map))
+		return wrong(ret_error, "G: pages of a map", set);
 	return check_ending(b, set, ret_error);
-}
-
-static int check_users(const struct broker *b, struct error *ret_error)
-{
-	uint64_t total = 0, committed = 0;
-
-	for (uint32_t u = 0; u < LEDGER_USERS_MAX; u++) {
-		const struct ledger_user *user = &b->ledger.users[u];
-		uint32_t current = 0;
-
-		for (uint32_t i = 0; user->sets + user->pasids.current && i < b->set_pool.used; i++)
-			current += set_state(b, i) != SET_FREE && b->sets[i].user == u
-					   ? b->sets[i].pasids.current
-					   : 0;
-		if (user->pasids.current != current || current > user->pasids.limit)
-			return wrong(ret_error, "Q: numbers of a user", user->uid);
-		total += current;
-	}
-	for (uint32_t i = 0; i < b->set_pool.used; i++)
-		committed += set_state(b, i) == SET_FREE ? 0 : b->sets[i].pasids.limit;
-	if (committed != b->ledger.committed || committed > b->ledger.host.limit)
-		return wrong(ret_error, "Q: capacity promised to sets", committed);
-	return total == b->ledger.host.current ? 0 : wrong(ret_error, "Q: sum of users", total);
 }
 
 int broker_recount(struct broker *b, struct error *ret_error)
 {
 	int r;
 
+	limit_clear_users(b);
 	r = check_grants(b, ret_error);
 	for (uint32_t i = 0; r == 0 && i < b->set_pool.used; i++) {
 		if (set_state(b, i) != SET_FREE)
 			r = check_set(b, i, ret_error);
+		if (r == 0 && set_state(b, i) != SET_FREE)
+			r = limit_check_set(b, i, ret_error);
 	}
 	if (r == 0)
-		r = check_users(b, ret_error);
+		r = limit_check_users(b, ret_error);
 	return r;
 }
 

@@ -40,6 +40,9 @@ static int create_check(struct broker *b, const struct actor *actor,
 	if (!name_is_valid(create->name))
 		return error_set(ret_error, REASON_BAD_ARGUMENT,
 			"a set's name has 1 to %u characters of a-z A-Z 0-9 . _ -", STATE_NAME_MAX);
+	if (create->has_owner && actor->role != ROLE_ADMIN)
+		return error_set(ret_error, REASON_ROLE,
+			"only an admin makes a set that another user is charged for");
 	if (actor->role == ROLE_VMM && actor->set.v)
 		return error_set_limit(ret_error, REASON_SET_EXISTS, actor->set.v, 1, 1,
 			"this session has its set already; one session serves one VM");
@@ -59,9 +62,9 @@ static int create_check(struct broker *b, const struct actor *actor,
 	return 0;
 }
 
-static uint32_t create_quota(const struct broker *b, const struct set_create *create)
+static uint32_t create_quota(const struct broker *b, uint32_t set, const struct set_create *create)
 {
-	uint32_t rest = ledger_remaining(&b->ledger);
+	uint32_t rest = ledger_remaining(&b->ledger, &b->sets[set]);
 
 	if (!create->has_quota)
 		return b->config.set_quota_default;
@@ -80,10 +83,44 @@ static void set_write(
 	slot->emptied = 0;
 	memcpy(slot->name, create->name, strnlen(create->name, STATE_NAME_MAX));
 	slot->session = flags ? actor->session : 0;
-	slot->uid = actor->peer ? actor->peer->uid : 0;
-	slot->quota = b->sets[set].pasids.limit;
+	slot->uid = limits_user_uid(b->ports.limits, b->sets[set].user);
+	slot->quota = set_quota(&b->sets[set]);
 	broker_commit(b, &slot->word,
 		broker_generation(b) | flags | (uint64_t)create->mode << 4 | SET_ACTIVE);
+}
+
+/* A place for the set, and what it is promised. */
+static int set_open(struct broker *b, const struct actor *actor, const struct set_create *create,
+	uint32_t *ret_set, struct error *ret_error)
+{
+	uint32_t set, uid = actor->peer ? actor->peer->uid : 0;
+	int r;
+
+	if (pool_take(b, &b->set_pool, &set))
+		return error_set(ret_error, REASON_LIMIT,
+			"the host has no place for another set; destroy one, or try again later");
+	b->sets[set] = (struct set){
+		.grants = STATE_NONE,
+		.returnable = STATE_NONE,
+		.first_device = STATE_NONE,
+		.first_op = STATE_NONE,
+		.last_op = STATE_NONE,
+	};
+	r = ledger_open(
+		&b->ledger, &b->sets[set], create->has_owner ? create->owner_uid : uid, ret_error);
+	if (r) {
+		pool_give(&b->set_pool, set);
+		return r;
+	}
+	r = ledger_promise(&b->ledger, &b->sets[set], create_quota(b, set, create),
+		actor_sees_all(actor), ret_error);
+	if (r) {
+		ledger_forget(&b->ledger, &b->sets[set]);
+		pool_give(&b->set_pool, set);
+		return r;
+	}
+	*ret_set = set;
+	return 0;
 }
 
 int broker_set_create(struct broker *b, const struct actor *actor, const struct set_create *create,
@@ -95,23 +132,9 @@ int broker_set_create(struct broker *b, const struct actor *actor, const struct 
 	r = create_check(b, actor, create, ret_error);
 	if (r)
 		return r;
-	if (pool_take(b, &b->set_pool, &set))
-		return error_set_limit(ret_error, REASON_LIMIT, 0, b->set_pool.capacity,
-			b->set_pool.live, "there are %u sets of at most %u; destroy one first",
-			b->set_pool.live, b->set_pool.capacity);
-	b->sets[set] = (struct set){
-		.grants = STATE_NONE,
-		.returnable = STATE_NONE,
-		.first_device = STATE_NONE,
-		.first_op = STATE_NONE,
-		.last_op = STATE_NONE,
-	};
-	r = ledger_open(&b->ledger, &b->sets[set], actor->peer ? actor->peer->uid : 0,
-		create_quota(b, create), ret_error);
-	if (r) {
-		pool_give(&b->set_pool, set);
+	r = set_open(b, actor, create, &set, ret_error);
+	if (r)
 		return r;
-	}
 	translate_init(&b->sets[set].map, &b->ports.pages);
 	set_write(b, set, actor, create);
 	metrics_add(&b->metrics, METRIC_SETS_CREATED, 1);
@@ -129,12 +152,12 @@ int broker_set_adjust(struct broker *b, const struct actor *actor, struct set_id
 	r = set_for_change(b, actor, id, &set, ret_error);
 	if (r)
 		return r;
-	if (actor->role != ROLE_ADMIN && quota > b->sets[set].pasids.limit)
+	if (actor->role != ROLE_ADMIN && quota > set_quota(&b->sets[set]))
 		return error_set_limit(ret_error, REASON_ROLE, set_name_of(b, set),
-			b->sets[set].pasids.limit, b->sets[set].pasids.current,
+			set_quota(&b->sets[set]), set_use(&b->sets[set]),
 			"set '%.*s' has a quota of %u; only an admin raises it", SET_NAME(b, set),
-			b->sets[set].pasids.limit);
-	r = ledger_adjust(&b->ledger, &b->sets[set], quota, ret_error);
+			set_quota(&b->sets[set]));
+	r = ledger_adjust(&b->ledger, &b->sets[set], quota, actor_sees_all(actor), ret_error);
 	if (r)
 		return r;
 	b->set_slots[set].quota = quota;
@@ -151,7 +174,7 @@ static void set_fill_info(const struct broker *b, uint32_t set, struct set_info 
 	memcpy(ret_info->name, b->set_slots[set].name, STATE_NAME_MAX);
 	ret_info->mode = set_mode(b, set);
 	ret_info->uid = b->set_slots[set].uid;
-	ret_info->pasids = run->pasids;
+	ret_info->pasids = run->accounts.of[RESOURCE_PASIDS];
 	ret_info->active = run->active;
 	ret_info->quarantined = run->quarantined;
 	ret_info->devices = run->devices;
@@ -326,8 +349,7 @@ void set_return(struct broker *b, uint32_t set)
 	struct set *run = &b->sets[set];
 	uint64_t word = b->set_slots[set].word & ~SET_WORD_EMPTY;
 
-	translate_done(&run->map);
-	translate_init(&run->map, &b->ports.pages);
+	map_clear(b, set);
 	run->has_lane = false;
 	b->set_slots[set].emptied = broker_now(b) + b->config.cooling_ms + 1;
 	broker_commit(b, &b->set_slots[set].word, (word & ~UINT64_C(0xf)) | SET_ACTIVE);
@@ -335,7 +357,7 @@ void set_return(struct broker *b, uint32_t set)
 
 void set_close(struct broker *b, uint32_t set)
 {
-	translate_done(&b->sets[set].map);
+	map_clear(b, set);
 	ledger_close(&b->ledger, &b->sets[set]);
 	metrics_add(&b->metrics, METRIC_SETS_DESTROYED, 1);
 	broker_change(b, CHANGE_SET_DESTROYED, set, STATE_NONE, STATE_NONE);
@@ -345,9 +367,10 @@ void set_close(struct broker *b, uint32_t set)
 
 void set_reap(struct broker *b, uint32_t set)
 {
-	const struct set *run = &b->sets[set];
+	struct set *run = &b->sets[set];
 
-	if (set_state(b, set) != SET_ZOMBIE || run->pasids.current || run->devices || run->ops)
+	if (set_state(b, set) != SET_ZOMBIE || set_use(run) || run->devices || run->ops ||
+		run->untold)
 		return;
 	ledger_forget(&b->ledger, run);
 	broker_commit(b, &b->set_slots[set].word, 0);

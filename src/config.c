@@ -46,8 +46,6 @@ static const struct json_key namespace_keys[] = {
 static const struct json_key quota_keys[] = {
 	FIELD("set_default", json_read_u32, broker.set_quota_default, .max = PASID_LAST),
 	FIELD("set_max", json_read_u32, broker.set_quota_max, .min = 1, .max = PASID_LAST),
-	FIELD("per_user", json_read_u32, broker.user_quota, .max = PASID_LAST),
-	FIELD("sets_per_user", json_read_u32, broker.sets_per_user, .max = 16384),
 	END,
 };
 
@@ -110,8 +108,6 @@ static const struct config config_default = {
 	.broker = {.reserved_last = 1023,
 		.set_quota_default = 1024,
 		.set_quota_max = 65536,
-		.user_quota = 524288,
-		.sets_per_user = 4096,
 		.policy = BROKER_CYCLIC,
 		.cooling_ms = 1000},
 	.session = {.grace_ms = 30000, .hello_ms = 10000, .stalled_ms = 10000},

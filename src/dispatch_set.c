@@ -85,12 +85,15 @@ int handle_set_create(struct call *call)
 		.name = request->name,
 		.mode = request->mode ? (enum set_mode)request->mode : SET_TRANSLATED,
 		.has_quota = request->quota_case == PASID__V1__SET_CREATE__QUOTA_PASIDS,
+		.has_owner = request->owner_case == PASID__V1__SET_CREATE__OWNER_UID,
 	};
 	struct set_id set;
 	int r = 0;
 
 	if (create.has_quota)
 		create.quota = request->pasids;
+	if (create.has_owner)
+		create.owner_uid = request->uid;
 	if (call->actor.role == ROLE_VMM)
 		r = set_check_none(call);
 	if (!r)

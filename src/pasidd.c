@@ -90,7 +90,6 @@ static int daemon_configure(struct daemon *daemon)
 		daemon->config->log_level = daemon->options.log_level;
 	if (daemon->options.simulate)
 		daemon->config->policy.any_device = true;
-	daemon->config->broker.operations_max = daemon->config->limits.of[RESOURCE_OPERATIONS].host;
 	return EXIT_STATUS_OK;
 }
 
@@ -239,6 +238,7 @@ static int daemon_wire(struct daemon *daemon)
 	ports.hw = executor_hw(daemon->executor);
 	ports.state = state_memory_state(daemon->state);
 	ports.pages = state_memory_pages(daemon->state);
+	ports.limits = daemon->limits;
 	r = broker_new(&daemon->config->broker, &ports, &daemon->broker);
 	return r != 0 ? daemon_out_of_memory(r) : EXIT_STATUS_OK;
 }

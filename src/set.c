@@ -2,167 +2,188 @@
 #include "set.h"
 
 #include <assert.h>
-#include <string.h>
 
-void ledger_init(
-	struct ledger *ledger, uint32_t capacity, uint32_t user_quota, uint32_t sets_per_user)
+static void host_at_most(struct limits *limits, enum resource resource, uint32_t most)
 {
-	memset(ledger, 0, sizeof(*ledger));
-	ledger->host.limit = capacity;
-	ledger->user_quota = user_quota;
-	ledger->sets_per_user = sets_per_user;
+	if (limits_account(limits, LIMITS_NO_USER, resource)->limit > most)
+		limits_set_host(limits, resource, most);
 }
 
-uint32_t ledger_remaining(const struct ledger *ledger)
+void ledger_init(struct ledger *ledger, struct limits *limits, uint32_t capacity)
 {
-	return ledger->host.limit - ledger->committed;
+	ledger->limits = limits;
+	host_at_most(limits, RESOURCE_PASIDS, capacity);
+	host_at_most(limits, RESOURCE_PROMISED, capacity);
 }
 
-static bool user_is_free(const struct ledger_user *user)
+static const struct account *of_user(
+	const struct ledger *ledger, const struct set *set, enum resource resource)
 {
-	return user->sets == 0 && user->pasids.current == 0;
+	return limits_account(ledger->limits, set->user, resource);
 }
 
-/* The user's place, or a free one that becomes the user's; LEDGER_USERS_MAX when there is none. */
-static uint32_t user_place(struct ledger *ledger, uint32_t uid)
+static const struct account *of_host(const struct ledger *ledger, enum resource resource)
 {
-	uint32_t place = LEDGER_USERS_MAX;
-
-	for (uint32_t i = 0; i < LEDGER_USERS_MAX; i++) {
-		if (user_is_free(&ledger->users[i])) {
-			place = place == LEDGER_USERS_MAX ? i : place;
-		} else if (ledger->users[i].uid == uid) {
-			return i;
-		}
-	}
-	if (place < LEDGER_USERS_MAX) {
-		memset(&ledger->users[place], 0, sizeof(ledger->users[place]));
-		ledger->users[place].uid = uid;
-		ledger->users[place].pasids.limit =
-			ledger->user_quota ? ledger->user_quota : ledger->host.limit;
-	}
-	return place;
+	return limits_account(ledger->limits, LIMITS_NO_USER, resource);
 }
 
-int ledger_open(struct ledger *ledger, struct set *set, uint32_t uid, uint32_t quota,
+static bool account_takes(const struct account *account, uint32_t n)
+{
+	return account->current <= account->limit && n <= account->limit - account->current;
+}
+
+/* ------------------------------------------------------------------ sets and their quotas */
+
+int ledger_open(struct ledger *ledger, struct set *set, uint32_t uid, struct error *ret_error)
+{
+	int r;
+
+	limits_open_set(ledger->limits, &set->accounts);
+	set_pasids(set)->limit = 0;
+	r = limits_user_open(ledger->limits, uid, &set->user, ret_error);
+	if (r)
+		return r;
+	r = limits_charge(ledger->limits, NULL, set->user, RESOURCE_SETS, 1, ret_error);
+	if (r)
+		limits_user_close(ledger->limits, set->user);
+	return r;
+}
+
+uint32_t ledger_remaining(const struct ledger *ledger, const struct set *set)
+{
+	return limits_room(ledger->limits, NULL, set->user, RESOURCE_PROMISED);
+}
+
+/* Says why n more are not promised; limits_charge() has counted it. */
+static int promise_refuse(struct ledger *ledger, const struct set *set, uint32_t quota, uint32_t n,
+	bool tell, struct error *ret_error)
+{
+	const struct account *user = of_user(ledger, set, RESOURCE_PROMISED);
+	const struct account *host = of_host(ledger, RESOURCE_PROMISED);
+
+	if (!account_takes(user, n))
+		return error_set_limit(ret_error, REASON_USER_QUOTA, quota, user->limit,
+			user->current,
+			"%u of the %u PASIDs that user %u may have are promised to sets, a quota "
+			"of %u does not fit; ask for less, destroy or adjust other sets, or raise "
+			"limits.promised_pasids.user",
+			user->current, user->limit, limits_user_uid(ledger->limits, set->user),
+			quota);
+	if (!tell)
+		return error_set_limit(ret_error, REASON_HOST_QUOTA, quota, 0, 0,
+			"the host cannot promise a quota of %u now; ask for less, or try again "
+			"when other sets are gone",
+			quota);
+	return error_set_limit(ret_error, REASON_HOST_QUOTA, quota, host->limit, host->current,
+		"%u of the host's %u PASIDs are promised to sets, a quota of %u does not fit; ask "
+		"for less, or destroy or adjust other sets",
+		host->current, host->limit, quota);
+}
+
+static int promise(struct ledger *ledger, struct set *set, uint32_t quota, uint32_t n, bool tell,
 	struct error *ret_error)
 {
-	uint32_t place = user_place(ledger, uid);
-
-	if (place == LEDGER_USERS_MAX)
-		return error_set_limit(ret_error, REASON_LIMIT, uid, LEDGER_USERS_MAX,
-			LEDGER_USERS_MAX,
-			"%u users have sets already, the most that are served; destroy sets that are "
-			"not needed",
-			LEDGER_USERS_MAX);
-	if (ledger->sets_per_user && ledger->users[place].sets >= ledger->sets_per_user)
-		return error_set_limit(ret_error, REASON_USER_QUOTA, uid, ledger->sets_per_user,
-			ledger->users[place].sets,
-			"user %u has %u of %u sets (those that are gone count while numbers of theirs "
-			"are in quarantine); destroy one, or raise quota.sets_per_user",
-			uid, ledger->users[place].sets, ledger->sets_per_user);
-	if (quota == 0 || quota > ledger_remaining(ledger))
-		return error_set_limit(ret_error, REASON_HOST_QUOTA, quota, ledger->host.limit,
-			ledger->committed,
-			"%u of the host's %u PASIDs are promised to sets, a quota of %u does not fit; "
-			"ask for less, or destroy or adjust other sets",
-			ledger->committed, ledger->host.limit, quota);
-	memset(&set->pasids, 0, sizeof(set->pasids));
-	set->pasids.limit = quota;
-	set->user = place;
-	ledger->users[place].sets++;
-	ledger->committed += quota;
+	if (limits_charge(ledger->limits, NULL, set->user, RESOURCE_PROMISED, n, ret_error))
+		return promise_refuse(ledger, set, quota, n, tell, ret_error);
+	set_pasids(set)->limit = quota;
 	return 0;
 }
 
-int ledger_adjust(struct ledger *ledger, struct set *set, uint32_t quota, struct error *ret_error)
+int ledger_promise(
+	struct ledger *ledger, struct set *set, uint32_t quota, bool tell, struct error *ret_error)
 {
-	uint32_t rest = ledger_remaining(ledger) + set->pasids.limit;
+	uint32_t n = quota ? quota : 1; /* what remains is nothing: not even one */
 
-	if (quota < set->pasids.current || quota == 0)
-		return error_set_limit(ret_error, REASON_BELOW_USE, quota, set->pasids.limit,
-			set->pasids.current,
+	assert(quota || ledger_remaining(ledger, set) == 0);
+	return promise(ledger, set, quota, n, tell, ret_error);
+}
+
+int ledger_adjust(
+	struct ledger *ledger, struct set *set, uint32_t quota, bool tell, struct error *ret_error)
+{
+	uint32_t current = set_use(set), before = set_quota(set);
+
+	if (quota < current || quota == 0)
+		return error_set_limit(ret_error, REASON_BELOW_USE, quota, before, current,
 			"%u PASIDs are in use or in quarantine, a quota of %u is less; free some "
 			"first, or ask for at least %u",
-			set->pasids.current, quota, set->pasids.current ? set->pasids.current : 1);
-	if (quota > rest)
-		return error_set_limit(ret_error, REASON_HOST_QUOTA, quota, ledger->host.limit,
-			ledger->committed,
-			"a quota of %u is more than the %u PASIDs that remain for this set of the "
-			"host's %u; ask for less, or destroy or adjust other sets",
-			quota, rest, ledger->host.limit);
-	ledger->committed = ledger->committed - set->pasids.limit + quota;
-	set->pasids.limit = quota;
+			current, quota, current ? current : 1);
+	if (quota > before)
+		return promise(ledger, set, quota, quota - before, tell, ret_error);
+	limits_release(ledger->limits, NULL, set->user, RESOURCE_PROMISED, before - quota);
+	set_pasids(set)->limit = quota;
 	return 0;
 }
 
 void ledger_close(struct ledger *ledger, struct set *set)
 {
-	ledger->committed -= set->pasids.limit - set->pasids.current;
-	set->pasids.limit = set->pasids.current;
+	limits_release(
+		ledger->limits, NULL, set->user, RESOURCE_PROMISED, set_quota(set) - set_use(set));
+	set_pasids(set)->limit = set_use(set);
 }
 
-void ledger_forget(struct ledger *ledger, const struct set *set)
+void ledger_forget(struct ledger *ledger, struct set *set)
 {
-	assert(ledger->users[set->user].sets > 0 && set->pasids.current == 0);
-	ledger->users[set->user].sets--;
+	assert(set_quota(set) == 0);
+	limits_release(ledger->limits, NULL, set->user, RESOURCE_SETS, 1);
+	limits_user_close(ledger->limits, set->user);
+	set->user = LIMITS_NO_USER;
 }
 
-static uint32_t account_left(const struct account *account)
-{
-	return account->limit - account->current;
-}
+/* ------------------------------------------------------------------ numbers */
 
 uint32_t ledger_room(const struct ledger *ledger, const struct set *set)
 {
-	uint32_t room = account_left(&set->pasids);
-	uint32_t user = account_left(&ledger->users[set->user].pasids);
-	uint32_t host = account_left(&ledger->host);
+	uint32_t room = limits_room(ledger->limits, &set->accounts, set->user, RESOURCE_PASIDS);
 
-	room = user < room ? user : room;
-	room = host < room ? host : room;
 	return MUTANT(Q) ? UINT32_MAX : room;
 }
 
-int ledger_refuse(struct ledger *ledger, struct set *set, const char *name, uint32_t n,
+int ledger_refuse(struct ledger *ledger, struct set *set, const char *name, uint32_t n, bool tell,
 	struct error *ret_error)
 {
-	struct ledger_user *user = &ledger->users[set->user];
+	const struct account *user = of_user(ledger, set, RESOURCE_PASIDS);
+	const struct account *host = of_host(ledger, RESOURCE_PASIDS);
+	int r = limits_charge(ledger->limits, &set->accounts, set->user, RESOURCE_PASIDS, n,
+		ret_error); /* counts the hit */
 
-	if (!account_room(&set->pasids, n))
-		return error_set_limit(ret_error, REASON_SET_QUOTA, n, set->pasids.limit,
-			set->pasids.current,
+	assert(r);
+	(void)r;
+	if (!account_takes(set_pasids(set), n))
+		return error_set_limit(ret_error, REASON_SET_QUOTA, n, set_quota(set), set_use(set),
 			"set '%s' has %u of its %u PASIDs (%u of them in quarantine), %u more do not "
 			"fit; free some and wait for their quarantine, or have its quota raised",
-			name, set->pasids.current, set->pasids.limit, set->quarantined, n);
-	if (!account_room(&user->pasids, n))
-		return error_set_limit(ret_error, REASON_USER_QUOTA, user->uid, user->pasids.limit,
-			user->pasids.current,
+			name, set_use(set), set_quota(set), set->quarantined, n);
+	if (!account_takes(user, n))
+		return error_set_limit(ret_error, REASON_USER_QUOTA, n, user->limit, user->current,
 			"user %u has %u of %u PASIDs, %u more do not fit; free some, or raise "
-			"quota.per_user",
-			user->uid, user->pasids.current, user->pasids.limit, n);
-	(void)account_room(&ledger->host, n);
-	return error_set_limit(ret_error, REASON_HOST_QUOTA, n, ledger->host.limit,
-		ledger->host.current,
+			"limits.pasids.user",
+			limits_user_uid(ledger->limits, set->user), user->current, user->limit, n);
+	if (!tell)
+		return error_set_limit(ret_error, REASON_HOST_QUOTA, n, 0, 0,
+			"the host has no %u more PASIDs to give now; free some, or try again later",
+			n);
+	return error_set_limit(ret_error, REASON_HOST_QUOTA, n, host->limit, host->current,
 		"%u of the host's %u PASIDs are out, %u more do not fit; free some and wait for their "
 		"quarantine",
-		ledger->host.current, ledger->host.limit, n);
+		host->current, host->limit, n);
 }
 
 void ledger_charge(struct ledger *ledger, struct set *set, uint32_t n)
 {
-	account_charge(&set->pasids, n);
-	account_charge(&ledger->users[set->user].pasids, n);
-	account_charge(&ledger->host, n);
+	struct error error;
+	int r = limits_charge(
+		ledger->limits, &set->accounts, set->user, RESOURCE_PASIDS, n, &error);
+
+	assert(r == 0 || MUTANT(Q)); /* there was room */
+	(void)r;
 }
 
 void ledger_release(struct ledger *ledger, struct set *set, uint32_t n, bool open)
 {
-	account_release(&set->pasids, n);
-	account_release(&ledger->users[set->user].pasids, n);
-	account_release(&ledger->host, n);
-	if (!open) {
-		set->pasids.limit -= n;
-		ledger->committed -= n;
-	}
+	limits_release(ledger->limits, &set->accounts, set->user, RESOURCE_PASIDS, n);
+	if (open)
+		return;
+	set_pasids(set)->limit -= n;
+	limits_release(ledger->limits, NULL, set->user, RESOURCE_PROMISED, n);
 }

@@ -1,81 +1,92 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Sets at run time, and the ledger that every number is charged to: set, user and host. Pure.
+ * Sets at run time, and the ledger of what they were promised and what they use. Pure.
  *
- * A set's quota is debited from the host's capacity when it is made, so that what a set was
- * promised is there when it asks. Numbers in quarantine stay charged to their set and user, also
- * after the set is gone (invariant Q): a gone set keeps its place in the ledger until the last of
- * them is released.
+ * The ledger keeps no counts of its own: it knows which accounts of the limits (limit.h) a set's
+ * life touches, and words the refusals that concern PASIDs. A set's quota is debited from its user
+ * and from the host's capacity when it is made, so that what a set was promised is there when it
+ * asks. Numbers in quarantine stay charged to their set and user, also after the set is gone
+ * (invariant Q): a gone set keeps its place with its user until the last of them is released.
+ *
+ * `tell`: whoever asks may know how the host stands; a VMM may not.
  */
 #ifndef PASIDD_SET_H
 #define PASIDD_SET_H
 
 #include "base.h"
 #include "error.h"
+#include "limit.h"
 #include "metrics.h"
 #include "translate.h"
 
-#define LEDGER_USERS_MAX 1024
-
 /* What the broker keeps of a set beside its record. */
 struct set {
-	struct account pasids;
-	uint32_t user;        /* index in the ledger */
-	uint32_t active;      /* grants active or free-pending */
-	uint32_t quarantined; /* pasids.current == active + quarantined */
+	struct accounts accounts; /* of PASIDs the limit is the set's quota */
+	uint32_t user;            /* a place in the limits */
+	uint32_t active;          /* grants active or free-pending */
+	uint32_t quarantined;     /* PASIDs charged == active + quarantined */
 	uint32_t devices, bindings;
 	uint32_t grants;     /* lists of grant slots: active and free-pending; */
 	uint32_t returnable; /* cooled, but for this set only until a shared device is drained */
 	uint32_t first_device;
 	uint32_t first_op, last_op, ops;
-	bool has_lane;                          /* a worker of its own was asked for */
-	uint32_t recounted, recounted_bindings; /* scratch of broker_recount() */
+	uint32_t untold; /* ends of it whose outcomes were not fetched */
+	bool has_lane;   /* a worker of its own was asked for */
+	uint32_t recounted, recounted_bindings, recounted_records; /* scratch of broker_recount() */
 	struct translate map;
 };
 
-struct ledger_user {
-	uint32_t uid;
-	uint32_t sets; /* gone ones too; 0: the place is free */
-	struct account pasids;
-};
-
 struct ledger {
-	struct account host;
-	uint32_t committed;     /* quotas of living sets and what gone sets still have */
-	uint32_t user_quota;    /* 0: none of its own */
-	uint32_t sets_per_user; /* 0: none of its own */
-	struct ledger_user users[LEDGER_USERS_MAX];
+	struct limits *limits;
 };
 
-/* capacity: how many numbers may be out at once. */
-void ledger_init(
-	struct ledger *ledger, uint32_t capacity, uint32_t user_quota, uint32_t sets_per_user);
+/* capacity: how many numbers may be out at once; becomes the host's limit, unless that is lower. */
+void ledger_init(struct ledger *ledger, struct limits *limits, uint32_t capacity);
 
-/* What is not yet promised to any set. */
-uint32_t ledger_remaining(const struct ledger *ledger);
-
-/* Debits a new set's quota. STATUS_QUOTA when the host has less, or the user has too many sets. */
-int ledger_open(struct ledger *ledger, struct set *set, uint32_t uid, uint32_t quota,
-	struct error *ret_error);
+/*
+ * Makes a new set its user's, with all accounts empty and nothing promised yet. STATUS_QUOTA when
+ * the user has too many.
+ */
+int ledger_open(struct ledger *ledger, struct set *set, uint32_t uid, struct error *ret_error);
+/* What may still be promised to the set. */
+uint32_t ledger_remaining(const struct ledger *ledger, const struct set *set);
+/* Debits a new set's quota, once. STATUS_QUOTA when its user or the host has less. */
+int ledger_promise(
+	struct ledger *ledger, struct set *set, uint32_t quota, bool tell, struct error *ret_error);
 
 /* Another quota. STATUS_QUOTA below use or beyond what remains. */
-int ledger_adjust(struct ledger *ledger, struct set *set, uint32_t quota, struct error *ret_error);
+int ledger_adjust(
+	struct ledger *ledger, struct set *set, uint32_t quota, bool tell, struct error *ret_error);
 
 /* The set is gone; what it still has is charged on until it is released, and so is its place. */
 void ledger_close(struct ledger *ledger, struct set *set);
-/* Nothing of it is left: its user may have another. */
-void ledger_forget(struct ledger *ledger, const struct set *set);
+/* Nothing of it is left, and nothing promised: its user may have another. */
+void ledger_forget(struct ledger *ledger, struct set *set);
 
 /* How many more numbers the set may have, at all three levels. */
 uint32_t ledger_room(const struct ledger *ledger, const struct set *set);
 
 /* The error for a set that has no room for n more, counted as a hit of the limit that refused it.
  */
-int ledger_refuse(struct ledger *ledger, struct set *set, const char *name, uint32_t n,
+int ledger_refuse(struct ledger *ledger, struct set *set, const char *name, uint32_t n, bool tell,
 	struct error *ret_error);
 
 /* Charges n numbers, for which there is room; gives n back. `open`: the set was not closed yet. */
 void ledger_charge(struct ledger *ledger, struct set *set, uint32_t n);
 void ledger_release(struct ledger *ledger, struct set *set, uint32_t n, bool open);
+
+static inline struct account *set_pasids(struct set *set)
+{
+	return &set->accounts.of[RESOURCE_PASIDS];
+}
+static inline uint32_t set_quota(const struct set *set)
+{
+	return set->accounts.of[RESOURCE_PASIDS].limit;
+}
+/* Numbers that it has, in quarantine too. */
+static inline uint32_t set_use(const struct set *set)
+{
+	return set->accounts.of[RESOURCE_PASIDS].current;
+}
 
 #endif

@@ -114,7 +114,8 @@ struct binding_slot {
 	uint32_t grant_next, device_next; /* lists, rebuilt by a recovery */
 	uint32_t device_prev;
 	uint32_t table_id;
-	uint8_t reserved[24];
+	uint32_t table_shared, table_own; /* as charged; see struct table_charge */
+	uint8_t reserved[16];
 };
 ASSERT_SIZE(struct binding_slot, 64);
 

@@ -51,7 +51,7 @@ static uint32_t *translate_entry(const struct translate *t, struct gpasid g)
 }
 
 /* A fresh page, as the entry that will point to it. */
-static int translate_take(const struct translate *t, uint64_t *ret_entry)
+static int translate_take(struct translate *t, uint64_t *ret_entry)
 {
 	uint64_t offset;
 	int r;
@@ -60,17 +60,19 @@ static int translate_take(const struct translate *t, uint64_t *ret_entry)
 	if (r != 0)
 		return r;
 	assert(offset % TRANSLATE_PAGE == 0);
+	t->held++;
 	*ret_entry = offset | TRANSLATE_PRESENT;
 	return 0;
 }
 
 /* Unlinks a page, then gives it back: readers must not be able to find it any more. */
-static void translate_give(const struct translate *t, uint64_t *link)
+static void translate_give(struct translate *t, uint64_t *link)
 {
 	const uint64_t offset = *link & TRANSLATE_ADDRESS;
 
 	__atomic_store_n(link, 0, __ATOMIC_RELEASE);
 	t->pages->give(t->pages->ctx, offset);
+	t->held--;
 }
 
 /* Makes sure that there is a table for g. The port may move the pages: addresses are found after
@@ -182,6 +184,33 @@ int translate_find(const struct translate *t, struct gpasid g, struct hpasid *re
 uint32_t translate_count(const struct translate *t)
 {
 	return t->count;
+}
+
+uint32_t translate_need(const struct translate *t, struct gpasid g)
+{
+	if (t->roots[g.v >> 19] == 0)
+		return 2;
+	return translate_table(t, g) == NULL ? 1 : 0;
+}
+
+uint32_t translate_held(const struct translate *t)
+{
+	return t->held;
+}
+
+uint32_t translate_recount(const struct translate *t)
+{
+	uint32_t pages = 0;
+
+	for (uint32_t d = 0; d < TRANSLATE_DIRECTORIES; d++) {
+		const uint64_t *directory =
+			t->roots[d] == 0 ? NULL : translate_page(t, t->roots[d]);
+
+		pages += directory != NULL;
+		for (uint32_t i = 0; directory != NULL && i < TRANSLATE_DIR_ENTRIES; i++)
+			pages += directory[i] != 0;
+	}
+	return pages;
 }
 
 int translate_next(const struct translate *t, struct gpasid from, struct gpasid *ret_guest,

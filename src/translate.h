@@ -52,6 +52,7 @@ struct translate {
 	 * Whoever publishes the map publishes these. For others to read only. */
 	uint64_t roots[TRANSLATE_DIRECTORIES];
 	uint32_t count;
+	uint32_t held; /* pages taken and not given back */
 };
 
 /* An empty map, which holds no page. pages outlives it. */
@@ -78,6 +79,12 @@ int translate_find(const struct translate *t, struct gpasid g, struct hpasid *re
 
 /* How many guest PASIDs are mapped. */
 uint32_t translate_count(const struct translate *t);
+
+/* How many pages translate_attach() would take for g: 0, 1 or 2. */
+uint32_t translate_need(const struct translate *t, struct gpasid g);
+/* How many pages the map holds; the other counts them anew, in proportion to their number. */
+uint32_t translate_held(const struct translate *t);
+uint32_t translate_recount(const struct translate *t);
 
 /*
  * The lowest mapped guest PASID that is not below `from`, for iteration: go on with the one found

@@ -22,14 +22,14 @@ START_SECONDS = 20
 FIGURE_SECONDS = 900
 
 # Quotas out of the way: they are checked all the same.
-WIDE = {"quota": {"set_max": 1048575, "per_user": 0, "sets_per_user": 0}}
+WIDE = {"quota": {"set_max": 1048575}, "limits": {"promised_pasids": {"user": 0}, "sets": {"user": 0}}}
 UNITS = {
     "simulate": {
         "devices": [{"address": "0000:00:01.0", "unit": 0}, {"address": "0000:00:02.0", "unit": 1}],
     },
 }
 # Every number but 0, in sets of the greatest quota that the defaults allow.
-FULL = {"namespace": {"reserved_last": 0}, "quota": {"per_user": 0}}
+FULL = {"namespace": {"reserved_last": 0}, "limits": {"promised_pasids": {"user": 0}}}
 
 LATER = {
     "P7": "records that survive the daemon are in a later version",

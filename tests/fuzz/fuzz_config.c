@@ -39,7 +39,6 @@ static void check_start(struct config *config)
 	struct error error = {0};
 
 	FUZZ_CHECK(limits_new(&config->limits, &limits) == 0);
-	limits_free(limits);
 	FUZZ_CHECK(state_memory_new(&memory) == 0);
 	state = *state_memory_state(memory);
 	state.capacity[STATE_SETS] = 64; /* the same for all, and smaller is faster */
@@ -47,11 +46,12 @@ static void check_start(struct config *config)
 	state.capacity[STATE_BINDINGS] = 64;
 	ports.state = &state;
 	ports.pages = state_memory_pages(memory);
-	config->broker.operations_max = config->limits.of[RESOURCE_OPERATIONS].host;
+	ports.limits = limits;
 	FUZZ_CHECK(broker_new(&config->broker, &ports, &broker) == 0);
 	if (broker_recount(broker, &error))
 		FUZZ_FAIL("%s", error.text);
 	broker_free(broker);
+	limits_free(limits);
 	state_memory_free(memory);
 }
 

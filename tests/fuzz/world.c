@@ -142,11 +142,11 @@ static void world_configure(struct world *w, struct limits_config *limits)
 	w->f.config.capacity = 160;
 	w->f.config.set_quota_default = 24;
 	w->f.config.set_quota_max = 32;
-	w->f.config.operations_max = 64;
 	limits_defaults(limits);
 	limits->of[RESOURCE_PROMISED].user = 48;
 	limits->of[RESOURCE_SETS].user = 6;
 	limits->of[RESOURCE_OPERATIONS].set = 12;
+	limits->of[RESOURCE_OPERATIONS].host = 64;
 	limits->of[RESOURCE_SESSIONS].user = 6;
 	limits->of[RESOURCE_DEVICES].set = 6;
 	limits->of[RESOURCE_BINDINGS].set = 48;
@@ -178,6 +178,7 @@ static void world_open_broker(struct world *w)
 	w->state.capacity[STATE_BINDINGS] = 512;
 	ports.state = &w->state;
 	ports.pages = state_memory_pages(w->f.memory);
+	ports.limits = w->limits;
 	FUZZ_CHECK(broker_new(&w->f.config, &ports, &w->f.broker) == 0);
 }
 
@@ -475,7 +476,7 @@ static void world_destroy_sets(struct world *w)
 static void world_heal(struct world *w)
 {
 	struct actor vmm = {ROLE_VMM, UINT64_MAX - 1, {0}, &w->f.peer};
-	struct set_create create = {"healer", SET_TRANSLATED, true, 1};
+	struct set_create create = {"healer", SET_TRANSLATED, true, 1, false, 0};
 
 	w->f.peer = (struct policy_peer){.uid = 3000};
 	FUZZ_CHECK(broker_set_create(w->f.broker, &vmm, &create, &vmm.set, &w->error) == 0);

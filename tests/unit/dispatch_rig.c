@@ -73,8 +73,9 @@ void rig_open(struct rig *r)
 		.ctx = r,
 	};
 
+	r->f.limits_config = r->limits_config;
 	fixture_open(&r->f);
-	ck_assert_int_eq(limits_new(&r->limits_config, &r->limits), 0);
+	r->limits = r->f.limits;
 	r->config.limits = r->limits;
 	ck_assert_int_eq(dispatch_new(&r->config, &ports, r->f.broker, &r->d), 0);
 }
@@ -83,7 +84,7 @@ void rig_open(struct rig *r)
 static void rig_check_released(const struct rig *r)
 {
 	static const enum resource edge[] = {RESOURCE_CONNECTIONS, RESOURCE_SESSIONS,
-		RESOURCE_UNREAD, RESOURCE_REMEMBERED, RESOURCE_DESCRIPTORS, RESOURCE_WATCHES};
+		RESOURCE_UNREAD, RESOURCE_REMEMBERED, RESOURCE_WATCHES};
 
 	for (size_t i = 0; i < ARRAY_SIZE(edge); i++) {
 		ck_assert_uint_eq(limits_account(r->limits, LIMITS_NO_USER, edge[i])->current, 0);
@@ -95,7 +96,6 @@ void rig_close(struct rig *r)
 {
 	dispatch_free(r->d);
 	rig_check_released(r);
-	limits_free(r->limits);
 	fixture_close(&r->f);
 	wire_arena_done(&r->arena);
 }

@@ -342,8 +342,9 @@ void fixture_config(struct fixture *f)
 		.set_quota_default = 1024,
 		.set_quota_max = 65536,
 		.cooling_ms = 1000,
-		.operations_max = 256,
 	};
+	limits_defaults(&f->limits_config);
+	f->limits_config.of[RESOURCE_OPERATIONS].host = 256;
 	f->policy.any_device = true;
 	f->peer.uid = 1000;
 	f->admin = (struct actor){ROLE_ADMIN, 1, {0}, &f->peer};
@@ -366,19 +367,22 @@ void fixture_open(struct fixture *f)
 	ck_assert_int_eq(state_memory_new(&f->memory), 0);
 	ports.state = state_memory_state(f->memory);
 	ports.pages = state_memory_pages(f->memory);
+	ck_assert_int_eq(limits_new(&f->limits_config, &f->limits), 0);
+	ports.limits = f->limits;
 	ck_assert_int_eq(broker_new(&f->config, &ports, &f->broker), 0);
 }
 
 void fixture_close(struct fixture *f)
 {
 	broker_free(f->broker);
+	limits_free(f->limits);
 	state_memory_free(f->memory);
 }
 
 struct actor fixture_vmm(
 	struct fixture *f, uint64_t session, const char *name, enum set_mode mode, uint32_t quota)
 {
-	struct set_create create = {name, mode, quota != 0, quota};
+	struct set_create create = {name, mode, quota != 0, quota, false, 0};
 	struct actor actor = {ROLE_VMM, session, {0}, &f->peer};
 	int r = broker_set_create(f->broker, &actor, &create, &actor.set, &f->error);
 

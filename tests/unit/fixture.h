@@ -58,13 +58,15 @@ struct fixture {
 	struct policy policy;
 	struct policy_peer peer;
 	struct broker_config config;
+	struct limits_config limits_config;
+	struct limits *limits;
 	struct broker *broker;
 	struct actor admin, observer;
 	struct error error;
 };
 
-/* A broker with cooling of 1000 ms and room for everything; fields of config may be changed before.
- */
+/* A broker with cooling of 1000 ms and room for everything; fields of config and limits_config may
+ * be changed before. */
 void fixture_config(struct fixture *f);
 void fixture_open(struct fixture *f);
 void fixture_close(struct fixture *f);

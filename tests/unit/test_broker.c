@@ -202,7 +202,7 @@ START_TEST(observer_sees_all_and_changes_nothing)
 		struct actor a = fixture_vmm(&f, 10, "a", SET_TRANSLATED, 10);
 		struct hpasid host = fixture_allocate(&f, &a);
 		struct grant_info info;
-		struct set_create create = {"o", SET_TRANSLATED, false, 0};
+		struct set_create create = {"o", SET_TRANSLATED, false, 0, false, 0};
 		struct set_id id;
 		uint32_t freed;
 
@@ -302,13 +302,13 @@ END_TEST
 START_TEST(churn_of_sets_cannot_exhaust_the_host)
 	{
 		struct hpasid numbers[10];
-		struct set_create create = {"x", SET_TRANSLATED, true, 10};
+		struct set_create create = {"x", SET_TRANSLATED, true, 10, false, 0};
 		struct broker_status status;
 		int made = 0;
 
 		fixture_close(&f);
 		fixture_config(&f);
-		f.config.user_quota = 25;
+		f.limits_config.of[RESOURCE_PASIDS].user = 25;
 		fixture_open(&f);
 		for (uint64_t session = 10; session < 20; session++) {
 			struct actor a = {ROLE_VMM, session, {0}, &f.peer};
@@ -333,7 +333,7 @@ END_TEST
 
 START_TEST(quotas_are_debited_from_the_capacity)
 	{
-		struct set_create create = {"c", SET_TRANSLATED, true, 50};
+		struct set_create create = {"c", SET_TRANSLATED, true, 50, false, 0};
 		struct set_info info;
 		struct set_id id, rest;
 
@@ -402,7 +402,7 @@ END_TEST
 
 START_TEST(an_admins_set_outlives_its_session)
 	{
-		struct set_create create = {"kept", SET_TRANSLATED, false, 0};
+		struct set_create create = {"kept", SET_TRANSLATED, false, 0, false, 0};
 		struct set_id id;
 		struct set_info info;
 
@@ -445,7 +445,9 @@ END_TEST
 
 START_TEST(configuration_out_of_range_is_refused)
 	{
-		struct broker_ports ports = {.state = state_memory_state(f.memory)};
+		struct broker_ports ports = {
+			.state = state_memory_state(f.memory), .limits = f.limits};
+
 		struct broker_config config = f.config;
 		struct broker *broker = NULL;
 
@@ -454,9 +456,8 @@ START_TEST(configuration_out_of_range_is_refused)
 		config = f.config;
 		config.set_quota_max = 0;
 		ck_assert_int_lt(broker_new(&config, &ports, &broker), 0);
-		config = f.config;
-		config.operations_max = 0;
-		ck_assert_int_lt(broker_new(&config, &ports, &broker), 0);
+		ports.limits = NULL;
+		ck_assert_int_lt(broker_new(&f.config, &ports, &broker), 0);
 		ck_assert_ptr_null(broker);
 	}
 END_TEST

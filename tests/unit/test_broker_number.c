@@ -258,11 +258,11 @@ START_TEST(no_more_numbers_are_out_than_there_is_room_to_record)
 		small.capacity[STATE_GRANTS] = 4;
 		broker_free(f.broker);
 		ports.pages = state_memory_pages(f.memory);
+		ports.limits = f.limits;
 		ck_assert_int_eq(broker_new(&f.config, &ports, &f.broker), 0);
 		broker_status(f.broker, &status);
 		ck_assert_uint_eq(status.pasids.limit, 4);
-		broker_free(f.broker);
-		state_memory_free(f.memory);
+		fixture_close(&f);
 		fixture_open(&f);
 	}
 END_TEST
@@ -270,10 +270,10 @@ END_TEST
 START_TEST(gone_sets_count_against_their_user_while_they_have_numbers)
 	{
 		struct actor a, next = {ROLE_VMM, 12, {0}, &f.peer};
-		struct set_create create = {"next", SET_TRANSLATED, true, 1};
+		struct set_create create = {"next", SET_TRANSLATED, true, 1, false, 0};
 
 		fixture_close(&f);
-		f.config.sets_per_user = 1;
+		f.limits_config.of[RESOURCE_SETS].user = 1;
 		fixture_open(&f);
 		a = fixture_vmm(&f, 11, "a", SET_TRANSLATED, 1);
 		(void)fixture_allocate(&f, &a);
@@ -281,7 +281,7 @@ START_TEST(gone_sets_count_against_their_user_while_they_have_numbers)
 		/* otherwise one user's churn takes the places of all */
 		ck_assert_int_eq(broker_set_create(f.broker, &next, &create, &next.set, &f.error),
 			STATUS_QUOTA);
-		ck_assert_uint_eq(f.error.reason, REASON_USER_QUOTA);
+		ck_assert_uint_eq(f.error.reason, REASON_LIMIT);
 		f.now_ms += 1000;
 		broker_tick(f.broker);
 		ck_assert_int_eq(

@@ -350,8 +350,8 @@ static void history_run(uint64_t seed, struct metrics *reached)
 	ck_assert_ptr_nonnull(h);
 	fixture_config(&h->f);
 	h->f.config.capacity = 24;
-	h->f.config.user_quota = 20;
-	h->f.config.operations_max = 12;
+	h->f.limits_config.of[RESOURCE_PASIDS].user = 20;
+	h->f.limits_config.of[RESOURCE_OPERATIONS].host = 12;
 	h->f.config.policy = seed % 2 ? BROKER_CYCLIC : BROKER_LOWEST;
 	h->f.model.group_of[1] = h->f.model.group_of[0]; /* one group of two functions */
 	h->f.model.width_of[2] = 11;

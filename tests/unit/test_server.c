@@ -41,10 +41,8 @@ static struct dispatch_config dispatch_config = {
 
 static void make_broker(void)
 {
-	const struct broker_config config = {.reserved_last = 1023,
-		.set_quota_default = 64,
-		.set_quota_max = 1024,
-		.operations_max = 64};
+	const struct broker_config config = {
+		.reserved_last = 1023, .set_quota_default = 64, .set_quota_max = 1024};
 	struct broker_ports ports = {
 		.now_ms = clock_now_ms, .now_ctx = &server_clock, .policy = &policy};
 	const struct executor_options options = {0};
@@ -55,6 +53,7 @@ static void make_broker(void)
 	ports.hw = executor_hw(executor);
 	ports.state = state_memory_state(memory);
 	ports.pages = state_memory_pages(memory);
+	ports.limits = limits;
 	ck_assert_int_eq(broker_new(&config, &ports, &broker), 0);
 }
 
@@ -69,17 +68,17 @@ static void start(uint32_t connections, uint32_t per_user)
 {
 	struct limits_config config;
 	struct server_options options = {.listen_fd = listen_fd,
-		.broker = broker,
-		.executor = executor,
 		.clock = &server_clock,
 		.dispatch = &dispatch_config,
-		.limits = limits,
 		.hello_ms = 60000,
 		.stalled_ms = 60000};
 
 	limits_defaults(&config);
 	config.of[RESOURCE_CONNECTIONS] = (struct limit_levels){0, per_user, connections};
 	ck_assert_int_eq(limits_new(&config, &limits), 0);
+	make_broker();
+	options.broker = broker;
+	options.executor = executor;
 	options.limits = dispatch_config.limits = limits;
 	ck_assert_int_eq(server_new(&options, &server), 0);
 	ck_assert_int_eq(pthread_create(&thread, NULL, serve, NULL), 0);
@@ -105,7 +104,6 @@ static void setup(void)
 	ck_assert_int_ge(listen_fd, 0);
 	ck_assert_int_eq(bind(listen_fd, (const struct sockaddr *)&address, sizeof(address)), 0);
 	ck_assert_int_eq(listen(listen_fd, SOMAXCONN), 0);
-	make_broker();
 }
 
 static void teardown(void)
