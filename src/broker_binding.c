@@ -103,7 +103,7 @@ static int binding_take(struct broker *b, uint32_t set, const struct op_pair *pa
 int binding_make(struct broker *b, uint32_t set, uint32_t grant, const struct op_pair *pair,
 	uint32_t *ret_binding, struct error *ret_error)
 {
-	uint32_t binding;
+	uint32_t binding = STATE_NONE; /* gcc does not see that it is set */
 	struct binding_slot *slot;
 	uint64_t word = BINDING_BINDING | (uint64_t)pair->table.kind << 8;
 	int r = binding_take(b, set, pair, &binding, ret_error);

@@ -126,7 +126,7 @@ static int set_open(struct broker *b, const struct actor *actor, const struct se
 int broker_set_create(struct broker *b, const struct actor *actor, const struct set_create *create,
 	struct set_id *ret_set, struct error *ret_error)
 {
-	uint32_t set;
+	uint32_t set = STATE_NONE; /* gcc does not see that it is set */
 	int r;
 
 	r = create_check(b, actor, create, ret_error);
