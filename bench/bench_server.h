@@ -114,8 +114,8 @@ struct bench_wire {
 };
 /* Connects and says hello. */
 void bench_wire_open(struct bench_wire *wire, const char *path);
-/* A set of its own with the default quota. */
-void bench_wire_set(struct bench_wire *wire, unsigned number);
+/* A set of its own. */
+void bench_wire_set(struct bench_wire *wire, unsigned number, uint32_t quota);
 void bench_wire_send_allocate(struct bench_wire *wire);
 /* The reply to what was sent last; must be a success. */
 void bench_wire_receive(struct bench_wire *wire);

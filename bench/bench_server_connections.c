@@ -13,7 +13,8 @@
 #define WAVE   100u /* requests under way at once, on as many connections */
 #define ROUNDS 20u
 
-static struct bench_wire *connections_open(const char *path, unsigned count, bool with_sets)
+/* With a quota, each makes a set of its own. */
+static struct bench_wire *connections_open(const char *path, unsigned count, uint32_t quota)
 {
 	struct bench_wire *wires = calloc(count, sizeof(*wires));
 
@@ -21,8 +22,8 @@ static struct bench_wire *connections_open(const char *path, unsigned count, boo
 		errx(1, "no memory");
 	for (unsigned i = 0; i < count; i++) {
 		bench_wire_open(&wires[i], path);
-		if (with_sets)
-			bench_wire_set(&wires[i], i);
+		if (quota > 0)
+			bench_wire_set(&wires[i], i, quota);
 	}
 	return wires;
 }
@@ -54,8 +55,8 @@ void bench_connections(const struct bench_options *options)
 	struct bench_wire *many, *few;
 
 	bench_raise_files();
-	many = connections_open(options->pasidd.path, MANY, true);
-	few = connections_open(options->second.path, FEW, true);
+	many = connections_open(options->pasidd.path, MANY, BENCH_NUMBERS / 2 / MANY);
+	few = connections_open(options->second.path, FEW, BENCH_NUMBERS / 2 / FEW);
 	(void)connections_cost(&options->pasidd, many, MANY);
 	(void)connections_cost(&options->second, few, FEW);
 	series.rounds = options->rounds > 0 ? options->rounds : ROUNDS;
@@ -84,9 +85,9 @@ static void memory_idle(const struct bench_server *server)
 		.name = "memory of an idle connection, against 640 bytes",
 		.target = 1,
 		.unit = "B"};
-	struct bench_wire *warm = connections_open(server->path, IDLE_WARM, false);
+	struct bench_wire *warm = connections_open(server->path, IDLE_WARM, 0);
 	const uint64_t before = bench_memory(server->pid);
-	struct bench_wire *idle = connections_open(server->path, IDLE, false);
+	struct bench_wire *idle = connections_open(server->path, IDLE, 0);
 
 	bench_report_limit(
 		&figure, (double)(bench_memory(server->pid) - before) / IDLE, IDLE_LIMIT, 1);

@@ -73,7 +73,8 @@ static void vm_map(struct vm *vm)
 static void vm_open(struct vm *vm, const struct bench_options *options, const char *address)
 {
 	const struct pasid_options open = {.path = options->pasidd.path, .name = address};
-	const struct pasid_set_create_args set = {.name = address + 8, .has_quota = true};
+	const struct pasid_set_create_args set = {
+		.name = address + 8, .has_quota = true, .quota = BENCH_NUMBERS / 4};
 	char node[64];
 	struct pasid_device_add_args add = {0};
 	struct pasid_device_info info;

@@ -57,13 +57,15 @@ void bench_wire_open(struct bench_wire *wire, const char *path)
 	bench_wire_receive(wire);
 }
 
-void bench_wire_set(struct bench_wire *wire, unsigned number)
+void bench_wire_set(struct bench_wire *wire, unsigned number, uint32_t quota)
 {
 	Pasid__V1__SetCreate create = PASID__V1__SET_CREATE__INIT;
 	char name[32];
 
 	(void)snprintf(name, sizeof(name), "vm%u", number);
 	create.name = name;
+	create.quota_case = PASID__V1__SET_CREATE__QUOTA_PASIDS;
+	create.pasids = quota;
 	wire_send(wire, PASID__V1__REQUEST__OPERATION_SET_CREATE, &create.base);
 	bench_wire_receive(wire);
 }
