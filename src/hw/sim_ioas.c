@@ -104,8 +104,14 @@ static void file_put(struct sim *sim, uint32_t file)
 {
 	struct sim_file *slot = &sim->header->files[file];
 
-	if (slot->users == 0)
-		__atomic_store_n(&slot->used, 0, __ATOMIC_RELEASE);
+	if (slot->users > 0)
+		return;
+	__atomic_store_n(&slot->used, 0, __ATOMIC_RELEASE);
+	/* Our copy keeps the memory of a machine that may be gone; others' are swept by them. */
+	if (sim->file_fds[file] >= 0) {
+		(void)close(sim->file_fds[file]);
+		sim->file_fds[file] = -1;
+	}
 }
 
 static int area_add(struct sim *sim, uint32_t context, const struct sim_area *area)
