@@ -134,6 +134,7 @@ class Client:
         if not data:
             raise Closed
         message = pb.ToClient.FromString(data)
+        self.seen(message)
         fds = list(fds)
         for reply in message.replies:
             self.replies[reply.id] = reply
@@ -145,6 +146,9 @@ class Client:
         if message.HasField("refused"):
             raise Refused(message.refused)
         return message
+
+    def seen(self, message):
+        """A message came; for those who count."""
 
     def wait(self, request_id):
         """The reply with this id, whatever it says."""

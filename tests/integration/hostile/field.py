@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: MIT
+"""The host on which it happens: a simulated IOMMU, a daemon with short times, and who may use what."""
+
+import os
+import pwd
+
+from pasid_client import Daemon
+
+from .attack import Place
+from .honest import Honest, Machine, Newcomer
+from .judge import ENVIRONMENT
+
+NOBODY = 65534
+# Unit 0 is the honest ones', 1 has a shared device that everybody has slices of, 2 is the attackers'.
+OWN = [f"0000:00:{i:02x}.0" for i in range(1, 17)]
+QUIET = "0000:00:1f.0"  # shared, among the honest only
+SHARED = "0000:01:00.0"
+ATTACKED = [f"0000:02:{i:02x}.0" for i in range(1, 5)]
+HELLO_MS = 500
+
+
+def config(user):
+    mine = {"users": [user]}
+    return {
+        "quarantine": {"cooling_ms": 100},
+        "session": {"grace_ms": 200, "hello_ms": HELLO_MS, "stalled_ms": 300},
+        "devices": [
+            {"address": SHARED, "use": "shared", "everyone": True},
+            {"address": QUIET, "use": "shared", **mine},
+            *({"address": address, "use": "exclusive", **mine} for address in OWN),
+            *({"address": address, "use": "exclusive", "everyone": True} for address in ATTACKED),
+        ],
+        "simulate": {
+            "devices": [
+                *({"address": address} for address in (*OWN, QUIET)),
+                {"address": SHARED, "unit": 1},
+                *({"address": address, "unit": 2} for address in ATTACKED),
+            ]
+        },
+    }
+
+
+def daemon_user():
+    """Whose the daemon is: that of PASIDD_TEST_USER, as in pasid_client."""
+    name = os.environ.get("PASIDD_TEST_USER")
+    return pwd.getpwnam(name).pw_uid if name and os.geteuid() == 0 else os.geteuid()
+
+
+def attacker_user():
+    """Who has nothing to do with the daemon's user and the honest; None where that is not possible."""
+    if os.geteuid() != 0:
+        return None
+    return NOBODY if daemon_user() != NOBODY else NOBODY - 1
+
+
+class Field:
+    """A daemon with honest clients, and a place for attackers."""
+
+    def __init__(self, machines, uid, environment=None):
+        self.daemon = Daemon(config(os.geteuid()), environment={**ENVIRONMENT, **(environment or {})})
+        self.machines, self.newcomers, self.neighbours = [], [], []
+        try:
+            self.open_to_all()
+            for i in range(machines):
+                self.machines.append(self.machine(f"honest-{i + 1}", *(OWN[i], False) if i % 4 != 3 else (QUIET, True)))
+            self.place = self.make_place(uid)
+        except BaseException:
+            self.cleanup()
+            raise
+
+    def open_to_all(self):
+        """What a host's rules do: some nodes belong to the attackers' user too."""
+        daemon = self.daemon
+        for folder in (daemon.folder, daemon.simulation, daemon.simulation / "devices"):
+            folder.chmod(0o755)
+        for node in ("iommu", *(f"devices/{address}" for address in ATTACKED)):
+            (daemon.simulation / node).chmod(0o666)
+
+    def machine(self, name, address, shared):
+        return Honest(lambda: Machine(self.daemon, name, address, shared))
+
+    def add_neighbour(self):
+        """An honest one that shares a device, its worker process and its IOMMU unit with the attackers."""
+        self.neighbours.append(self.machine("neighbour", SHARED, True))
+
+    def add_newcomer(self):
+        self.newcomers.append(Honest(lambda: Newcomer(self.daemon, "newcomer")))
+
+    @property
+    def honest(self):
+        return [*self.machines, *self.newcomers, *self.neighbours]
+
+    def make_place(self, uid):
+        about = [one.about for one in self.machines]
+        return Place(
+            socket=str(self.daemon.socket), simulation=str(self.daemon.simulation), devices=ATTACKED, shared=SHARED,
+            uid=uid, hello_ms=HELLO_MS,
+            foreign={what + "s": [one[what] for one in about] for what in ("set", "name", "device", "pasid")},
+        )
+
+    def standing(self):
+        """What honest machines have bound all the time, and does not stand in the tables any more."""
+        tables = self.daemon.tables()
+        kept = [(one.about["address"], one.about["pasid"]) for one in (*self.machines, *self.neighbours)]
+        return [entry for entry in kept if entry not in tables]
+
+    def log(self):
+        """What the daemon wrote at last, but not who came and went."""
+        lines = [line for line in self.daemon.log().splitlines() if "[operation=set-" not in line]
+        return "\n".join(lines[-20:])
+
+    def stop_honest(self):
+        for one in self.honest:
+            one.stop()
+
+    def cleanup(self):
+        self.daemon.cleanup()
