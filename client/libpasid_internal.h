@@ -83,8 +83,10 @@ struct pasid_client {
 	uint8_t *mark; /* a byte that is zero in a forked child */
 	pid_t pid;
 	int socket, epoll, timer;
-	bool epoll_out;    /* waiting until the socket takes more */
-	uint64_t timer_at; /* what the timer is set to, 0: off */
+	bool epoll_out;      /* waiting until the socket takes more */
+	bool blocking;       /* the socket waits unless it is told not to */
+	uint32_t receive_ms; /* how long it waits at most, 0: as long as it takes */
+	uint64_t timer_at;   /* what the timer is set to, 0: off */
 
 	char *path; /* NULL: a handed connection, which cannot be made again */
 	char name[PASID_NAME_MAX + 1];
@@ -154,6 +156,11 @@ int io_send_hello(struct pasid_client *client);
 void io_flush(struct pasid_client *client);
 /* Reads until there is nothing more, or a budget is used up. */
 void io_receive(struct pasid_client *client);
+/*
+ * Sleeps until a datagram comes, for at most limit_ms (0: as long as it takes), and reads that one.
+ * Returns early when a signal comes, and at once where it cannot sleep: poll then.
+ */
+void io_receive_wait(struct pasid_client *client, uint32_t limit_ms);
 /* Could io_flush() send something now? */
 bool io_sendable(const struct pasid_client *client);
 

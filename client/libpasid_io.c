@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 /* Datagrams read before the application gets its turn. */
@@ -224,8 +225,9 @@ static void io_datagram(struct pasid_client *client, size_t size, struct io_fds 
 	wire_arena_reset(&client->arena);
 }
 
-/* One datagram. 1: handled; 0: none there, or the connection is lost. */
-static int io_receive_one(struct pasid_client *client)
+/* One datagram. 1: handled; 0: none there, or the connection is lost. Without MSG_DONTWAIT in the
+ * flags it may sleep until one comes, and 0 is an interruption too. */
+static int io_receive_one(struct pasid_client *client, int flags)
 {
 	union {
 		struct cmsghdr align;
@@ -238,11 +240,11 @@ static int io_receive_one(struct pasid_client *client)
 		.msg_controllen = sizeof(control)};
 	ssize_t size;
 	do
-		size = recvmsg(client->socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	while (size < 0 && errno == EINTR);
+		size = recvmsg(client->socket, &message, flags | MSG_CMSG_CLOEXEC);
+	while (size < 0 && errno == EINTR && (flags & MSG_DONTWAIT) != 0);
 	if (size < 0) {
 		int error = errno;
-		if (error != EAGAIN)
+		if (error != EAGAIN && error != EINTR)
 			link_lost(client, -error);
 		return 0;
 	}
@@ -258,6 +260,18 @@ static int io_receive_one(struct pasid_client *client)
 void io_receive(struct pasid_client *client)
 {
 	for (int n = 0; n < IO_BUDGET && client->socket >= 0; n++)
-		if (!io_receive_one(client))
+		if (!io_receive_one(client, MSG_DONTWAIT))
 			return;
+}
+
+void io_receive_wait(struct pasid_client *client, uint32_t limit_ms)
+{
+	const struct timeval limit = {limit_ms / 1000, (suseconds_t)(limit_ms % 1000) * 1000};
+	if (!client->blocking || client->epoll_out || client->link != LINK_UP)
+		return;
+	if (client->receive_ms != limit_ms &&
+		setsockopt(client->socket, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) < 0)
+		return;
+	client->receive_ms = limit_ms;
+	(void)io_receive_one(client, 0);
 }

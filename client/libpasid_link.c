@@ -56,8 +56,11 @@ static bool link_registered(struct pasid_client *client)
 /* The socket is connected: introduces itself. */
 static int link_begin(struct pasid_client *client)
 {
+	int flags = fcntl(client->socket, F_GETFL);
 	if (!link_registered(client))
 		return -errno;
+	client->blocking = flags >= 0 && !(flags & O_NONBLOCK);
+	client->receive_ms = 0;
 	client->hello_id = client->next_id++;
 	client->link = LINK_HELLO;
 	client->fresh = true;
@@ -79,6 +82,8 @@ static int link_connect(struct pasid_client *client)
 		link_close(client);
 		return -error;
 	}
+	/* Only connecting must not wait: for the rest each call says whether it may. */
+	(void)fcntl(fd, F_SETFL, 0);
 	int r = link_begin(client);
 	if (r < 0) {
 		link_close(client);

@@ -77,14 +77,27 @@ static int sync_give_up(struct sync *sync, int code)
 	return client_fail(sync->client, code, "no-answer", "waiting for the daemon failed");
 }
 
+/* How long we wait for an answer, as the daemon keeps time too. */
+static uint32_t loop_limit(uint32_t timeout_ms)
+{
+	return timeout_ms < UINT32_MAX - CLIENT_MARGIN_MS ? timeout_ms + CLIENT_MARGIN_MS
+							  : UINT32_MAX;
+}
+
 int sync_wait(struct sync *sync, int started)
 {
 	if (started != 0)
 		return started;
 	struct pasid_client *client = sync->client;
 	uint64_t until = UINT64_MAX;
-	if (client->timeout_ms != PASID_TIMEOUT_NONE)
-		until = client_now_ms() + client->timeout_ms + CLIENT_MARGIN_MS;
+	uint32_t limit_ms = 0;
+	if (client->timeout_ms != PASID_TIMEOUT_NONE) {
+		limit_ms = loop_limit(client->timeout_ms);
+		until = client_now_ms() + limit_ms;
+	}
+	/* Nearly always the next thing to come is the reply: one call to send, one to receive. */
+	io_flush(client);
+	io_receive_wait(client, limit_ms);
 	while (!sync->done) {
 		int r = client_now_ms() >= until ? -ETIMEDOUT : loop_step(client, until);
 		if (r < 0 && !sync->done)
