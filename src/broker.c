@@ -139,7 +139,8 @@ bool broker_change_visible(const struct actor *actor, const struct change *chang
 
 bool actor_sees_all(const struct actor *actor)
 {
-	return actor->role == ROLE_ADMIN || actor->role == ROLE_OBSERVER;
+	return actor->role == ROLE_ADMIN || actor->role == ROLE_OBSERVER ||
+	       actor->role == ROLE_PARTICIPANT;
 }
 
 int actor_must_be_admin(const struct actor *actor, const char *what, struct error *ret_error)

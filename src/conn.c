@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "conn.h"
 
+#include "peer.h"
 #include "wire.h"
 
 #include <errno.h>
@@ -19,7 +20,8 @@
 #define CONN_FDS_MAX 253
 
 struct conn_control {
-	_Alignas(struct cmsghdr) uint8_t bytes[CMSG_SPACE(CONN_FDS_MAX * sizeof(int))];
+	_Alignas(struct cmsghdr)
+		uint8_t bytes[CMSG_SPACE(CONN_FDS_MAX * sizeof(int)) + PEER_CONTROL_SIZE];
 };
 
 struct conn_buffers {
@@ -89,7 +91,7 @@ static bool conn_hung_up(int fd)
  * may lie descriptors that must not be closed here. With credentials asked for and no room for
  * them, the kernel says of every datagram that something was cut off, and of the end nothing.
  */
-static bool conn_at_end(int fd)
+static bool conn_at_end(int fd, bool asking)
 {
 	const int on = 1, off = 0;
 	struct msghdr header = {0};
@@ -99,8 +101,25 @@ static bool conn_at_end(int fd)
 		return false;
 	end = recvmsg(fd, &header, MSG_PEEK | MSG_DONTWAIT) == 0 &&
 	      (header.msg_flags & MSG_CTRUNC) == 0;
-	(void)setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &off, sizeof(off));
+	if (!asking)
+		(void)setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &off, sizeof(off));
 	return end;
+}
+
+bool conn_is_over(struct conn *conn)
+{
+	if (conn_hung_up(conn->fd) && conn_at_end(conn->fd, conn->asking))
+		conn->eof = true;
+	return conn->eof;
+}
+
+/* A datagram that came with the credentials of who sent it; of no interest after hello. */
+static void conn_identify(const struct conn_io *io, struct conn *conn, struct msghdr *header)
+{
+	if (link_session(conn->link) == 0)
+		io->identify(io->ctx, conn, header);
+	else
+		peer_discard_sender(header);
 }
 
 /* One datagram of a burst. */
@@ -114,11 +133,10 @@ static enum conn_result conn_take(
 	size_t fd_count = conn_collect(header, fds);
 
 	conn->had_fds = conn->had_fds || fd_count > 0;
-	if (size == 0 && fd_count == 0 && !fds_cut && conn_hung_up(conn->fd) &&
-		conn_at_end(conn->fd)) {
-		conn->eof = true;
+	if (size == 0 && fd_count == 0 && !fds_cut && conn_is_over(conn))
 		return CONN_LOST;
-	}
+	if (conn->asking)
+		conn_identify(io, conn, header);
 	if (header->msg_flags & MSG_TRUNC)
 		size = WIRE_DATAGRAM_MAX + 1;
 	if (dispatch_receive(io->dispatch, conn->link, data, size, fds, fd_count, fds_cut) != 0)
@@ -132,6 +150,7 @@ static void conn_discard(const struct conn_io *io, struct mmsghdr *received)
 	int fds[CONN_FDS_MAX];
 	size_t count = conn_collect(&received->msg_hdr, fds);
 
+	peer_discard_sender(&received->msg_hdr);
 	for (size_t i = 0; i < count; i++)
 		executor_dispose(io->executor, fds[i]);
 }

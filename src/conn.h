@@ -10,6 +10,7 @@
 #include "hw/executor.h"
 
 #include <event2/event_struct.h>
+#include <sys/socket.h>
 
 #define CONN_BURST_MAX 8 /* datagrams of one client in one wake-up */
 
@@ -17,7 +18,8 @@ struct conn;
 
 /* Which list of the server's a connection is in; each of them is ordered by `since_ms`. */
 enum conn_list {
-	CONN_NEW, /* has not said hello */
+	CONN_HANDED, /* made for one set: nothing has come from its other end yet */
+	CONN_NEW,    /* has not said hello */
 	CONN_OPEN,
 	CONN_STALLED, /* has replies that it does not read */
 	CONN_PARKED,  /* the socket is gone, the session waits for another one */
@@ -42,6 +44,7 @@ struct conn {
 	bool eof;      /* the other end is closed and everything was read */
 	bool had_fds;  /* descriptors came in the last burst */
 	bool held;     /* not read until fewer descriptors wait to be closed */
+	bool asking;   /* credentials come with every datagram: nobody has said hello yet */
 };
 
 /* What all connections share. Descriptors that nobody will look at go to the executor. */
@@ -49,6 +52,9 @@ struct conn_io {
 	struct dispatch *dispatch;
 	struct executor *executor;
 	struct conn_buffers *buffers;
+	/* Told of each datagram of a connection that is `asking`, before the dispatcher is. */
+	void (*identify)(void *ctx, struct conn *conn, struct msghdr *header);
+	void *ctx;
 };
 
 /* Room for a burst; memory only where datagrams were that large. Returns NULL without memory. */
@@ -64,6 +70,9 @@ enum conn_result {
 
 /* Takes in up to a burst of datagrams. CONN_OK, CONN_LOST or CONN_ABUSE. */
 enum conn_result conn_receive(const struct conn_io *io, struct conn *conn);
+
+/* Is the other end closed, and everything read? */
+bool conn_is_over(struct conn *conn);
 
 /* Sends what the dispatcher has for it. CONN_OK, CONN_BLOCKED or CONN_LOST. */
 enum conn_result conn_send(const struct conn_io *io, struct conn *conn);

@@ -44,6 +44,8 @@ static void dispatch_init_lists(struct dispatch *d)
 	TAILQ_INIT(&d->watch_all);
 	for (size_t i = 0; i < DISPATCH_WATCH_BUCKETS; i++)
 		TAILQ_INIT(&d->watch_set[i]);
+	for (size_t i = 0; i < DISPATCH_WATCH_BUCKETS; i++)
+		TAILQ_INIT(&d->handed[i]);
 }
 
 int dispatch_new(const struct dispatch_config *config, const struct dispatch_ports *ports,
@@ -79,9 +81,10 @@ int dispatch_new(const struct dispatch_config *config, const struct dispatch_por
 	return 0;
 }
 
-static void link_free(struct dispatch *d, struct link *link)
+void link_free(struct dispatch *d, struct link *link)
 {
 	watch_stop(d, link);
+	handed_free(d, link);
 	output_clear(d, link);
 	if (link->is_ready)
 		TAILQ_REMOVE(&d->ready, link, ready);
@@ -113,10 +116,21 @@ void dispatch_shut_down(struct dispatch *d)
 
 /* ---------------------------------------------------------------- links */
 
+struct link *link_new(struct dispatch *d)
+{
+	struct link *link = calloc(1, sizeof(*link));
+
+	if (!link)
+		return NULL;
+	TAILQ_INIT(&link->output);
+	TAILQ_INSERT_TAIL(&d->links, link, all);
+	return link;
+}
+
 int dispatch_connect(struct dispatch *d, const struct dispatch_peer *peer, struct link **ret_link,
 	struct error *ret_error)
 {
-	struct link *link = calloc(1, sizeof(*link));
+	struct link *link = link_new(d);
 	int r;
 
 	if (!link)
@@ -124,11 +138,9 @@ int dispatch_connect(struct dispatch *d, const struct dispatch_peer *peer, struc
 			ret_error, REASON_NO_MEMORY, "no memory for another connection; try again");
 	r = peer_new(&peer->who, peer->pid, d->config.limits, &link->peer, ret_error);
 	if (r) {
-		free(link);
+		link_free(d, link);
 		return r;
 	}
-	TAILQ_INIT(&link->output);
-	TAILQ_INSERT_TAIL(&d->links, link, all);
 	*ret_link = link;
 	return 0;
 }
@@ -155,12 +167,12 @@ struct set_id link_set(const struct link *link)
 
 bool dispatch_readable(const struct dispatch *d, const struct link *link)
 {
-	return !link->doomed && link->unsent < d->config.output_max;
+	return !link->doomed && !link->ending && link->unsent < d->config.output_max;
 }
 
 bool dispatch_doomed(const struct link *link)
 {
-	return link->doomed;
+	return link->doomed || (link->ending && TAILQ_EMPTY(&link->output));
 }
 
 /* Nobody waits for what is under way; `orphan`: nor can anybody ask for it later. */
@@ -184,6 +196,8 @@ void dispatch_end_session(struct dispatch *d, struct session *session)
 {
 	dispatch_abandon(d, session, true);
 	broker_session_end(d->broker, session->id);
+	if (session->handed)
+		broker_set_empty(d->broker, session->set);
 	session_close(d->sessions, session);
 }
 
@@ -196,6 +210,15 @@ void dispatch_detach(struct dispatch *d, struct link *link)
 	link_doom(d, link);
 }
 
+/*
+ * May it be taken up on another connection? Who only looks and listens has nothing to lose, and
+ * what was handed out is gone with its connection.
+ */
+static bool dispatch_survives(const struct session *session)
+{
+	return !session->handed && (session->role == ROLE_VMM || session->role == ROLE_ADMIN);
+}
+
 struct session *dispatch_disconnect(
 	struct dispatch *d, struct link *link, bool peer_dead, void *user)
 {
@@ -206,8 +229,7 @@ struct session *dispatch_disconnect(
 	if (!session)
 		return NULL;
 	session->link = NULL;
-	/* An observer has nothing that it could lose. */
-	if (peer_dead || session->role == ROLE_OBSERVER) {
+	if (peer_dead || !dispatch_survives(session)) {
 		dispatch_end_session(d, session);
 		watch_drain(d);
 		return NULL;
@@ -345,6 +367,7 @@ void dispatch_pump(struct dispatch *d)
 	d->peer_read = NULL;
 	operations_drain(d);
 	watch_drain(d);
+	handed_sweep(d);
 }
 
 void dispatch_tick(struct dispatch *d)

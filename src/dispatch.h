@@ -56,6 +56,16 @@ struct dispatch_ports {
 	/* A parked session was resumed or has ended: what dispatch_disconnect() took comes back,
 	 * once. */
 	void (*unpark)(void *ctx, void *user);
+	/*
+	 * Makes a connection that serves one set, charged to this user, by way of
+	 * dispatch_connect_handed(); *ret_fd is its other end. A status, with the error filled.
+	 */
+	int (*hand)(
+		void *ctx, struct set_id set, uint32_t uid, int *ret_fd, struct error *ret_error);
+	/* Disconnects a link if its other end is closed and everything was read. */
+	void (*notice_end)(void *ctx, void *user);
+	/* Closes what hand() gave, or our copy of it: nothing in it can block. */
+	void (*close_own)(void *ctx, int fd);
 	void *ctx;
 };
 
@@ -84,6 +94,19 @@ void dispatch_shut_down(struct dispatch *dispatch);
  */
 int dispatch_connect(struct dispatch *dispatch, const struct dispatch_peer *peer,
 	struct link **ret_link, struct error *ret_error);
+/*
+ * A link for the one connection that serves this set, whoever has its other end: there must not be
+ * one yet. Charged to the user. Who hello is from is told with dispatch_identify().
+ * STATUS_RETRY with REASON_NO_MEMORY.
+ */
+int dispatch_connect_handed(struct dispatch *dispatch, struct set_id set, uint32_t uid,
+	struct link **ret_link, struct error *ret_error);
+/*
+ * Who sent the datagram that dispatch_receive() gets next on such a link; NULL: nobody knows. Of no
+ * effect once there is a session. STATUS_QUOTA or STATUS_RETRY: then nobody is known.
+ */
+int dispatch_identify(struct dispatch *dispatch, struct link *link,
+	const struct dispatch_peer *peer, struct error *ret_error);
 void link_set_user(struct link *link, void *user);
 void *link_user(const struct link *link);
 
@@ -98,8 +121,8 @@ int dispatch_receive(struct dispatch *dispatch, struct link *link, const uint8_t
 
 /* May the server read more from it? false while its unread replies are at their limit. */
 bool dispatch_readable(const struct dispatch *dispatch, const struct link *link);
-/* The link is good for nothing any more (its session was resumed on another one, or memory ran
- * out). */
+/* The link is good for nothing any more (its session was resumed on another one, its set is gone
+ * and everything was sent, or memory ran out). */
 bool dispatch_doomed(const struct link *link);
 
 struct dispatch_datagram {

@@ -47,7 +47,8 @@ static int hello_check(struct call *call, const Pasid__V1__Hello *hello)
 static int hello_open(
 	struct call *call, const Pasid__V1__Hello *hello, struct session **ret_session)
 {
-	static const char *const names[] = {"", "a VMM", "an admin", "an observer"};
+	static const char *const names[] = {
+		"", "a VMM", "an admin", "an observer", "a participant"};
 	struct dispatch *d = call->d;
 	enum role role = hello->role ? (enum role)hello->role : ROLE_VMM;
 
@@ -68,7 +69,7 @@ static int hello_resume(
 	if (hello->resume_token.len == SESSION_TOKEN_SIZE)
 		session = session_by_token(
 			d->sessions, hello->resume_token.data, call->link->peer->uid);
-	if (!session)
+	if (!session || session->handed)
 		return error_set(&call->error, REASON_RESUME_UNKNOWN,
 			"no session has this token; it ended, say hello without one");
 	if (session->link)
@@ -93,14 +94,16 @@ static void hello_write(struct call *call, const struct session *session, bool r
 	result.instance.data = call->d->config.instance;
 	result.instance.len = DISPATCH_INSTANCE_SIZE;
 	result.session = session->id;
-	result.resume_token.data = (uint8_t *)session->token;
-	result.resume_token.len = SESSION_TOKEN_SIZE;
+	if (!session->handed) {
+		result.resume_token.data = (uint8_t *)session->token;
+		result.resume_token.len = SESSION_TOKEN_SIZE;
+	}
 	result.resumed = resumed;
 	result.role = (Pasid__V1__Role)session->role;
 	result.window = SESSION_WINDOW;
 	result.datagram_limit = WIRE_DATAGRAM_MAX;
 	result.request_limit = call->d->config.requests_max;
-	result.grace_ms = call->d->config.grace_ms;
+	result.grace_ms = session->handed ? 0 : call->d->config.grace_ms;
 	result.set = session->set.v;
 	result.last_id = session->last_id;
 	call_write(call, &result.base);
@@ -113,7 +116,9 @@ int handle_hello(struct call *call)
 	struct session *session;
 	int r = hello_check(call, hello);
 
-	if (!r)
+	if (!r && call->link->handed)
+		r = handed_hello(call, hello, &session);
+	else if (!r)
 		r = resume ? hello_resume(call, hello, &session)
 			   : hello_open(call, hello, &session);
 	if (r)

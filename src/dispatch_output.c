@@ -30,10 +30,19 @@ static struct outbuf *outbuf_new(struct dispatch *d)
 	return outbuf;
 }
 
+static void output_drop_fd(struct dispatch *d, int fd, bool own)
+{
+	if (fd < 0)
+		return;
+	if (own)
+		d->ports.close_own(d->ports.ctx, fd);
+	else
+		d->ports.dispose_fd(d->ports.ctx, fd);
+}
+
 static void outbuf_free(struct dispatch *d, struct outbuf *outbuf)
 {
-	if (outbuf->fd >= 0)
-		d->ports.dispose_fd(d->ports.ctx, outbuf->fd);
+	output_drop_fd(d, outbuf->fd, outbuf->fd_own);
 	if (d->spare_count < OUTBUF_SPARE) {
 		TAILQ_INSERT_HEAD(&d->spare, outbuf, link);
 		d->spare_count++;
@@ -133,24 +142,37 @@ void link_doom(struct dispatch *d, struct link *link)
 	link_announce(d, link);
 }
 
-void link_reply(struct dispatch *d, struct link *link, uint64_t id, const uint8_t *body,
-	size_t size, int fd)
+static void output_reply(struct dispatch *d, struct link *link, uint64_t id, const uint8_t *body,
+	size_t size, int fd, bool own)
 {
 	struct outbuf *outbuf = output_tail(d, link, size + WIRE_REPLY_OVERHEAD, fd >= 0);
 	struct wire_out out;
 
 	if (!outbuf) { /* a client that misses a reply would wait for ever */
-		if (fd >= 0)
-			d->ports.dispose_fd(d->ports.ctx, fd);
+		output_drop_fd(d, fd, own);
 		link_doom(d, link);
 		return;
 	}
 	out = outbuf_open(outbuf);
 	wire_out_reply(&out, id, fd >= 0 ? 1 : 0, body, size);
 	outbuf_close(link, outbuf, &out);
-	if (fd >= 0)
+	if (fd >= 0) {
 		outbuf->fd = fd;
+		outbuf->fd_own = own;
+	}
 	link_announce(d, link);
+}
+
+void link_reply(struct dispatch *d, struct link *link, uint64_t id, const uint8_t *body,
+	size_t size, int fd)
+{
+	output_reply(d, link, id, body, size, fd, false);
+}
+
+void link_reply_own(struct dispatch *d, struct link *link, uint64_t id, const uint8_t *body,
+	size_t size, int fd)
+{
+	output_reply(d, link, id, body, size, fd, true);
 }
 
 void link_refuse(struct dispatch *d, struct link *link, int status, const struct error *error)

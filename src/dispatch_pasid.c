@@ -218,6 +218,9 @@ int handle_host_find(struct call *call)
 
 	if (r)
 		return r;
+	/* Whose number it is, is a participant's business; what the set notes about it is not. */
+	if (call->actor.role == ROLE_PARTICIPANT)
+		info.data = 0;
 	grant_fill(&message, &info);
 	call_write(call, &message.info.base);
 	return 0;

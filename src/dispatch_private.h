@@ -7,6 +7,7 @@
  *   dispatch_operation.c   what is under way in hardware: cookies, deadlines, outcomes
  *   dispatch_output.c      datagrams out
  *   dispatch_watch.c       events
+ *   dispatch_connect.c     connections that serve one set
  *   dispatch_table.c       the table of operations
  *   dispatch_*.c, others   the handlers in it
  */
@@ -32,6 +33,7 @@ struct outbuf {
 	uint8_t *data;
 	uint32_t size, room;
 	int fd;      /* goes with one of its replies; -1: none */
+	bool fd_own; /* from ports.hand() */
 	bool sealed; /* takes no more */
 };
 TAILQ_HEAD(outbuf_list, outbuf);
@@ -48,11 +50,21 @@ struct watcher {
 };
 TAILQ_HEAD(watcher_list, watcher);
 
+/* What a link is that serves one set. */
+struct handed {
+	TAILQ_ENTRY(handed) link;
+	struct link *owner;
+	struct set_id set;
+	uint32_t uid; /* who is charged */
+};
+TAILQ_HEAD(handed_list, handed);
+
 struct link {
 	TAILQ_ENTRY(link) all;
 	TAILQ_ENTRY(link) ready;
 	struct session *session; /* NULL before hello */
-	struct peer *peer;
+	struct peer *peer;       /* NULL: handed, and nobody is known yet */
+	struct handed *handed;   /* NULL: it was accepted */
 	void *user;
 	struct outbuf_list output;
 	struct watcher *watcher; /* NULL: it does not watch */
@@ -61,6 +73,7 @@ struct link {
 	bool is_ready;  /* in the list */
 	bool announced; /* the server knows that there is output */
 	bool doomed;
+	bool ending; /* doomed once everything was sent */
 };
 TAILQ_HEAD(link_list, link);
 
@@ -94,14 +107,18 @@ struct call {
 	uint64_t id, cookie;
 	uint32_t operation;
 	const int *fds;
-	size_t fd_count;     /* 0 once the broker has them */
+	size_t fd_count; /* 0 once the broker has them */
+	int own_fd;      /* from ports.hand(), goes with the reply */
+	bool has_own_fd;
 	struct wire_out out; /* the result's fields */
 	struct error error;
 };
 
-#define ALLOW_VMM      (1u << ROLE_VMM)
-#define ALLOW_ADMIN    (1u << ROLE_ADMIN)
-#define ALLOW_OBSERVER (1u << ROLE_OBSERVER)
+#define ALLOW_VMM         (1u << ROLE_VMM)
+#define ALLOW_ADMIN       (1u << ROLE_ADMIN)
+#define ALLOW_OBSERVER    (1u << ROLE_OBSERVER)
+#define ALLOW_PARTICIPANT (1u << ROLE_PARTICIPANT)
+#define ALLOW_HANDED      (1u << 7) /* a VMM on a connection that serves one set */
 
 /* One line of the table. */
 struct operation_type {
@@ -148,6 +165,10 @@ struct dispatch {
 	struct watcher_list watch_all;
 	struct watcher_list watch_set[DISPATCH_WATCH_BUCKETS];
 
+	struct handed_list handed[DISPATCH_WATCH_BUCKETS];
+	uint32_t handed_count;
+	bool handed_gone; /* a set of one may be gone */
+
 	uint64_t refused[REASON_COUNT];
 
 	/* Scratch, for one datagram, request or outcome at a time. */
@@ -168,6 +189,9 @@ struct dispatch {
 
 /* ---------------------------------------------------------------- dispatch.c */
 
+/* NULL: no memory. */
+struct link *link_new(struct dispatch *d);
+void link_free(struct dispatch *d, struct link *link);
 /* The session is over, in the broker too. Not for one that is parked. */
 void dispatch_end_session(struct dispatch *d, struct session *session);
 /* The link loses its session, and is to be closed. */
@@ -213,6 +237,9 @@ uint64_t operations_next_tick(const struct dispatch *d);
 /* Queues a reply; takes the descriptor (-1: none). */
 void link_reply(struct dispatch *d, struct link *link, uint64_t id, const uint8_t *body,
 	size_t size, int fd);
+/* The same with a descriptor from ports.hand(). */
+void link_reply_own(struct dispatch *d, struct link *link, uint64_t id, const uint8_t *body,
+	size_t size, int fd);
 /* Queues the refusal of a whole datagram. */
 void link_refuse(struct dispatch *d, struct link *link, int status, const struct error *error);
 void link_announce(struct dispatch *d, struct link *link);
@@ -231,6 +258,13 @@ void watch_moved(struct dispatch *d, struct link *link);
 void watch_drain(struct dispatch *d);
 /* Writes the link's events to a datagram, as many as there is room for. */
 void watch_write(struct link *link, struct wire_out *out);
+
+/* ---------------------------------------------------------------- dispatch_connect.c */
+
+void handed_free(struct dispatch *d, struct link *link);
+/* Ends the links whose set is gone, after what they are still to be sent. */
+void handed_sweep(struct dispatch *d);
+int handed_hello(struct call *call, const Pasid__V1__Hello *hello, struct session **ret_session);
 
 /* ---------------------------------------------------------------- handlers' helpers
  * (dispatch_ref.c) */
@@ -276,6 +310,9 @@ int handle_set_destroy(struct call *call);
 int finish_set_destroy(struct call *call, const struct outcome *outcome);
 int handle_set_get(struct call *call);
 int handle_set_list(struct call *call);
+int handle_set_connect(struct call *call);
+/* The set as the result. */
+int set_write(struct call *call, struct set_id set);
 
 int handle_allocate(struct call *call);
 int handle_free(struct call *call);

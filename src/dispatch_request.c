@@ -63,6 +63,12 @@ void dispatch_encode(struct call *call, int *r, const uint8_t **ret_body, size_t
 static void dispatch_reply(struct call *call, int *r, const uint8_t **ret_body, size_t *ret_size)
 {
 	dispatch_encode(call, r, ret_body, ret_size);
+	if (*r == 0 && call->has_own_fd) {
+		link_reply_own(call->d, call->link, call->id, *ret_body, *ret_size, call->own_fd);
+		return;
+	}
+	if (call->has_own_fd)
+		call->d->ports.close_own(call->d->ports.ctx, call->own_fd);
 	link_reply(call->d, call->link, call->id, *ret_body, *ret_size, -1);
 }
 
@@ -94,6 +100,25 @@ static int check_descriptors(
 	return 0;
 }
 
+static int refuse_role(struct call *call)
+{
+	const struct session *session = call->session;
+
+	if (session->handed)
+		return error_set(&call->error, REASON_ROLE,
+			"this connection does the business of set %llu and nothing else; the set "
+			"itself is its admin's",
+			(unsigned long long)session->set.v);
+	if (session->role == ROLE_OBSERVER)
+		return error_set(&call->error, REASON_ROLE,
+			"an observer changes nothing; ask for another role in hello");
+	if (session->role == ROLE_PARTICIPANT)
+		return error_set(&call->error, REASON_ROLE,
+			"a participant is told what happens and does nothing; ask for another role "
+			"in hello");
+	return error_set(&call->error, REASON_ROLE, "for admins only; ask for that role in hello");
+}
+
 static int check_role(struct call *call)
 {
 	if (!call->session)
@@ -101,12 +126,9 @@ static int check_role(struct call *call)
 			       ? 0
 			       : error_set(&call->error, REASON_HELLO_FIRST,
 					 "hello must be the first request of a connection");
-	if (call->type->roles & 1u << call->session->role)
+	if (call->type->roles & (call->session->handed ? ALLOW_HANDED : 1u << call->session->role))
 		return 0;
-	return error_set(&call->error, REASON_ROLE,
-		call->session->role == ROLE_OBSERVER
-			? "an observer changes nothing; ask for another role in hello"
-			: "for admins only; ask for that role in hello");
+	return refuse_role(call);
 }
 
 static int check_load(struct call *call)
@@ -170,7 +192,8 @@ static void dispatch_run_change(
 	if (r == STATUS_RETRY) /* nothing was done: it may be tried again */
 		session_forget(sessions, call->session, remembered);
 	else
-		session_finish(sessions, call->session, remembered, body, size, false);
+		session_finish(
+			sessions, call->session, remembered, body, size, !r && call->has_own_fd);
 }
 
 static void dispatch_run_async(

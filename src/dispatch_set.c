@@ -28,7 +28,7 @@ static void set_fill(struct set_message *message, struct set_info *info)
 	message->info.dying = info->dying;
 }
 
-static int set_write(struct call *call, struct set_id set)
+int set_write(struct call *call, struct set_id set)
 {
 	struct set_message message;
 	struct set_info info;

@@ -2,8 +2,10 @@
 /* Every operation of the protocol, and what must be so before it is tried. */
 #include "dispatch_private.h"
 
-#define ALLOW_READERS (ALLOW_VMM | ALLOW_ADMIN | ALLOW_OBSERVER)
-#define ALLOW_OWNERS  (ALLOW_VMM | ALLOW_ADMIN)
+#define ALLOW_READERS (ALLOW_VMM | ALLOW_HANDED | ALLOW_ADMIN | ALLOW_OBSERVER)
+#define ALLOW_OWNERS  (ALLOW_VMM | ALLOW_HANDED | ALLOW_ADMIN)
+#define ALLOW_MAKERS  (ALLOW_VMM | ALLOW_ADMIN)
+#define ALLOW_ALL     (ALLOW_READERS | ALLOW_PARTICIPANT)
 
 #define FDS_NONE    (1u << 0)
 #define FDS_ONE     (1u << 1)
@@ -22,16 +24,17 @@
 
 /* clang-format off */
 static const struct operation_type operation_types[] = {
-	OP(HELLO) = {READ(handle_hello), .roles = ALLOW_READERS, .no_hello = true},
-	OP(PING) = {READ(handle_ping), .roles = ALLOW_READERS, .no_hello = true},
-	OP(GET_STATUS) = {SEARCH(handle_get_status), .roles = ALLOW_READERS},
-	OP(WATCH) = {READ(handle_watch), .roles = ALLOW_READERS},
+	OP(HELLO) = {READ(handle_hello), .roles = ALLOW_ALL, .no_hello = true},
+	OP(PING) = {READ(handle_ping), .roles = ALLOW_ALL, .no_hello = true},
+	OP(GET_STATUS) = {SEARCH(handle_get_status), .roles = ALLOW_ALL},
+	OP(WATCH) = {READ(handle_watch), .roles = ALLOW_ALL},
 	OP(LIMIT_LIST) = {SEARCH(handle_limit_list), .roles = ALLOW_READERS},
 
-	OP(SET_CREATE) = {CHANGE(handle_set_create), .roles = ALLOW_OWNERS, .has_result = true},
-	OP(SET_ADJUST) = {CHANGE(handle_set_adjust), .roles = ALLOW_OWNERS, .has_result = true},
-	OP(SET_DESTROY) = {ASYNC(handle_set_destroy, finish_set_destroy), .roles = ALLOW_OWNERS,
+	OP(SET_CREATE) = {CHANGE(handle_set_create), .roles = ALLOW_MAKERS, .has_result = true},
+	OP(SET_ADJUST) = {CHANGE(handle_set_adjust), .roles = ALLOW_MAKERS, .has_result = true},
+	OP(SET_DESTROY) = {ASYNC(handle_set_destroy, finish_set_destroy), .roles = ALLOW_MAKERS,
 		.fd_counts = FDS_NONE},
+	OP(SET_CONNECT) = {CHANGE(handle_set_connect), .roles = ALLOW_ADMIN, .has_result = true},
 	OP(SET_GET) = {READ(handle_set_get), .roles = ALLOW_READERS},
 	OP(SET_LIST) = {SEARCH(handle_set_list), .roles = ALLOW_READERS},
 
@@ -40,7 +43,7 @@ static const struct operation_type operation_types[] = {
 	OP(GUEST_ATTACH) = {CHANGE(handle_guest_attach), .roles = ALLOW_OWNERS},
 	OP(GUEST_DETACH) = {CHANGE(handle_guest_detach), .roles = ALLOW_OWNERS},
 	OP(GUEST_FIND) = {READ(handle_guest_find), .roles = ALLOW_READERS},
-	OP(HOST_FIND) = {READ(handle_host_find), .roles = ALLOW_READERS},
+	OP(HOST_FIND) = {READ(handle_host_find), .roles = ALLOW_ALL},
 	OP(DATA_SET) = {CHANGE(handle_data_set), .roles = ALLOW_OWNERS},
 	OP(GRANT_LIST) = {SEARCH(handle_grant_list), .roles = ALLOW_READERS},
 	OP(QUARANTINE_END) = {CHANGE(handle_quarantine_end), .roles = ALLOW_ADMIN},

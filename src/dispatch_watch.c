@@ -134,6 +134,7 @@ static void watch_missed(struct dispatch *d, uint64_t missed, uint64_t sequence)
 {
 	struct link *link;
 
+	d->handed_gone = true;
 	TAILQ_FOREACH(link, &d->links, all)
 	{
 		if (!link->watcher)
@@ -148,7 +149,7 @@ void watch_drain(struct dispatch *d)
 {
 	struct change change;
 
-	if (!d->watcher_count) {
+	if (!d->watcher_count && !d->handed_count) {
 		d->next_change = broker_change_sequence(d->broker);
 		return;
 	}
@@ -156,6 +157,8 @@ void watch_drain(struct dispatch *d)
 		if (change.sequence > d->next_change)
 			watch_missed(d, change.sequence - d->next_change, change.sequence - 1);
 		d->next_change = change.sequence + 1;
+		if (change.kind == CHANGE_SET_DESTROYED)
+			d->handed_gone = true;
 		watch_offer_list(d, &d->watch_all, &change);
 		if (change.set)
 			watch_offer_list(d, watch_list(d, change.set), &change);

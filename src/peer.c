@@ -14,9 +14,15 @@
 #ifndef SO_PEERGROUPS
 #define SO_PEERGROUPS 59
 #endif
-/* Linux 6.5, include/uapi/asm-generic/socket.h */
+/* Linux 6.5, include/uapi/asm-generic/socket.h, include/linux/socket.h */
+#ifndef SO_PASSPIDFD
+#define SO_PASSPIDFD 76
+#endif
 #ifndef SO_PEERPIDFD
 #define SO_PEERPIDFD 77
+#endif
+#ifndef SCM_PIDFD
+#define SCM_PIDFD 0x04
 #endif
 
 /* More groups than we keep: reads them all and keeps the first. */
@@ -100,7 +106,35 @@ static int peer_pidfd(int socket, const struct ucred *cred, int *ret_pidfd)
 	return errno == EINVAL ? -ESRCH : -errno;
 }
 
-int peer_identify(int socket, struct dispatch_peer *ret_peer, int *ret_pidfd)
+static bool peer_is_dead(int pidfd)
+{
+	struct pollfd death = {.fd = pidfd, .events = POLLIN};
+
+	return poll(&death, 1, 0) != 0;
+}
+
+/*
+ * What is read by the number of a process is that process's while it lives. Takes the pidfd, which
+ * says that.
+ */
+static int peer_finish(struct dispatch_peer *peer, const struct policy *policy, int pidfd,
+	struct dispatch_peer *ret_peer, int *ret_pidfd)
+{
+	const bool by_cgroup = policy->cgroup_count > 0;
+
+	if (by_cgroup)
+		peer->who.cgroups = peer_cgroups(peer->pid, policy);
+	if (by_cgroup && peer_is_dead(pidfd)) {
+		close(pidfd);
+		return -ESRCH;
+	}
+	*ret_peer = *peer;
+	*ret_pidfd = pidfd;
+	return 0;
+}
+
+int peer_identify(
+	int socket, const struct policy *policy, struct dispatch_peer *ret_peer, int *ret_pidfd)
 {
 	struct dispatch_peer peer = {.who = {.group_count = 1}};
 	struct ucred cred;
@@ -118,7 +152,102 @@ int peer_identify(int socket, struct dispatch_peer *ret_peer, int *ret_pidfd)
 	r = peer_pidfd(socket, &cred, &pidfd);
 	if (r < 0)
 		return r;
-	*ret_peer = peer;
-	*ret_pidfd = pidfd;
+	return peer_finish(&peer, policy, pidfd, ret_peer, ret_pidfd);
+}
+
+/* ---------------------------------------------------------------- who sent a datagram */
+
+int peer_ask(int socket, bool on)
+{
+	const int value = on;
+
+	if (setsockopt(socket, SOL_SOCKET, SO_PASSCRED, &value, sizeof(value)) < 0)
+		return -errno;
+	/* Older kernels do not know it; then the process is opened by its number. */
+	(void)setsockopt(socket, SOL_SOCKET, SO_PASSPIDFD, &value, sizeof(value));
 	return 0;
+}
+
+/* What came with the datagram. -1: no pidfd, another negative number: the kernel could make none.
+ */
+static bool peer_take_sender(struct msghdr *header, struct ucred *ret_cred, int *ret_pidfd)
+{
+	bool found = false;
+
+	*ret_pidfd = -1;
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(header); c != NULL; c = CMSG_NXTHDR(header, c)) {
+		if (c->cmsg_level != SOL_SOCKET)
+			continue;
+		if (c->cmsg_type == SCM_CREDENTIALS && c->cmsg_len >= CMSG_LEN(sizeof(*ret_cred))) {
+			memcpy(ret_cred, CMSG_DATA(c), sizeof(*ret_cred));
+			found = true;
+		} else if (c->cmsg_type == SCM_PIDFD && c->cmsg_len >= CMSG_LEN(sizeof(int))) {
+			memcpy(ret_pidfd, CMSG_DATA(c), sizeof(int));
+		}
+	}
+	return found;
+}
+
+void peer_discard_sender(struct msghdr *header)
+{
+	struct ucred cred;
+	int pidfd;
+
+	(void)peer_take_sender(header, &cred, &pidfd);
+	if (pidfd >= 0)
+		close(pidfd);
+}
+
+/* Who has this number now is the sender, as far as that can be known without its pidfd. */
+static int peer_sender_by_number(const struct ucred *cred, int *ret_pidfd)
+{
+	struct policy_peer who = {.uid = cred->uid};
+	int pidfd = (int)syscall(SYS_pidfd_open, cred->pid, 0);
+	int r;
+
+	if (pidfd < 0)
+		return -errno;
+	r = peer_status(cred->pid, &who);
+	if (r < 0)
+		close(pidfd);
+	else
+		*ret_pidfd = pidfd;
+	return r;
+}
+
+int peer_identify_sender(struct msghdr *header, const struct policy *policy,
+	struct dispatch_peer *ret_peer, int *ret_pidfd)
+{
+	struct dispatch_peer peer = {.who = {.group_count = 1}};
+	struct ucred cred;
+	int pidfd, r = 0;
+
+	if (!peer_take_sender(header, &cred, &pidfd)) {
+		if (pidfd >= 0)
+			close(pidfd);
+		return -ENODATA;
+	}
+	if (cred.pid <= 0)
+		r = -ESRCH; /* of another PID namespace: its death could not be seen */
+	else if (pidfd == -1)
+		r = peer_sender_by_number(&cred, &pidfd);
+	if (r == 0 && pidfd < 0)
+		r = pidfd;
+	if (r == 0 && peer_is_dead(pidfd))
+		r = -ESRCH;
+	if (r < 0) {
+		if (pidfd >= 0)
+			close(pidfd);
+		return r;
+	}
+	peer.pid = cred.pid;
+	peer.who.uid = cred.uid;
+	peer.who.groups[0] = cred.gid;
+	/* Groups that cannot be read allow nothing. */
+	(void)peer_status(peer.pid, &peer.who);
+	if (peer_is_dead(pidfd)) {
+		close(pidfd);
+		return -ESRCH;
+	}
+	return peer_finish(&peer, policy, pidfd, ret_peer, ret_pidfd);
 }

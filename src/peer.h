@@ -7,12 +7,16 @@
 
 #include "dispatch.h"
 
+#include <sys/socket.h>
+
 /*
  * The credentials that the process had when it connected, its groups (the first POLICY_GROUPS_MAX),
- * and its pidfd, which is readable once it is dead. -ESRCH: it is dead already. Another -errno: it
- * cannot be identified, and so must not be served.
+ * the rules of the policy that its cgroup matches, and its pidfd, which is readable once it is
+ * dead. -ESRCH: it is dead already. Another -errno: it cannot be identified, and so must not be
+ * served.
  */
-int peer_identify(int socket, struct dispatch_peer *ret_peer, int *ret_pidfd);
+int peer_identify(
+	int socket, const struct policy *policy, struct dispatch_peer *ret_peer, int *ret_pidfd);
 
 /*
  * The pidfd on kernels that do not give it with the socket (before 6.5): opened by number, then the
@@ -20,5 +24,38 @@ int peer_identify(int socket, struct dispatch_peer *ret_peer, int *ret_pidfd);
  * must still be connected and the process must be of the user who connected. Part of the above.
  */
 int peer_pidfd_by_number(int socket, int32_t pid, uint32_t uid, int *ret_pidfd);
+
+/* ---------------------------------------------------------------- who sent a datagram */
+
+/* Room in a datagram's control data for what peer_ask() asks for. */
+#define PEER_CONTROL_SIZE (CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(sizeof(int)))
+
+/*
+ * Has what is sent to this Unix socket come with the credentials of its sender: with
+ * SCM_CREDENTIALS and, from Linux 6.5 on, SCM_PIDFD. They are there from the first datagram on when
+ * it is asked for before the other end is given away. -errno.
+ */
+int peer_ask(int socket, bool on);
+/*
+ * Who sent the datagram, as peer_identify() says who connected: the kernel vouches for user,
+ * primary group and process; other groups are those that the process has now. Takes the pidfd out
+ * of the control data. -ENODATA: no credentials came. -ESRCH: the process is gone, or is not seen
+ * from here.
+ */
+int peer_identify_sender(struct msghdr *header, const struct policy *policy,
+	struct dispatch_peer *ret_peer, int *ret_pidfd);
+/* Closes what came for that purpose. */
+void peer_discard_sender(struct msghdr *header);
+
+/* ---------------------------------------------------------------- what a process is now
+ * (peer_process.c); the caller makes sure that the number is still its own */
+
+/* The rules that its cgroup matches; none when that cannot be read. */
+uint64_t peer_cgroups(int32_t pid, const struct policy *policy);
+/*
+ * Appends its supplementary groups. -ESRCH when its status cannot be read, -EPERM when the user is
+ * none of its real, effective and saved ones.
+ */
+int peer_status(int32_t pid, struct policy_peer *who);
 
 #endif

@@ -9,15 +9,18 @@
 
 enum role {
 	ROLE_NONE = 0,
-	ROLE_VMM = 1,      /* one set of its own */
-	ROLE_ADMIN = 2,    /* everything */
-	ROLE_OBSERVER = 3, /* sees everything, changes nothing */
+	ROLE_VMM = 1,         /* one set of its own */
+	ROLE_ADMIN = 2,       /* everything */
+	ROLE_OBSERVER = 3,    /* sees everything, changes nothing */
+	ROLE_PARTICIPANT = 4, /* is told of everything that happens, and asks for nothing else */
 };
 
-#define POLICY_GROUPS_MAX 64
+#define POLICY_GROUPS_MAX  64
+#define POLICY_CGROUPS_MAX 64 /* different rules about cgroups; a bit each in 64 bits */
 
-/* Who is at the other end, from the socket's credentials. */
+/* Who is at the other end, from the socket's credentials; and the rules its cgroup matched. */
 struct policy_peer {
+	uint64_t cgroups; /* of policy_match_cgroups() */
 	uint32_t uid;
 	uint32_t group_count;
 	uint32_t groups[POLICY_GROUPS_MAX]; /* the primary one first */
@@ -28,9 +31,10 @@ enum policy_use {
 	POLICY_USE_SHARED = 2,    /* the daemon may keep it; sets may have slices of it */
 };
 
-/* One list of users and groups. */
+/* One list of users, groups and cgroups, of which one has to match. */
 struct policy_who {
 	bool everyone;
+	uint64_t cgroups; /* bit n: policy.cgroups[n] */
 	const uint32_t *uids;
 	size_t uid_count;
 	const uint32_t *gids;
@@ -44,11 +48,16 @@ struct policy_device {
 };
 
 struct policy {
-	struct policy_who admins, observers, vmms;
+	struct policy_who admins, observers, vmms, participants;
+	const char *const *cgroups; /* the rules: absolute paths without a '/' at the end, or "/" */
+	size_t cgroup_count;        /* at most POLICY_CGROUPS_MAX */
 	const struct policy_device *devices;
 	size_t device_count;
 	bool any_device; /* simulation: every device for everyone, as either kind */
 };
+
+/* The rules that name this cgroup v2 path or one above it. */
+uint64_t policy_match_cgroups(const struct policy *policy, const char *path);
 
 bool policy_allows_role(
 	const struct policy *policy, const struct policy_peer *peer, enum role role);

@@ -120,7 +120,7 @@ static void server_release_list(struct server *server, enum conn_list list)
 
 static void server_release(struct server *server)
 {
-	static const enum conn_list lists[] = {CONN_NEW, CONN_OPEN, CONN_STALLED};
+	static const enum conn_list lists[] = {CONN_HANDED, CONN_NEW, CONN_OPEN, CONN_STALLED};
 
 	if (!server->holding || executor_backlog(server->options.executor) > DISPOSALS_MAX / 2)
 		return;
@@ -161,8 +161,11 @@ static void server_on_io(evutil_socket_t fd, short what, void *arg)
 		return;
 	if (what & EV_READ)
 		result = conn_receive(&server->io, conn);
-	if (conn->list == CONN_NEW && link_session(conn->link) != 0)
+	if (conn->list == CONN_NEW && link_session(conn->link) != 0) {
 		server_move(server, conn, CONN_OPEN);
+		if (server_hand_greeted(server, conn) < 0)
+			result = CONN_LOST;
+	}
 	if (result == CONN_ABUSE) {
 		server_log_conn(server, conn, "abuse", "disconnected: one refusal after another");
 		(void)conn_send(&server->io, conn);
@@ -354,6 +357,9 @@ static int server_start_dispatch(struct server *server)
 		.random = server_random,
 		.dispose_fd = server_dispose,
 		.unpark = server_unpark,
+		.hand = server_hand,
+		.notice_end = server_notice_end,
+		.close_own = server_close_own,
 		.ctx = server,
 	};
 
@@ -414,6 +420,8 @@ static int server_start(struct server *server)
 		return r;
 	server->io.dispatch = server->dispatch;
 	server->io.executor = server->options.executor;
+	server->io.identify = server_identify;
+	server->io.ctx = server;
 	r = server_start_events(server);
 	if (r != 0)
 		return r;
@@ -448,7 +456,7 @@ int server_run(struct server *server)
 
 static void server_close_all(struct server *server)
 {
-	static const enum conn_list open[] = {CONN_NEW, CONN_OPEN, CONN_STALLED};
+	static const enum conn_list open[] = {CONN_HANDED, CONN_NEW, CONN_OPEN, CONN_STALLED};
 
 	for (size_t i = 0; i < ARRAY_SIZE(open); i++)
 		while (server->lists[open[i]].first != NULL)
@@ -476,8 +484,8 @@ void server_free(struct server *server)
 
 uint32_t server_connections(const struct server *server)
 {
-	return server->lists[CONN_NEW].count + server->lists[CONN_OPEN].count +
-	       server->lists[CONN_STALLED].count;
+	return server->lists[CONN_HANDED].count + server->lists[CONN_NEW].count +
+	       server->lists[CONN_OPEN].count + server->lists[CONN_STALLED].count;
 }
 
 uint32_t server_parked(const struct server *server)

@@ -66,7 +66,7 @@ static void server_shed(struct server *server)
 	server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
-static struct conn *server_conn_new(struct server *server, int fd, int pidfd)
+struct conn *server_conn_new(struct server *server, int fd, int pidfd)
 {
 	struct conn *conn = calloc(1, sizeof(*conn));
 
@@ -80,9 +80,7 @@ static struct conn *server_conn_new(struct server *server, int fd, int pidfd)
 	return conn;
 }
 
-/* Room for another connection of this user? Charges it. */
-static int server_charge(
-	struct server *server, uint32_t uid, struct conn *conn, struct error *ret_error)
+int server_charge(struct server *server, uint32_t uid, struct conn *conn, struct error *ret_error)
 {
 	struct limits *limits = server->options.limits;
 	uint32_t user;
@@ -124,7 +122,7 @@ static void server_accept_one(struct server *server, int fd)
 	struct error error = {0};
 	struct conn *conn;
 	int pidfd;
-	int r = peer_identify(fd, &peer, &pidfd);
+	int r = peer_identify(fd, server->options.dispatch->policy, &peer, &pidfd);
 
 	if (r < 0) {
 		if (r != -ESRCH)

@@ -39,8 +39,23 @@ void server_watch(struct server *server, struct conn *conn, bool blocked);
 /* The socket is of no more use: its session is parked, or ends now with peer_dead. */
 void server_drop(struct server *server, struct conn *conn, bool peer_dead);
 
+/* ---------------------------------------------------------------- server_hand.c */
+
+/* Ports of the dispatcher. */
+int server_hand(void *ctx, struct set_id set, uint32_t uid, int *ret_fd, struct error *ret_error);
+void server_notice_end(void *ctx, void *user);
+void server_close_own(void *ctx, int fd);
+/* Of struct conn_io. */
+void server_identify(void *ctx, struct conn *conn, struct msghdr *header);
+/* It has a session: its process is known and watched from here on. -errno: it cannot be watched. */
+int server_hand_greeted(struct server *server, struct conn *conn);
+
 /* ---------------------------------------------------------------- server_accept.c */
 
+/* NULL: no memory; the descriptors stay the caller's. */
+struct conn *server_conn_new(struct server *server, int fd, int pidfd);
+/* Room for another connection of this user? Charges it. STATUS_QUOTA. */
+int server_charge(struct server *server, uint32_t uid, struct conn *conn, struct error *ret_error);
 /* Listens on server->options.listen_fd. 0 or -errno. */
 int server_listen(struct server *server);
 void server_resume_accepting(struct server *server);

@@ -29,9 +29,22 @@ int peer_new(const struct policy_peer *who, int32_t pid, struct limits *limits,
 	peer->refs = 1;
 	peer->pid = pid;
 	peer->uid = who->uid;
+	peer->cgroups = who->cgroups;
 	peer->group_count = who->group_count;
 	memcpy(peer->groups, who->groups, groups);
 	*ret_peer = peer;
+	return 0;
+}
+
+int peer_charge(struct peer *peer, uint32_t uid, struct error *ret_error)
+{
+	uint32_t user;
+	int r = limits_user_open(peer->limits, uid, &user, ret_error);
+
+	if (r)
+		return r;
+	limits_user_close(peer->limits, peer->user);
+	peer->user = user;
 	return 0;
 }
 
@@ -53,6 +66,7 @@ struct peer *peer_unref(struct peer *peer)
 void peer_read(const struct peer *peer, struct policy_peer *ret_who)
 {
 	ret_who->uid = peer->uid;
+	ret_who->cgroups = peer->cgroups;
 	ret_who->group_count = peer->group_count;
 	memcpy(ret_who->groups, peer->groups, peer->group_count * sizeof(peer->groups[0]));
 }

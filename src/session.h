@@ -28,6 +28,7 @@ struct peer {
 	struct limits *limits;
 	uint32_t refs;
 	uint32_t user; /* its place there */
+	uint64_t cgroups;
 	int32_t pid;
 	uint32_t uid;
 	uint32_t group_count;
@@ -37,6 +38,8 @@ struct peer {
 /* STATUS_QUOTA with REASON_LIMIT, STATUS_RETRY with REASON_NO_MEMORY. `limits` is borrowed. */
 int peer_new(const struct policy_peer *who, int32_t pid, struct limits *limits,
 	struct peer **ret_peer, struct error *ret_error);
+/* Has another user be charged for it, before anything was. STATUS_QUOTA with REASON_LIMIT. */
+int peer_charge(struct peer *peer, uint32_t uid, struct error *ret_error);
 struct peer *peer_ref(struct peer *peer);
 /* NULL is fine; returns NULL. */
 struct peer *peer_unref(struct peer *peer);
@@ -78,6 +81,7 @@ struct session {
 	TAILQ_ENTRY(session) parked;
 	struct session *next; /* with the same hash of the token */
 	uint32_t user;        /* a place in the limits */
+	bool handed;          /* its connection serves its set, and it ends with that */
 };
 
 struct session_config {

@@ -78,6 +78,29 @@ static void world_unpark(void *ctx, void *user)
 	link->parked = NULL;
 }
 
+/* No connection can be made here: who asks for one is told so. */
+static int world_hand(
+	void *ctx, struct set_id set, uint32_t uid, int *ret_fd, struct error *ret_error)
+{
+	(void)ctx;
+	(void)set;
+	(void)uid;
+	(void)ret_fd;
+	return error_set(ret_error, REASON_OVERLOAD, "no descriptor is left");
+}
+
+static void world_notice_end(void *ctx, void *user)
+{
+	(void)ctx;
+	FUZZ_CHECK(user == NULL);
+}
+
+static void world_close_own(void *ctx, int fd)
+{
+	(void)ctx;
+	FUZZ_FAIL("descriptor %d was never given", fd);
+}
+
 /* What the worker would see when it looks at the descriptors, in the model's own numbers. */
 static void world_identify(struct world *w, struct hw_op *op)
 {
@@ -189,6 +212,9 @@ void world_open(struct world *w, bool has_honest)
 		.random = world_random,
 		.dispose_fd = world_dispose,
 		.unpark = world_unpark,
+		.hand = world_hand,
+		.notice_end = world_notice_end,
+		.close_own = world_close_own,
 		.ctx = w,
 	};
 	struct limits_config limits;

@@ -9,7 +9,7 @@ static uint64_t rig_now(void *ctx)
 	return ((struct rig *)ctx)->f.now_ms;
 }
 
-static void rig_random(void *ctx, void *ret_bytes, size_t size)
+void rig_random(void *ctx, void *ret_bytes, size_t size)
 {
 	struct rig *r = ctx;
 	uint8_t *bytes = ret_bytes;
@@ -38,6 +38,37 @@ static void rig_unpark(void *ctx, void *user)
 		r->on_unpark(user);
 }
 
+static int rig_make_handed(
+	void *ctx, struct set_id set, uint32_t uid, int *ret_fd, struct error *ret_error)
+{
+	struct rig *r = ctx;
+	int status;
+
+	if (r->refuse_hand)
+		return error_set(ret_error, r->refuse_hand, "as the test wants it");
+	status = dispatch_connect_handed(r->d, set, uid, &r->handed, ret_error);
+	if (!status)
+		*ret_fd = RIG_HANDED_FD + (int)r->hands++;
+	return status;
+}
+
+static void rig_notice_end(void *ctx, void *user)
+{
+	struct rig *r = ctx;
+
+	(void)user;
+	if (r->handed_over)
+		(void)dispatch_disconnect(r->d, r->handed, false, NULL);
+}
+
+static void rig_close_own(void *ctx, int fd)
+{
+	struct rig *r = ctx;
+
+	ck_assert_int_ge(fd, RIG_HANDED_FD);
+	r->own_closed[r->own_closed_count++ % ARRAY_SIZE(r->own_closed)] = fd;
+}
+
 void rig_config(struct rig *r)
 {
 	static const char *const notes[] = {"a simulated IOMMU"};
@@ -49,6 +80,8 @@ void rig_config(struct rig *r)
 	r->f.policy.vmms.everyone = true;
 	r->f.policy.admins = (struct policy_who){.uids = &r->admin_uid, .uid_count = 1};
 	r->f.policy.observers = (struct policy_who){.uids = &r->observer_uid, .uid_count = 1};
+	r->participant_uid = RIG_PARTICIPANT_UID;
+	r->f.policy.participants = (struct policy_who){.uids = &r->participant_uid, .uid_count = 1};
 	r->config = (struct dispatch_config){
 		.version = "0.1.0",
 		.backend = "simulated",
@@ -70,6 +103,9 @@ void rig_open(struct rig *r)
 		.random = rig_random,
 		.dispose_fd = rig_dispose,
 		.unpark = rig_unpark,
+		.hand = rig_make_handed,
+		.notice_end = rig_notice_end,
+		.close_own = rig_close_own,
 		.ctx = r,
 	};
 
@@ -108,6 +144,30 @@ struct link *rig_connect(struct rig *r, uint32_t uid)
 
 	ck_assert_int_eq(dispatch_connect(r->d, &peer, &link, &r->error), 0);
 	return link;
+}
+
+void rig_identify(struct rig *r, struct link *link, uint32_t uid)
+{
+	struct dispatch_peer peer = {
+		.who = {.uid = uid, .group_count = 1, .groups = {uid}}, .pid = 4712};
+
+	ck_assert_int_eq(
+		dispatch_identify(r->d, link, uid == RIG_NOBODY ? NULL : &peer, &r->error), 0);
+}
+
+struct link *rig_hand(struct rig *r, struct link *admin, uint64_t set)
+{
+	Pasid__V1__SetRef ref = PASID__V1__SET_REF__INIT;
+	Pasid__V1__SetConnect connect = PASID__V1__SET_CONNECT__INIT;
+	const Pasid__V1__Reply *reply;
+
+	ref.key_case = PASID__V1__SET_REF__KEY_ID;
+	ref.id = set;
+	connect.set = &ref;
+	reply = rig_ok(r, admin, OPERATION(SET_CONNECT), &connect);
+	ck_assert_uint_eq(reply->descriptors, 1);
+	ck_assert_int_eq(r->got_fd, RIG_HANDED_FD + (int)r->hands - 1);
+	return r->handed;
 }
 
 /* ---------------------------------------------------------------- datagrams */
@@ -229,6 +289,7 @@ struct link *rig_hello(struct rig *r, enum role role)
 		[ROLE_VMM] = RIG_VMM_UID,
 		[ROLE_ADMIN] = RIG_ADMIN_UID,
 		[ROLE_OBSERVER] = RIG_OBSERVER_UID,
+		[ROLE_PARTICIPANT] = RIG_PARTICIPANT_UID,
 	};
 	Pasid__V1__Hello hello = PASID__V1__HELLO__INIT;
 	struct link *link = rig_connect(r, uids[role]);

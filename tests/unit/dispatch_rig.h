@@ -10,10 +10,14 @@
 #include "fixture.h"
 #include "wire.h"
 
-#define RIG_ADMIN_UID    0u
-#define RIG_VMM_UID      1000u
-#define RIG_OBSERVER_UID 1001u
-#define RIG_NO_DEADLINE  UINT32_MAX
+#define RIG_ADMIN_UID       0u
+#define RIG_VMM_UID         1000u
+#define RIG_OBSERVER_UID    1001u
+#define RIG_PARTICIPANT_UID 1002u
+#define RIG_HANDED_FD                                                                              \
+	500 /* the other end of a connection that was made for a set; then 501, ...                \
+	     */
+#define RIG_NO_DEADLINE UINT32_MAX
 
 struct rig {
 	struct fixture f;
@@ -21,7 +25,7 @@ struct rig {
 	struct limits *limits;
 	struct dispatch_config config;
 	struct dispatch *d;
-	uint32_t admin_uid, observer_uid;
+	uint32_t admin_uid, observer_uid, participant_uid;
 	uint64_t random;
 
 	int disposed[1024]; /* descriptors that were given to dispose_fd */
@@ -29,6 +33,13 @@ struct rig {
 	void *unparked; /* the last one that came back */
 	unsigned unparks;
 	void (*on_unpark)(void *user); /* NULL: nobody needs to know */
+
+	struct link *handed; /* what the dispatcher had made last */
+	unsigned hands;
+	bool handed_over;        /* its other end is closed, which was not yet noticed */
+	enum reason refuse_hand; /* REASON_NONE: it is made */
+	int own_closed[64];
+	unsigned own_closed_count;
 
 	/* what the client writes */
 	uint8_t datagram[WIRE_DATAGRAM_MAX];
@@ -48,7 +59,16 @@ void rig_config(struct rig *r);
 void rig_open(struct rig *r);
 void rig_close(struct rig *r);
 
+/* What the dispatcher takes for unguessable; goes on from r->random. */
+void rig_random(void *ctx, void *ret_bytes, size_t size);
+
 struct link *rig_connect(struct rig *r, uint32_t uid);
+
+/* A connection that an admin has made for the set, on which nobody has said hello. */
+struct link *rig_hand(struct rig *r, struct link *admin, uint64_t set);
+/* What comes next on it is from this user; RIG_NOBODY: without credentials. */
+#define RIG_NOBODY UINT32_MAX
+void rig_identify(struct rig *r, struct link *link, uint32_t uid);
 
 /* Begins a datagram, adds a request with the next id (returned), sends it. */
 void rig_begin(struct rig *r);

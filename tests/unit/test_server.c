@@ -372,7 +372,7 @@ START_TEST(a_peer_is_who_connected)
 		int count = getgroups(POLICY_GROUPS_MAX - 1, groups);
 
 		ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
-		ck_assert_int_eq(peer_identify(ends[0], &peer, &pidfd), 0);
+		ck_assert_int_eq(peer_identify(ends[0], &policy, &peer, &pidfd), 0);
 		ck_assert_int_eq(peer.pid, getpid());
 		ck_assert_uint_eq(peer.who.uid, getuid());
 		ck_assert_uint_eq(peer.who.group_count, (uint32_t)count + 1);
@@ -418,7 +418,7 @@ START_TEST(the_pidfd_tells_of_the_peers_death)
 		int fd, pidfd = -1;
 		pid_t pid = connected_child(&fd);
 
-		ck_assert_int_eq(peer_identify(fd, &peer, &pidfd), 0);
+		ck_assert_int_eq(peer_identify(fd, &policy, &peer, &pidfd), 0);
 		ck_assert_int_eq(peer.pid, pid);
 		end_child(pid);
 		struct pollfd death = {.fd = pidfd, .events = POLLIN};
@@ -435,7 +435,7 @@ START_TEST(a_dead_peer_is_never_taken_for_a_living_one)
 		pid_t pid = connected_child(&fd);
 
 		end_child(pid);
-		int r = peer_identify(fd, &peer, &pidfd);
+		int r = peer_identify(fd, &policy, &peer, &pidfd);
 
 		/* Newer kernels give a pidfd of the dead, too. */
 		if (r == 0) {
