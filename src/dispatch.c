@@ -12,6 +12,7 @@
 #define DEFAULT_OPERATIONS_MAX         4096u
 #define DEFAULT_OUTPUT_MAX             (256u << 10)
 #define DEFAULT_EVENTS_MAX             1024u
+#define COST_BYTES                     32u /* of a datagram that cost one, to be read */
 #define DEFAULT_REMEMBERED_MAX         (2 * WIRE_DATAGRAM_MAX)
 
 static uint32_t or_default(uint32_t value, uint32_t otherwise)
@@ -90,6 +91,7 @@ void link_free(struct dispatch *d, struct link *link)
 		TAILQ_REMOVE(&d->ready, link, ready);
 	TAILQ_REMOVE(&d->links, link, all);
 	link->peer = peer_unref(link->peer);
+	limits_user_close(d->config.limits, link->place);
 	free(link);
 }
 
@@ -122,6 +124,7 @@ struct link *link_new(struct dispatch *d)
 
 	if (!link)
 		return NULL;
+	link->place = LIMITS_NO_USER;
 	TAILQ_INIT(&link->output);
 	TAILQ_INSERT_TAIL(&d->links, link, all);
 	return link;
@@ -141,6 +144,7 @@ int dispatch_connect(struct dispatch *d, const struct dispatch_peer *peer, struc
 		link_free(d, link);
 		return r;
 	}
+	link->place = limits_user_ref(d->config.limits, link->peer->user);
 	*ret_link = link;
 	return 0;
 }
@@ -165,9 +169,13 @@ struct set_id link_set(const struct link *link)
 	return link->session ? link->session->set : (struct set_id){0};
 }
 
+/* Below this, in the accounts, nothing more is read: there is always room for a whole datagram. */
+#define READABLE_ROOM WIRE_DATAGRAM_MAX
+
 bool dispatch_readable(const struct dispatch *d, const struct link *link)
 {
-	return !link->doomed && !link->ending && link->unsent < d->config.output_max;
+	return !link->doomed && !link->ending && link->unsent < d->config.output_max &&
+	       limits_room(d->config.limits, NULL, link->place, RESOURCE_UNREAD) >= READABLE_ROOM;
 }
 
 bool dispatch_doomed(const struct link *link)
@@ -300,10 +308,20 @@ static int dispatch_check_stray(
 	return 0;
 }
 
+static int dispatch_check_count(const struct dispatch *d, struct error *ret_error)
+{
+	if (d->batch.count <= d->config.requests_max)
+		return 0;
+	return error_set_limit(ret_error, REASON_TOO_LARGE, 0, d->config.requests_max,
+		d->batch.count, "the datagram has %zu requests, of at most %u", d->batch.count,
+		d->config.requests_max);
+}
+
 static int dispatch_refuse(
 	struct dispatch *d, struct link *link, int status, const struct error *error)
 {
 	dispatch_count(d, error);
+	dispatch_count_edge(d, EDGE_DATAGRAMS_REFUSED);
 	link_refuse(d, link, status, error);
 	return ++link->abuse > DISPATCH_ABUSE_MAX || link->doomed;
 }
@@ -317,7 +335,7 @@ static void dispatch_seen(struct dispatch *d, struct link *link)
 static void dispatch_batch(
 	struct dispatch *d, struct link *link, const int *fds, size_t fd_count, bool fds_truncated)
 {
-	d->searches = 0;
+	d->dear = 0;
 	dispatch_seen(d, link);
 	for (size_t i = 0; i < d->batch.count && !link->doomed; i++) {
 		const struct wire_request *request = &d->batch.requests[i];
@@ -348,7 +366,10 @@ int dispatch_receive(struct dispatch *d, struct link *link, const uint8_t *data,
 	int r;
 
 	d->peer_read = NULL;
+	d->cost += size / COST_BYTES;
 	r = wire_read_batch(data, size, &d->batch, &error);
+	if (!r)
+		r = dispatch_check_count(d, &error);
 	if (!r)
 		r = dispatch_check_stray(d, fd_count, fds_truncated, &error);
 	if (r) {
@@ -391,6 +412,21 @@ uint64_t dispatch_next_tick(const struct dispatch *d)
 {
 	return earlier(broker_next_tick(d->broker),
 		earlier(sessions_next_expiry(d->sessions), operations_next_tick(d)));
+}
+
+uint64_t dispatch_cost(const struct dispatch *d)
+{
+	return d->cost;
+}
+
+void dispatch_count_edge(struct dispatch *d, enum edge_counter counter)
+{
+	d->edge[counter]++;
+}
+
+uint64_t dispatch_edge(const struct dispatch *d, enum edge_counter counter)
+{
+	return (size_t)counter < EDGE_COUNT ? d->edge[counter] : 0;
 }
 
 uint64_t dispatch_refusals(const struct dispatch *d, enum reason reason)

@@ -27,6 +27,32 @@
 #define DISPATCH_INSTANCE_SIZE 16
 #define DISPATCH_ABUSE_MAX     16 /* refused datagrams in a row before the connection is closed */
 
+/*
+ * What a datagram may ask for beyond what its size costs, in numbers granted or freed, entries of
+ * lists and the like: once there is more, further requests of that kind are refused until the next
+ * datagram. So a datagram costs at most this, its own size, and one request that cannot be
+ * divided.
+ */
+#define DISPATCH_COST_MAX 8192u
+
+/* C(name, text): what happened at the edge since the start, for the status. */
+#define EDGE_COUNTERS(C)                                                                           \
+	C(HELLO_TIMEOUTS, "hello-timeouts")                                                        \
+	C(STALLED, "stalled-disconnects")                                                          \
+	C(ABUSE, "abuse-disconnects")                                                              \
+	C(TURNED_AWAY, "connections-turned-away")                                                  \
+	C(ACCEPT_DESCRIPTORS, "accept-pauses-descriptors")                                         \
+	C(ACCEPT_LIMIT, "accept-pauses-limit")                                                     \
+	C(DATAGRAMS_REFUSED, "datagrams-refused")                                                  \
+	C(HELD, "connections-held")
+
+enum edge_counter {
+#define C(name, text) EDGE_##name,
+	EDGE_COUNTERS(C)
+#undef C
+		EDGE_COUNT
+};
+
 struct dispatch;
 struct link;
 struct session;
@@ -119,7 +145,11 @@ void *link_user(const struct link *link);
 int dispatch_receive(struct dispatch *dispatch, struct link *link, const uint8_t *data, size_t size,
 	const int *fds, size_t fd_count, bool fds_truncated);
 
-/* May the server read more from it? false while its unread replies are at their limit. */
+/* What all requests since the start have cost. */
+uint64_t dispatch_cost(const struct dispatch *dispatch);
+
+/* May the server read more from it? false while unread replies are at a limit: its own, or its
+ * user's, or the host's. */
 bool dispatch_readable(const struct dispatch *dispatch, const struct link *link);
 /* The link is good for nothing any more (its session was resumed on another one, its set is gone
  * and everything was sent, or memory ran out). */
@@ -162,6 +192,9 @@ void dispatch_peer_dead(struct dispatch *dispatch, struct session *session);
 void dispatch_tick(struct dispatch *dispatch);
 /* When dispatch_tick() has something to do next: ms on the port's clock, UINT64_MAX for never. */
 uint64_t dispatch_next_tick(const struct dispatch *dispatch);
+
+void dispatch_count_edge(struct dispatch *dispatch, enum edge_counter counter);
+uint64_t dispatch_edge(const struct dispatch *dispatch, enum edge_counter counter);
 
 /* How often something was refused for this reason since the start. */
 uint64_t dispatch_refusals(const struct dispatch *dispatch, enum reason reason);

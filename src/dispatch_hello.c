@@ -159,6 +159,12 @@ int handle_watch(struct call *call)
 #define STATUS_NOTES_FIELD    14u
 #define STATUS_COUNTERS_FIELD 15u
 
+static const char *const edge_texts[] = {
+#define C(name, text) text,
+	EDGE_COUNTERS(C)
+#undef C
+};
+
 static void status_write_counter(struct call *call, const char *name, uint64_t value)
 {
 	Pasid__V1__NamedValue counter = PASID__V1__NAMED_VALUE__INIT;
@@ -179,6 +185,8 @@ static void status_write_counters(struct call *call, const struct metrics *metri
 		if (i != METRIC_REFUSED)
 			status_write_counter(call, metric_text((enum metric)i), metrics->value[i]);
 	}
+	for (unsigned i = 0; i < EDGE_COUNT; i++)
+		status_write_counter(call, edge_texts[i], d->edge[i]);
 	for (unsigned i = 0; i < REASON_COUNT; i++) {
 		refused += d->refused[i];
 		if (!d->refused[i])

@@ -71,6 +71,7 @@ int operation_open(
 	operation->deadline = NO_DEADLINE;
 	operation->generation++;
 	operation->waiting = false;
+	operation->reserved = 0;
 	operation->used = true;
 	d->operation_count++;
 	call->session->running++;
@@ -110,20 +111,39 @@ static void operation_queue(struct dispatch *d, struct operation *operation, uin
 
 void operation_unwait(struct dispatch *d, struct operation *operation)
 {
+	struct link *link;
+
 	if (operation->deadline != NO_DEADLINE)
 		TAILQ_REMOVE(&d->by_deadline, operation, by_deadline);
 	operation->deadline = NO_DEADLINE;
 	operation->waiting = false;
+	link = operation->session ? operation->session->link : NULL;
+	if (link && operation->reserved) {
+		link->reserved -= operation->reserved;
+		link_account(d, link);
+	}
+	operation->reserved = 0;
 }
 
-void operation_wait(
-	struct dispatch *d, struct operation *operation, const struct wire_request *request)
+int operation_wait(
+	struct call *call, struct operation *operation, const struct wire_request *request)
 {
+	const uint32_t room = dispatch_reply_room(operation->type, 0);
+	struct dispatch *d = call->d;
+	int r;
+
 	operation_unwait(d, operation);
+	r = link_check_account(d, call->link, room, &call->error);
+	if (r)
+		return r;
+	call->link->reserved += room;
+	link_account(d, call->link);
+	operation->reserved = room;
 	operation->waiting = true;
 	d->has_waits = true;
 	if (request->has_deadline)
 		operation_queue(d, operation, d->ports.now_ms(d->ports.ctx) + request->deadline_ms);
+	return 0;
 }
 
 /* What a reply to this operation is made from. */
@@ -155,8 +175,8 @@ static void operation_answer_pending(struct dispatch *d, struct operation *opera
 		"for its result");
 	call.error.object = call.id;
 	dispatch_encode(&call, &r, &body, &size);
-	link_reply(d, call.link, call.id, body, size, -1);
 	operation_unwait(d, operation);
+	link_reply(d, call.link, call.id, body, size, -1);
 }
 
 void operations_tick(struct dispatch *d, uint64_t now)
@@ -199,6 +219,7 @@ static void outcome_answer(struct dispatch *d, struct operation *operation, stru
 
 	r = outcome_result(&call, outcome);
 	dispatch_encode(&call, &r, &body, &size);
+	operation_unwait(d, operation); /* the reply takes the room that was kept */
 	if (waiting)
 		link_reply(d, call.link, call.id, body, size, fd);
 	else if (fd >= 0)

@@ -10,6 +10,32 @@
 #define OUTBUF_SPARE  8u
 #define OUTBUF_EVENTS 16384u /* room that is made for events */
 
+/* ---------------------------------------------------------------- accounts */
+
+/*
+ * What does not fit into the account is there uncharged: the refusals of a burst that was read
+ * before the limit was reached, and a status for who waits. Nobody is read any more then
+ * (dispatch_readable), so that it is little.
+ */
+void link_account(struct dispatch *d, struct link *link)
+{
+	struct limits *limits = d->config.limits;
+	const uint32_t want = link->unsent + link->reserved;
+	struct error error;
+	uint32_t room;
+
+	if (want < link->charged) {
+		limits_release(limits, NULL, link->place, RESOURCE_UNREAD, link->charged - want);
+		link->charged = want;
+	} else if (want > link->charged) {
+		room = limits_room(limits, NULL, link->place, RESOURCE_UNREAD);
+		if (room > want - link->charged)
+			room = want - link->charged;
+		if (limits_charge(limits, NULL, link->place, RESOURCE_UNREAD, room, &error) == 0)
+			link->charged += room;
+	}
+}
+
 /* ---------------------------------------------------------------- buffers */
 
 static struct outbuf *outbuf_new(struct dispatch *d)
@@ -96,11 +122,13 @@ static struct wire_out outbuf_open(const struct outbuf *outbuf)
 	return (struct wire_out){outbuf->data, outbuf->size, outbuf->room, false};
 }
 
-static void outbuf_close(struct link *link, struct outbuf *outbuf, const struct wire_out *out)
+static void outbuf_close(
+	struct dispatch *d, struct link *link, struct outbuf *outbuf, const struct wire_out *out)
 {
 	assert(!out->full);
 	link->unsent += (uint32_t)out->size - outbuf->size;
 	outbuf->size = (uint32_t)out->size;
+	link_account(d, link);
 }
 
 void output_clear(struct dispatch *d, struct link *link)
@@ -111,7 +139,8 @@ void output_clear(struct dispatch *d, struct link *link)
 		TAILQ_REMOVE(&link->output, outbuf, link);
 		outbuf_free(d, outbuf);
 	}
-	link->unsent = 0;
+	link->unsent = link->reserved = 0;
+	link_account(d, link);
 }
 
 void output_done(struct dispatch *d)
@@ -155,7 +184,7 @@ static void output_reply(struct dispatch *d, struct link *link, uint64_t id, con
 	}
 	out = outbuf_open(outbuf);
 	wire_out_reply(&out, id, fd >= 0 ? 1 : 0, body, size);
-	outbuf_close(link, outbuf, &out);
+	outbuf_close(d, link, outbuf, &out);
 	if (fd >= 0) {
 		outbuf->fd = fd;
 		outbuf->fd_own = own;
@@ -175,6 +204,30 @@ void link_reply_own(struct dispatch *d, struct link *link, uint64_t id, const ui
 	output_reply(d, link, id, body, size, fd, true);
 }
 
+int link_check_account(
+	struct dispatch *d, const struct link *link, size_t size, struct error *ret_error)
+{
+	const uint32_t want = link->unsent + link->reserved + (uint32_t)size;
+
+	if (want <= link->charged || limits_room(d->config.limits, NULL, link->place,
+					     RESOURCE_UNREAD) >= want - link->charged)
+		return 0;
+	(void)limits_charge(d->config.limits, NULL, link->place, RESOURCE_UNREAD,
+		want - link->charged, ret_error); /* counts the hit, and says why */
+	ret_error->reason = REASON_OVERLOAD;
+	return STATUS_RETRY;
+}
+
+int link_make_room(struct dispatch *d, struct link *link, size_t size, struct error *ret_error)
+{
+	int r = link_check_account(d, link, size, ret_error);
+
+	if (!r && !output_tail(d, link, size, false))
+		r = error_set(ret_error, REASON_NO_MEMORY,
+			"no memory for a reply, so nothing was done; try again");
+	return r;
+}
+
 void link_refuse(struct dispatch *d, struct link *link, int status, const struct error *error)
 {
 	struct outbuf *outbuf = output_tail(d, link, sizeof(*error) + 64, false);
@@ -186,7 +239,7 @@ void link_refuse(struct dispatch *d, struct link *link, int status, const struct
 	}
 	out = outbuf_open(outbuf);
 	wire_out_status(&out, WIRE_TO_CLIENT_REFUSED, status, error);
-	outbuf_close(link, outbuf, &out);
+	outbuf_close(d, link, outbuf, &out);
 	outbuf->sealed = true; /* ToClient has room for one refusal */
 	link_announce(d, link);
 }
@@ -220,7 +273,7 @@ static void output_add_events(struct dispatch *d, struct link *link)
 	out = outbuf_open(outbuf);
 	watch_write(link, &out);
 	out.full = false; /* the rest goes with the next one */
-	outbuf_close(link, outbuf, &out);
+	outbuf_close(d, link, outbuf, &out);
 }
 
 const struct dispatch_datagram *dispatch_peek(struct dispatch *d, struct link *link)
@@ -231,7 +284,8 @@ const struct dispatch_datagram *dispatch_peek(struct dispatch *d, struct link *l
 		output_add_events(d, link);
 		outbuf = TAILQ_FIRST(&link->output);
 	}
-	if (!outbuf) {
+	/* One that is empty is room for a reply that is still to come. */
+	if (!outbuf || !outbuf->size) {
 		link->announced = false;
 		if (link->is_ready)
 			TAILQ_REMOVE(&d->ready, link, ready);
@@ -254,6 +308,7 @@ void dispatch_sent(struct dispatch *d, struct link *link)
 	assert(outbuf);
 	TAILQ_REMOVE(&link->output, outbuf, link);
 	link->unsent -= outbuf->size;
+	link_account(d, link);
 	outbuf_free(d, outbuf);
 }
 

@@ -4,6 +4,7 @@
  *
  *   dispatch.c             links, datagrams in, time
  *   dispatch_request.c     one request: preconditions, the window, its reply
+ *   dispatch_cost.c        what requests cost
  *   dispatch_operation.c   what is under way in hardware: cookies, deadlines, outcomes
  *   dispatch_output.c      datagrams out
  *   dispatch_watch.c       events
@@ -22,7 +23,7 @@
 
 #define DISPATCH_PAGE_DEFAULT  128u /* entries of a list's page */
 #define DISPATCH_PAGE_MAX      512u
-#define DISPATCH_SEARCHES_MAX  8u /* requests of a datagram that look through everything */
+#define DISPATCH_STATUS_MAX    512u /* bytes of an encoded status */
 #define DISPATCH_WATCH_BUCKETS 256u
 
 /* ---------------------------------------------------------------- links and their output */
@@ -68,7 +69,10 @@ struct link {
 	void *user;
 	struct outbuf_list output;
 	struct watcher *watcher; /* NULL: it does not watch */
-	uint32_t unsent;
+	uint32_t unsent;         /* bytes that wait to be sent */
+	uint32_t reserved;       /* for replies of operations under way that it waits for */
+	uint32_t charged;        /* of both, to `place` */
+	uint32_t place;          /* of who is charged, in the limits */
 	uint16_t abuse;
 	bool is_ready;  /* in the list */
 	bool announced; /* the server knows that there is output */
@@ -89,7 +93,8 @@ struct operation {
 	const struct operation_type *type;
 	uint64_t deadline; /* UINT64_MAX: none */
 	uint32_t generation, number;
-	bool waiting; /* the client wants the reply as soon as there is one */
+	uint32_t reserved; /* in its link, while the client waits */
+	bool waiting;      /* the client wants the reply as soon as there is one */
 	bool used;
 };
 TAILQ_HEAD(operation_list, operation);
@@ -106,6 +111,7 @@ struct call {
 	const struct operation_type *type;
 	uint64_t id, cookie;
 	uint32_t operation;
+	uint32_t cost;
 	const int *fds;
 	size_t fd_count; /* 0 once the broker has them */
 	int own_fd;      /* from ports.hand(), goes with the reply */
@@ -129,12 +135,18 @@ struct operation_type {
 	int (*handle)(struct call *call);
 	/* The result of an operation that has ended well. NULL: it has none. */
 	int (*finish)(struct call *call, const struct outcome *outcome);
+	/* What the request takes beyond that it came, in numbers, entries and the like; NULL:
+	 * next to nothing. */
+	uint32_t (*cost)(const struct call *call);
+	/* Of a change: the most bytes of its result, and for each unit of cost; 0: not more than a
+	 * status. */
+	uint16_t reply;
+	uint8_t reply_each;
 	uint8_t roles;     /* ALLOW_* */
 	uint8_t fd_counts; /* bit n: it may come with n descriptors */
 	bool no_hello;     /* allowed before hello */
 	bool is_change;    /* done once, reply remembered */
 	bool is_async;
-	bool is_search;  /* takes time in proportion to what there is */
 	bool has_result; /* pasid.v1.Reply has a field of the same number */
 };
 
@@ -148,8 +160,10 @@ struct dispatch {
 	struct sessions *sessions;
 	uint64_t started;
 	bool shutting_down;
-	bool has_waits;    /* somebody began to wait in this datagram */
-	uint32_t searches; /* in this datagram */
+	bool has_waits; /* somebody began to wait in this datagram */
+	uint32_t dear;  /* what this datagram has cost beyond its size */
+	uint64_t cost;  /* of all since the start */
+	uint64_t edge[EDGE_COUNT];
 
 	struct link_list links, ready;
 	struct outbuf_list spare;
@@ -214,6 +228,9 @@ void dispatch_result_begin(struct call *call);
  * refusal, which is counted. An error of ours in *r becomes a status that a client can be told.
  */
 void dispatch_encode(struct call *call, int *r, const uint8_t **ret_body, size_t *ret_size);
+/* The most bytes that a reply takes to a request of that cost: of a change its result, else a
+ * refusal. */
+uint32_t dispatch_reply_room(const struct operation_type *type, uint32_t cost);
 
 /* ---------------------------------------------------------------- dispatch_operation.c */
 
@@ -222,9 +239,12 @@ int operations_init(struct dispatch *d);
 int operation_open(
 	struct call *call, struct remembered *remembered, struct operation **ret_operation);
 void operation_close(struct dispatch *d, struct operation *operation);
-/* The client waits from now on, up to its deadline. */
-void operation_wait(
-	struct dispatch *d, struct operation *operation, const struct wire_request *request);
+/*
+ * The client waits from now on, up to its deadline; room for the reply is kept in the link's
+ * account. STATUS_RETRY with REASON_OVERLOAD when there is none.
+ */
+int operation_wait(
+	struct call *call, struct operation *operation, const struct wire_request *request);
 /* Nobody waits any more; the work goes on. */
 void operation_unwait(struct dispatch *d, struct operation *operation);
 void operations_drain(struct dispatch *d);
@@ -234,7 +254,20 @@ uint64_t operations_next_tick(const struct dispatch *d);
 
 /* ---------------------------------------------------------------- dispatch_output.c */
 
-/* Queues a reply; takes the descriptor (-1: none). */
+/*
+ * Room for `size` bytes of a reply, in memory and in the accounts. STATUS_RETRY with
+ * REASON_NO_MEMORY or REASON_OVERLOAD.
+ */
+int link_make_room(struct dispatch *d, struct link *link, size_t size, struct error *ret_error);
+/* Of that, the accounts alone. */
+int link_check_account(
+	struct dispatch *d, const struct link *link, size_t size, struct error *ret_error);
+/* Keeps the account in step with what is unsent and reserved, as far as it goes. */
+void link_account(struct dispatch *d, struct link *link);
+/*
+ * Queues a reply; takes the descriptor (-1: none). Without memory, which link_make_room() rules
+ * out, the link is doomed: a client that misses a reply would wait for ever.
+ */
 void link_reply(struct dispatch *d, struct link *link, uint64_t id, const uint8_t *body,
 	size_t size, int fd);
 /* The same with a descriptor from ports.hand(). */
@@ -295,6 +328,18 @@ void page_end(struct page *page);
 void call_fill_counter(Pasid__V1__Counter *counter, const struct account *account);
 /* The message's fields as the result's. */
 void call_write(struct call *call, const ProtobufCMessage *message);
+
+/* ---------------------------------------------------------------- dispatch_cost.c */
+
+uint32_t cost_search(const struct call *call);
+uint32_t cost_status(const struct call *call);
+uint32_t cost_allocate(const struct call *call);
+uint32_t cost_free(const struct call *call);
+uint32_t cost_set_destroy(const struct call *call);
+uint32_t cost_bind(const struct call *call);
+uint32_t cost_unbind(const struct call *call);
+/* What goes to a worker, or makes something that has to be looked for. */
+uint32_t cost_work(const struct call *call);
 
 /* ---------------------------------------------------------------- the handlers, by file */
 

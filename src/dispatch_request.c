@@ -19,6 +19,15 @@ void dispatch_result_begin(struct call *call)
 
 /* ---------------------------------------------------------------- replies */
 
+uint32_t dispatch_reply_room(const struct operation_type *type, uint32_t cost)
+{
+	uint32_t most = type->reply + (uint32_t)type->reply_each * cost;
+
+	if (most < DISPATCH_STATUS_MAX)
+		most = DISPATCH_STATUS_MAX;
+	return most + BODY_HEAD + WIRE_REPLY_OVERHEAD;
+}
+
 /* What a client is told: the reason that was given, and of an error of ours that it is one. */
 static int dispatch_public(struct call *call, int r)
 {
@@ -58,6 +67,7 @@ void dispatch_encode(struct call *call, int *r, const uint8_t **ret_body, size_t
 	wire_out_front(&out, call->operation, size);
 	*ret_body = out.data;
 	*ret_size = head + size;
+	assert(!call->type->is_change || *ret_size <= dispatch_reply_room(call->type, call->cost));
 }
 
 static void dispatch_reply(struct call *call, int *r, const uint8_t **ret_body, size_t *ret_size)
@@ -143,11 +153,6 @@ static int check_load(struct call *call)
 			d->config.output_max, call->link->unsent,
 			"%u bytes of replies were not read, of at most %u; read them first",
 			call->link->unsent, d->config.output_max);
-	if (call->type->is_search && ++d->searches > DISPATCH_SEARCHES_MAX)
-		return error_set_limit(&call->error, REASON_OVERLOAD, call->id,
-			DISPATCH_SEARCHES_MAX, d->searches,
-			"a datagram may ask for %u lists or status; ask for the rest in another",
-			DISPATCH_SEARCHES_MAX);
 	return 0;
 }
 
@@ -164,17 +169,73 @@ static int dispatch_admit(struct call *call, const struct wire_request *request,
 
 /* ---------------------------------------------------------------- doing it */
 
-/* Reads, does and answers what is done when the handler returns. */
+/* Reads the request and what it costs. */
+static int dispatch_read(struct call *call, const struct wire_request *request)
+{
+	int r = wire_unpack_operation(&call->d->arena, request, &call->message, &call->error);
+
+	if (!r && call->type->cost)
+		call->cost = call->type->cost(call);
+	return r;
+}
+
+/* Is there that much left in the datagram? What comes first and cannot be divided is done. */
+static int dispatch_spend(struct call *call)
+{
+	struct dispatch *d = call->d;
+
+	if (call->cost && d->dear && (uint64_t)d->dear + call->cost > DISPATCH_COST_MAX)
+		return error_set_limit(&call->error, REASON_OVERLOAD, call->id, DISPATCH_COST_MAX,
+			d->dear,
+			"the datagram asks for more than is done in one turn (%u numbers, or so "
+			"many lists); ask for the rest in another",
+			DISPATCH_COST_MAX);
+	d->dear += call->cost;
+	d->cost += call->cost;
+	return 0;
+}
+
+/* What only looks: its reply may turn out to be larger than there is room for. */
 static void dispatch_run(struct call *call, const struct wire_request *request)
 {
+	struct dispatch *d = call->d;
 	const uint8_t *body;
 	size_t size;
-	int r;
+	int r = link_make_room(d, call->link, dispatch_reply_room(call->type, 0), &call->error);
 
-	r = wire_unpack_operation(&call->d->arena, request, &call->message, &call->error);
+	if (!r)
+		r = dispatch_read(call, request);
+	if (!r)
+		r = dispatch_spend(call);
 	if (!r)
 		r = call->type->handle(call);
-	dispatch_reply(call, &r, &body, &size);
+	dispatch_encode(call, &r, &body, &size);
+	if (!r && size > DISPATCH_STATUS_MAX) {
+		r = link_make_room(d, call->link, size + WIRE_REPLY_OVERHEAD, &call->error);
+		if (r)
+			dispatch_encode(call, &r, &body, &size);
+	}
+	link_reply(d, call->link, call->id, body, size, -1);
+}
+
+/*
+ * Reads a change, and finds room for its reply, to be sent and to be remembered: without that it is
+ * not done.
+ */
+static int dispatch_prepare(
+	struct call *call, const struct wire_request *request, struct remembered *remembered)
+{
+	struct dispatch *d = call->d;
+	const int bad = dispatch_read(call, request);
+	const uint32_t room = dispatch_reply_room(call->type, bad ? 0 : call->cost);
+	int r = session_reserve(
+		d->sessions, call->session, remembered, room, call->type->is_async, &call->error);
+
+	if (!r)
+		r = link_make_room(d, call->link, room, &call->error);
+	if (!r)
+		r = bad ? bad : dispatch_spend(call);
+	return r;
 }
 
 static void dispatch_run_change(
@@ -183,9 +244,8 @@ static void dispatch_run_change(
 	struct sessions *sessions = call->d->sessions;
 	const uint8_t *body;
 	size_t size;
-	int r;
+	int r = dispatch_prepare(call, request, remembered);
 
-	r = wire_unpack_operation(&call->d->arena, request, &call->message, &call->error);
 	if (!r)
 		r = call->type->handle(call);
 	dispatch_reply(call, &r, &body, &size);
@@ -205,14 +265,15 @@ static void dispatch_run_async(
 	size_t size;
 	int r;
 
-	r = wire_unpack_operation(&d->arena, request, &call->message, &call->error);
+	r = dispatch_prepare(call, request, remembered);
 	if (!r)
 		r = operation_open(call, remembered, &operation);
+	if (!r)
+		r = operation_wait(call, operation, request);
 	if (!r)
 		r = call->type->handle(call);
 	if (!r) {
 		remembered->operation = operation;
-		operation_wait(d, operation, request);
 		return;
 	}
 	if (operation)
@@ -229,7 +290,13 @@ static void dispatch_replay(struct call *call, const struct remembered *remember
 {
 	struct dispatch *d = call->d;
 	struct wire_out out = wire_out_init(d->body, sizeof(d->body));
+	const size_t room = remembered->size + DISPATCH_STATUS_MAX + WIRE_REPLY_OVERHEAD;
+	int r = link_make_room(d, call->link, room, &call->error);
 
+	if (r) {
+		dispatch_refuse_call(call, r);
+		return;
+	}
 	if (remembered->had_fds) {
 		(void)error_set(&call->error, REASON_FD_NOT_KEPT,
 			"it was done, but the descriptor of its reply was not kept; undo it and "
@@ -241,6 +308,15 @@ static void dispatch_replay(struct call *call, const struct remembered *remember
 	if (remembered->size)
 		memcpy(d->body + out.size, remembered->reply, remembered->size);
 	link_reply(d, call->link, call->id, d->body, out.size + remembered->size, -1);
+}
+
+static void dispatch_wait(
+	struct call *call, struct operation *operation, const struct wire_request *request)
+{
+	int r = operation_wait(call, operation, request);
+
+	if (r)
+		dispatch_refuse_call(call, r);
 }
 
 /* Invariant X: a change is done once, however often it is asked for. */
@@ -260,7 +336,7 @@ static void dispatch_change(struct call *call, const struct wire_request *reques
 	else if (verdict == SESSION_REPLAY)
 		dispatch_replay(call, remembered);
 	else if (verdict == SESSION_WAIT)
-		operation_wait(d, remembered->operation, request);
+		dispatch_wait(call, remembered->operation, request);
 	else if (call->type->is_async)
 		dispatch_run_async(call, request, remembered);
 	else
@@ -282,6 +358,7 @@ void dispatch_request(struct dispatch *d, struct link *link, const struct wire_r
 	};
 	int r;
 
+	d->cost++;
 	assert(call.type); /* wire_read_batch() knows the same operations */
 	call.error.reason = REASON_NONE;
 	dispatch_result_begin(&call);

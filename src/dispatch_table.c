@@ -15,31 +15,35 @@
 
 /* What only looks. */
 #define READ(handler)   .handle = (handler), .fd_counts = FDS_NONE, .has_result = true
-#define SEARCH(handler) READ(handler), .is_search = true
+#define SEARCH(handler) READ(handler), .cost = cost_search
 /* What changes something, and is done when the handler returns. */
 #define CHANGE(handler) .handle = (handler), .fd_counts = FDS_NONE, .is_change = true
 /* What changes something, and may have to wait for the hardware. */
 #define ASYNC(handler, finisher)                                                                   \
 	.handle = (handler), .finish = (finisher), .is_change = true, .is_async = true
 
+#define BIND_REPLY (8 + 24 * BROKER_PAIRS_MAX) /* a number, and a table for each pair */
+
 /* clang-format off */
 static const struct operation_type operation_types[] = {
 	OP(HELLO) = {READ(handle_hello), .roles = ALLOW_ALL, .no_hello = true},
 	OP(PING) = {READ(handle_ping), .roles = ALLOW_ALL, .no_hello = true},
-	OP(GET_STATUS) = {SEARCH(handle_get_status), .roles = ALLOW_ALL},
+	OP(GET_STATUS) = {READ(handle_get_status), .cost = cost_status, .roles = ALLOW_ALL},
 	OP(WATCH) = {READ(handle_watch), .roles = ALLOW_ALL},
 	OP(LIMIT_LIST) = {SEARCH(handle_limit_list), .roles = ALLOW_READERS},
 
-	OP(SET_CREATE) = {CHANGE(handle_set_create), .roles = ALLOW_MAKERS, .has_result = true},
+	OP(SET_CREATE) = {CHANGE(handle_set_create), .roles = ALLOW_MAKERS, .has_result = true, .cost = cost_work},
 	OP(SET_ADJUST) = {CHANGE(handle_set_adjust), .roles = ALLOW_MAKERS, .has_result = true},
 	OP(SET_DESTROY) = {ASYNC(handle_set_destroy, finish_set_destroy), .roles = ALLOW_MAKERS,
-		.fd_counts = FDS_NONE},
-	OP(SET_CONNECT) = {CHANGE(handle_set_connect), .roles = ALLOW_ADMIN, .has_result = true},
+		.fd_counts = FDS_NONE, .cost = cost_set_destroy},
+	OP(SET_CONNECT) = {CHANGE(handle_set_connect), .roles = ALLOW_ADMIN, .has_result = true, .cost = cost_work},
 	OP(SET_GET) = {READ(handle_set_get), .roles = ALLOW_READERS},
 	OP(SET_LIST) = {SEARCH(handle_set_list), .roles = ALLOW_READERS},
 
-	OP(ALLOCATE) = {CHANGE(handle_allocate), .roles = ALLOW_OWNERS, .has_result = true},
-	OP(FREE) = {CHANGE(handle_free), .roles = ALLOW_OWNERS, .has_result = true},
+	OP(ALLOCATE) = {CHANGE(handle_allocate), .roles = ALLOW_OWNERS, .has_result = true,
+		.cost = cost_allocate, .reply_each = WIRE_RUN_MAX},
+	OP(FREE) = {CHANGE(handle_free), .roles = ALLOW_OWNERS, .has_result = true,
+		.cost = cost_free},
 	OP(GUEST_ATTACH) = {CHANGE(handle_guest_attach), .roles = ALLOW_OWNERS},
 	OP(GUEST_DETACH) = {CHANGE(handle_guest_detach), .roles = ALLOW_OWNERS},
 	OP(GUEST_FIND) = {READ(handle_guest_find), .roles = ALLOW_READERS},
@@ -49,28 +53,29 @@ static const struct operation_type operation_types[] = {
 	OP(QUARANTINE_END) = {CHANGE(handle_quarantine_end), .roles = ALLOW_ADMIN},
 
 	OP(DEVICE_ADD) = {ASYNC(handle_device_add, finish_device), .roles = ALLOW_OWNERS,
-		.fd_counts = FDS_ONE_TWO, .has_result = true},
+		.fd_counts = FDS_ONE_TWO, .has_result = true, .cost = cost_work},
 	OP(DEVICE_SHARE) = {ASYNC(handle_device_share, finish_device), .roles = ALLOW_ADMIN,
-		.fd_counts = FDS_NONE, .has_result = true},
-	OP(DEVICE_SLICE) = {CHANGE(handle_device_slice), .roles = ALLOW_OWNERS, .has_result = true},
+		.fd_counts = FDS_NONE, .has_result = true, .cost = cost_work},
+	OP(DEVICE_SLICE) = {CHANGE(handle_device_slice), .roles = ALLOW_OWNERS, .has_result = true, .cost = cost_work},
 	OP(DEVICE_REMOVE) = {ASYNC(handle_device_remove, NULL), .roles = ALLOW_OWNERS,
-		.fd_counts = FDS_NONE},
+		.fd_counts = FDS_NONE, .cost = cost_work},
 	OP(DEVICE_LIST) = {SEARCH(handle_device_list), .roles = ALLOW_READERS},
 	OP(DEVICE_DRAINED) = {CHANGE(handle_device_drained), .roles = ALLOW_ADMIN,
-		.has_result = true},
+		.has_result = true, .cost = cost_search},
 
 	OP(MEMORY_MAP) = {ASYNC(handle_memory_map, NULL), .roles = ALLOW_OWNERS,
-		.fd_counts = FDS_ONE},
+		.fd_counts = FDS_ONE, .cost = cost_work},
 	OP(MEMORY_UNMAP) = {ASYNC(handle_memory_unmap, NULL), .roles = ALLOW_OWNERS,
-		.fd_counts = FDS_NONE},
+		.fd_counts = FDS_NONE, .cost = cost_work},
 
 	OP(BIND) = {ASYNC(handle_bind, finish_bind), .roles = ALLOW_OWNERS, .fd_counts = FDS_NONE,
-		.has_result = true},
-	OP(UNBIND) = {ASYNC(handle_unbind, NULL), .roles = ALLOW_OWNERS, .fd_counts = FDS_NONE},
+		.has_result = true, .cost = cost_bind, .reply = BIND_REPLY},
+	OP(UNBIND) = {ASYNC(handle_unbind, NULL), .roles = ALLOW_OWNERS, .fd_counts = FDS_NONE,
+		.cost = cost_unbind},
 	OP(RID_ATTACH) = {ASYNC(handle_rid_attach, finish_rid_attach), .roles = ALLOW_OWNERS,
-		.fd_counts = FDS_NONE, .has_result = true},
+		.fd_counts = FDS_NONE, .has_result = true, .cost = cost_work},
 	OP(RID_DETACH) = {ASYNC(handle_rid_detach, NULL), .roles = ALLOW_OWNERS,
-		.fd_counts = FDS_NONE},
+		.fd_counts = FDS_NONE, .cost = cost_work},
 	OP(BINDING_LIST) = {SEARCH(handle_binding_list), .roles = ALLOW_READERS},
 };
 /* clang-format on */

@@ -41,12 +41,12 @@ int watch_start(struct dispatch *d, struct link *link, struct error *ret_error)
 
 	if (link->watcher)
 		return 0;
-	r = limits_charge(limits, NULL, link->peer->user, RESOURCE_WATCHES, 1, ret_error);
+	r = limits_charge(limits, NULL, link->place, RESOURCE_WATCHES, 1, ret_error);
 	if (r)
 		return r;
 	watcher = calloc(1, sizeof(*watcher));
 	if (!watcher) {
-		limits_release(limits, NULL, link->peer->user, RESOURCE_WATCHES, 1);
+		limits_release(limits, NULL, link->place, RESOURCE_WATCHES, 1);
 		return error_set(
 			ret_error, REASON_NO_MEMORY, "no memory for another watch; try again");
 	}
@@ -66,7 +66,7 @@ void watch_stop(struct dispatch *d, struct link *link)
 		return;
 	watch_remove(d, watcher);
 	d->watcher_count--;
-	limits_release(d->config.limits, NULL, link->peer->user, RESOURCE_WATCHES, 1);
+	limits_release(d->config.limits, NULL, link->place, RESOURCE_WATCHES, 1);
 	free(watcher->changes);
 	free(watcher);
 	link->watcher = NULL;

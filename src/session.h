@@ -4,6 +4,9 @@
  * remembered of the changes it asked for, so that each is done once (invariant X). Pure: time and
  * randomness come in as arguments.
  *
+ * A reply is remembered for sure: room for it, in memory and in the user's account, is found before
+ * the change is done (session_reserve).
+ *
  * A session that was never used costs some 300 bytes, its peer and its connection included.
  */
 #ifndef PASIDD_SESSION_H
@@ -16,8 +19,9 @@
 #include "policy.h"
 
 #define SESSION_TOKEN_SIZE 16
-#define SESSION_WINDOW     256 /* changes that are under way or remembered */
-#define SESSION_REPLY_MAX  32  /* bytes of a remembered reply that need no memory of their own */
+#define SESSION_WINDOW     256   /* changes that are under way or remembered */
+#define SESSION_REPLY_MAX  32    /* bytes of a remembered reply that need no memory of their own */
+#define SESSION_ROOM_MAX   49152 /* bytes that session_reserve() can be asked for */
 
 struct sessions;
 
@@ -56,7 +60,13 @@ struct remembered {
 	uint8_t *reply;  /* `inside`, or memory of its own */
 	uint32_t size;
 	bool had_fds;
-	uint8_t inside[SESSION_REPLY_MAX];
+	union {
+		uint8_t inside[SESSION_REPLY_MAX];
+		struct { /* while it is under way: what was reserved for its reply */
+			uint8_t *room;
+			uint32_t room_size;
+		};
+	};
 };
 TAILQ_HEAD(remembered_list, remembered);
 
@@ -143,8 +153,15 @@ enum session_verdict {
 int session_begin(struct sessions *sessions, struct session *session, uint64_t id, uint64_t digest,
 	enum session_verdict *ret_verdict, struct remembered **ret_remembered,
 	struct error *ret_error);
-/* It ended, with this reply, which is copied. Without memory for it, it is forgotten as one too
- * old. */
+/*
+ * Room for its reply of up to `size` bytes, after SESSION_RUN and before anything is done; with
+ * `keep` it lasts until the change ends, otherwise only if nothing else is reserved before. Older
+ * replies of the session are forgotten for it where its user's account, or the host's, is full.
+ * STATUS_RETRY with REASON_NO_MEMORY or REASON_OVERLOAD: forget it.
+ */
+int session_reserve(struct sessions *sessions, struct session *session,
+	struct remembered *remembered, size_t size, bool keep, struct error *ret_error);
+/* It ended, with this reply, which is copied. It is no larger than what was reserved. */
 void session_finish(struct sessions *sessions, struct session *session,
 	struct remembered *remembered, const uint8_t *reply, size_t size, bool had_fds);
 /* It was not done: the same id may come again. */

@@ -32,6 +32,7 @@ static int session_memory_grow(struct sessions *sessions)
 
 void session_memory_done(struct sessions *sessions)
 {
+	free(sessions->room);
 	while (sessions->chunks) {
 		struct session_chunk *chunk = sessions->chunks;
 
@@ -40,15 +41,39 @@ void session_memory_done(struct sessions *sessions)
 	}
 }
 
+/* What a remembered change takes: its record, and a reply that does not fit inside. */
+static uint32_t session_weight(uint32_t reply_size)
+{
+	return (uint32_t)sizeof(struct remembered) +
+	       (reply_size > SESSION_REPLY_MAX ? reply_size : 0);
+}
+
+static bool session_is_running(const struct remembered *remembered)
+{
+	return !remembered->reply;
+}
+
+static void session_release(
+	const struct sessions *sessions, const struct session *session, uint32_t n)
+{
+	limits_release(sessions->config.limits, NULL, session->user, RESOURCE_REMEMBERED, n);
+}
+
 static void session_drop(
 	struct sessions *sessions, struct session *session, struct remembered *remembered)
 {
+	uint32_t size = remembered->size;
+
 	TAILQ_REMOVE(&session->remembered, remembered, link);
 	session->remembered_count--;
-	if (remembered->reply && remembered->reply != remembered->inside) {
-		session->remembered_bytes -= remembered->size;
+	if (session_is_running(remembered)) {
+		size = remembered->room_size;
+		free(remembered->room);
+	} else if (remembered->reply != remembered->inside) {
+		session->remembered_bytes -= size;
 		free(remembered->reply);
 	}
+	session_release(sessions, session, session_weight(size));
 	/* The one used last is in the cache. */
 	TAILQ_INSERT_HEAD(&sessions->spare, remembered, link);
 }
@@ -83,11 +108,6 @@ static void session_raise_floor(struct session *session, uint64_t floor)
 		session->floor = floor;
 }
 
-static bool session_is_running(const struct remembered *remembered)
-{
-	return !remembered->reply;
-}
-
 /* Forgets the oldest that has ended; false: all are under way. */
 static bool session_evict(
 	struct sessions *sessions, struct session *session, const struct remembered *keep)
@@ -105,10 +125,38 @@ static bool session_evict(
 	return false;
 }
 
+/* Room for `n` more bytes in the accounts; replies of this session are forgotten for it. */
+static bool session_room(struct sessions *sessions, struct session *session,
+	const struct remembered *keep, uint32_t n)
+{
+	const struct limits *limits = sessions->config.limits;
+
+	while (limits_room(limits, NULL, session->user, RESOURCE_REMEMBERED) < n) {
+		if (!session_evict(sessions, session, keep))
+			return false;
+	}
+	return true;
+}
+
+static int session_charge(struct sessions *sessions, struct session *session,
+	const struct remembered *keep, uint32_t n, struct error *ret_error)
+{
+	struct limits *limits = sessions->config.limits;
+
+	if (session_room(sessions, session, keep, n))
+		return limits_charge(
+			limits, NULL, session->user, RESOURCE_REMEMBERED, n, ret_error);
+	/* Counts the hit. */
+	(void)limits_charge(limits, NULL, session->user, RESOURCE_REMEMBERED, n, ret_error);
+	ret_error->reason = REASON_OVERLOAD;
+	return STATUS_RETRY;
+}
+
 static int session_add(struct sessions *sessions, struct session *session, uint64_t id,
 	uint64_t digest, struct remembered **ret_remembered, struct error *ret_error)
 {
 	struct remembered *remembered;
+	int r;
 
 	if (session->remembered_count == SESSION_WINDOW && !session_evict(sessions, session, NULL))
 		return error_set_limit(ret_error, REASON_WINDOW_FULL, id, SESSION_WINDOW,
@@ -118,12 +166,17 @@ static int session_add(struct sessions *sessions, struct session *session, uint6
 	if (TAILQ_EMPTY(&sessions->spare) && session_memory_grow(sessions))
 		return error_set(ret_error, REASON_NO_MEMORY,
 			"no memory to remember the reply in; try again");
+	r = session_charge(sessions, session, NULL, session_weight(0), ret_error);
+	if (r)
+		return r;
 	remembered = TAILQ_FIRST(&sessions->spare);
 	TAILQ_REMOVE(&sessions->spare, remembered, link);
 	remembered->id = id;
 	remembered->digest = digest;
 	remembered->operation = NULL;
 	remembered->reply = NULL;
+	remembered->room = NULL;
+	remembered->room_size = 0;
 	TAILQ_INSERT_TAIL(&session->remembered, remembered, link);
 	session->remembered_count++;
 	if (id > session->newest_id)
@@ -163,20 +216,91 @@ int session_begin(struct sessions *sessions, struct session *session, uint64_t i
 	return 0;
 }
 
+static int session_no_room(struct error *ret_error)
+{
+	return error_set(ret_error, REASON_NO_MEMORY,
+		"no memory to remember the reply in, so nothing was done; try again");
+}
+
+/* For a change that is done at once, there only has to be some. */
+static int session_reserve_shared(struct sessions *sessions, struct session *session,
+	const struct remembered *remembered, size_t size, struct error *ret_error)
+{
+	if (!sessions->room)
+		sessions->room = malloc(SESSION_ROOM_MAX);
+	if (!sessions->room)
+		return session_no_room(ret_error);
+	if (session_room(sessions, session, remembered, (uint32_t)size))
+		return 0;
+	return session_charge(sessions, session, remembered, (uint32_t)size, ret_error);
+}
+
+int session_reserve(struct sessions *sessions, struct session *session,
+	struct remembered *remembered, size_t size, bool keep, struct error *ret_error)
+{
+	int r;
+
+	assert(session_is_running(remembered) && size <= SESSION_ROOM_MAX);
+	if (size <= SESSION_REPLY_MAX)
+		return 0;
+	if (!keep)
+		return session_reserve_shared(sessions, session, remembered, size, ret_error);
+	r = session_charge(sessions, session, remembered, (uint32_t)size, ret_error);
+	if (r)
+		return r;
+	remembered->room = malloc(size);
+	if (!remembered->room) {
+		session_release(sessions, session, (uint32_t)size);
+		return session_no_room(ret_error);
+	}
+	remembered->room_size = (uint32_t)size;
+	return 0;
+}
+
+/* Memory for a reply that does not fit inside: a tight piece, or what was reserved for it. */
+static uint8_t *session_take_room(struct sessions *sessions, uint8_t *room, size_t size)
+{
+	uint8_t *tight = malloc(size);
+
+	if (tight) {
+		free(room);
+		return tight;
+	}
+	return room ? room : TAKE_PTR(sessions->room);
+}
+
+/* The account holds what was reserved; from now on, what the reply takes. */
+static void session_settle(const struct sessions *sessions, const struct session *session,
+	uint32_t reserved, uint32_t size)
+{
+	const uint32_t before = session_weight(reserved), after = session_weight(size);
+	struct error error;
+
+	if (after < before)
+		session_release(sessions, session, before - after);
+	else if (after > before) /* session_reserve() has seen that there is room */
+		(void)limits_charge(sessions->config.limits, NULL, session->user,
+			RESOURCE_REMEMBERED, after - before, &error);
+}
+
 void session_finish(struct sessions *sessions, struct session *session,
 	struct remembered *remembered, const uint8_t *reply, size_t size, bool had_fds)
 {
-	assert(session_is_running(remembered) && size <= sessions->config.reply_max);
+	uint8_t *room = remembered->room;
+
+	assert(session_is_running(remembered) && size <= SESSION_ROOM_MAX);
 	remembered->operation = NULL;
 	if (remembered->id < session->seen_below) { /* nobody will ask for it any more */
 		session_drop(sessions, session, remembered);
 		return;
 	}
-	remembered->reply = size <= SESSION_REPLY_MAX ? remembered->inside : malloc(size);
-	if (!remembered->reply) {
-		session_raise_floor(session, remembered->id + 1);
-		session_drop(sessions, session, remembered);
-		return;
+	session_settle(sessions, session, remembered->room_size, (uint32_t)size);
+	if (size <= SESSION_REPLY_MAX) {
+		free(room);
+		remembered->reply = remembered->inside;
+	} else {
+		remembered->reply = session_take_room(sessions, room, size);
+		assert(remembered->reply);
 	}
 	if (size)
 		memcpy(remembered->reply, reply, size);
@@ -185,8 +309,9 @@ void session_finish(struct sessions *sessions, struct session *session,
 	if (remembered->reply == remembered->inside)
 		return;
 	session->remembered_bytes += remembered->size;
-	while (session->remembered_bytes > sessions->config.reply_max)
-		(void)session_evict(sessions, session, remembered);
+	while (session->remembered_bytes > sessions->config.reply_max &&
+		session_evict(sessions, session, remembered))
+		;
 }
 
 void session_forget(

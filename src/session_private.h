@@ -24,6 +24,8 @@ struct sessions {
 	TAILQ_HEAD(, session) parked; /* first to end first */
 	struct remembered_list spare;
 	struct session_chunk *chunks; /* kept: at most what all sessions needed at once */
+	uint8_t *
+		room; /* of SESSION_ROOM_MAX bytes, for the next reply that malloc() has none for */
 	struct session *by_token[SESSION_BUCKETS];
 };
 

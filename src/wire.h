@@ -126,6 +126,7 @@ void wire_out_string(struct wire_out *out, uint32_t field, const char *text);
 void wire_out_message(struct wire_out *out, uint32_t field, const ProtobufCMessage *message);
 /* Its fields, as those of the message that is being written. */
 void wire_out_fields(struct wire_out *out, const ProtobufCMessage *message);
+#define WIRE_RUN_MAX 10u /* bytes that a run takes at most: numbers have 20 bits */
 /* A pasid.v1.PasidRun. */
 void wire_out_run(struct wire_out *out, uint32_t field, uint32_t first, uint32_t count);
 /* A pasid.v1.Status from what was refused. */
