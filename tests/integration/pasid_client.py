@@ -263,6 +263,7 @@ class Daemon:
         self.arguments = list(arguments)
         self.environment = environment or {}
         self.process = None
+        self.keep = False  # the folder, with its log
         if start:
             try:
                 self.start()
@@ -315,7 +316,8 @@ class Daemon:
             if self.process is not None and self.process.poll() is None:
                 self.process.kill()
                 self.process.wait()
-            shutil.rmtree(self.folder, ignore_errors=True)
+            if not self.keep:
+                shutil.rmtree(self.folder, ignore_errors=True)
 
     def log(self):
         return self.log_path.read_text(errors="replace")

@@ -34,11 +34,12 @@ def life(ground, step):
     device = call(foe, "device_slice", address=ground.place.shared).device_slice.id
     step()
     foe.map_memory(device)
-    first = call(foe, "allocate", count=8, data=7).allocate.runs[0].first
+    runs = call(foe, "allocate", count=8, data=7).allocate.runs
+    first, second = [run.first + i for run in runs for i in range(run.count)][:2]
     pairs = [pb.BindPair(device=device, table=pb.Table(space=1))]
     call(foe, "bind", pasid=host(first), pairs=pairs)
     batch = [foe.request("allocate") for _ in range(100)]
-    batch += [foe.request("bind", pasid=host(first + 1), pairs=pairs), foe.request("unbind", pasid=host(first))]
+    batch += [foe.request("bind", pasid=host(second), pairs=pairs), foe.request("unbind", pasid=host(first))]
     data = to_server(*batch)
     step()
     foe.send_raw(data)
@@ -46,7 +47,7 @@ def life(ground, step):
     foe.wait(batch[50].id)
     step()
     call(foe, "guest_attach", host_pasid=first, guest_pasid=4)
-    call(foe, "unbind", pasid=host(first + 1))
+    call(foe, "unbind", pasid=host(second))
     call(foe, "memory_unmap", device=device, space=1, iova=0, length=1 << 16)
     call(foe, "free", all=True)
     call(foe, "device_remove", device=device)

@@ -115,6 +115,7 @@ class Honest:
     def __init__(self, make):
         self.sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.samples, self.refusals, self.failure, self.ended = [], [], None, False
+        self.stopped = False
         self.pid = os.fork()
         if self.pid == 0:
             self.sock.close()
@@ -132,6 +133,8 @@ class Honest:
 
     def listen(self):
         """Takes in what it wrote so far."""
+        if self.stopped:
+            return
         self.sock.setblocking(False)
         with contextlib.suppress(BlockingIOError):
             while not self.ended:
@@ -146,6 +149,9 @@ class Honest:
 
     def stop(self):
         """Ends it after its round; what it wrote last is taken in."""
+        if self.stopped:
+            return
+        self.stopped = True
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_WR)
         self.sock.settimeout(DEADLINE_MS / 1000 + 10)
