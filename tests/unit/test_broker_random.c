@@ -24,10 +24,17 @@ struct history {
 	uint64_t seed;
 	unsigned step;
 	struct actor actors[ACTORS];
+	struct policy_peer second; /* another user, whose the last actor is */
 	uint64_t sessions;
 	uint64_t cookies;
 	uint32_t seen[256]; /* numbers that somebody had; tried by everybody */
 	unsigned seen_count;
+};
+
+/* What happened in all histories. */
+struct reached {
+	struct metrics metrics;
+	uint64_t hits[RESOURCE_COUNT];
 };
 
 static uint32_t rnd(struct history *h, uint32_t n)
@@ -91,7 +98,7 @@ static void do_create(struct history *h)
 	struct actor *actor = pick_actor(h);
 	struct set_create create = {.mode = rnd(h, 4) ? SET_TRANSLATED : SET_IDENTITY,
 		.has_quota = true,
-		.quota = 1 + rnd(h, 6)};
+		.quota = rnd(h, 10) ? 1 + rnd(h, 6) : 0};
 	char name[32];
 
 	if (actor->set.v)
@@ -155,7 +162,8 @@ static void do_bind(struct history *h)
 
 	for (size_t i = 0; i < count; i++) {
 		pairs[i].device = pick_device(h, actor);
-		pairs[i].table.kind = HW_TABLE_SPACE;
+		pairs[i].table.kind = rnd(h, 4) ? HW_TABLE_SPACE : HW_TABLE_VTD_S1;
+		pairs[i].table.parent_kind = rnd(h, 2) ? HW_TABLE_SPACE : HW_TABLE_HWPT;
 		pairs[i].table.id = rnd(h, 2);
 	}
 	if (broker_bind(h->f.broker, actor, (struct set_id){0},
@@ -215,6 +223,18 @@ static void do_device(struct history *h)
 		(void)broker_device_remove(h->f.broker, rnd(h, 4) ? actor : &h->f.admin,
 			(struct set_id){0}, pick_device(h, actor), ++h->cookies, &h->f.error);
 	}
+}
+
+static void do_map(struct history *h)
+{
+	struct actor *actor = pick_actor(h);
+	struct memory memory = {
+		.device = pick_device(h, actor), .space = rnd(h, 3), .length = 4096};
+
+	if (rnd(h, 3))
+		(void)broker_memory_map(h->f.broker, actor, &memory, 90, ++h->cookies, &h->f.error);
+	else
+		(void)broker_memory_unmap(h->f.broker, actor, &memory, ++h->cookies, &h->f.error);
 }
 
 static void do_hold(struct history *h)
@@ -288,6 +308,29 @@ static void do_trouble(struct history *h)
 	}
 }
 
+/* A number's whole life on the shared device, if nothing is in the way: it waits to be drained. */
+static void do_share(struct history *h)
+{
+	struct actor *actor = pick_actor(h);
+	struct bind_pair pair = {.table = {.kind = HW_TABLE_SPACE}};
+	struct hpasid host = pick_number(h, actor);
+	struct pasid_ref ref = {.number = host.v};
+
+	(void)broker_device_slice(h->f.broker, actor, (struct set_id){0}, (struct device_id){0},
+		(struct rid){5}, &pair.device, &h->f.error);
+	if (!pair.device.v)
+		pair.device = pick_device(h, actor);
+	(void)broker_bind(
+		h->f.broker, actor, (struct set_id){0}, ref, &pair, 1, ++h->cookies, &h->f.error);
+	(void)broker_unbind(
+		h->f.broker, actor, (struct set_id){0}, ref, NULL, 0, ++h->cookies, &h->f.error);
+	for (uint32_t n = rnd(h, 12); n > 0; n--)
+		(void)model_step(&h->f, rnd(h, 8));
+	(void)fixture_free(&h->f, actor, host);
+	h->f.now_ms += 1000;
+	broker_tick(h->f.broker);
+}
+
 static void do_time(struct history *h)
 {
 	h->f.now_ms += rnd(h, 600);
@@ -328,8 +371,8 @@ static void history_step(struct history *h)
 {
 	static void (*const moves[])(struct history *) = {do_create, do_allocate, do_allocate,
 		do_free, do_guest, do_bind, do_bind, do_unbind, do_rid, do_device, do_device,
-		do_hold, do_end, do_admin, do_trouble, do_time, do_hardware, do_hardware,
-		do_hardware};
+		do_map, do_share, do_hold, do_end, do_admin, do_trouble, do_time, do_hardware,
+		do_hardware, do_hardware};
 	struct error error = {0};
 
 	moves[rnd(h, ARRAY_SIZE(moves))](h);
@@ -342,7 +385,42 @@ static void history_step(struct history *h)
 	check_entries(h);
 }
 
-static void history_run(uint64_t seed, struct metrics *reached)
+/* Every limit is hit in some histories; in the others there is room, and more happens. */
+static void history_limits(struct history *h)
+{
+	struct limit_levels *of = h->f.limits_config.of;
+
+	of[RESOURCE_OPERATIONS].host = 12;
+	of[RESOURCE_PASIDS].user = 20;
+	if (h->seed % 3)
+		return;
+	of[RESOURCE_SETS].user = 2;
+	of[RESOURCE_PROMISED].user = 9;
+	of[RESOURCE_PASIDS].user = 7;
+	of[RESOURCE_OPERATIONS] = (struct limit_levels){6, 9, 10};
+	of[RESOURCE_DESCRIPTORS] = (struct limit_levels){5, 7, 8};
+	of[RESOURCE_DEVICES] = (struct limit_levels){3, 4, 0};
+	of[RESOURCE_PAGE_TABLES] = (struct limit_levels){2, 2, 3};
+	of[RESOURCE_BINDINGS] = (struct limit_levels){3, 3, 0};
+	of[RESOURCE_MAP_PAGES] = (struct limit_levels){0, 3, 0};
+}
+
+/* Refusals at any level that outlives the sets. */
+static void history_add_hits(const struct history *h, struct reached *reached)
+{
+	uint32_t cursor = 0, user;
+
+	for (unsigned i = 0; i < RESOURCE_COUNT; i++)
+		reached->hits[i] +=
+			limits_account(h->f.limits, LIMITS_NO_USER, (enum resource)i)->hits;
+	while (limits_next_user(h->f.limits, &cursor, &user)) {
+		for (unsigned i = 0; i < RESOURCE_COUNT; i++)
+			reached->hits[i] +=
+				limits_account(h->f.limits, user, (enum resource)i)->hits;
+	}
+}
+
+static void history_run(uint64_t seed, struct reached *reached)
 {
 	struct broker_status status;
 	struct history *h = calloc(1, sizeof(*h));
@@ -350,34 +428,44 @@ static void history_run(uint64_t seed, struct metrics *reached)
 	ck_assert_ptr_nonnull(h);
 	fixture_config(&h->f);
 	h->f.config.capacity = 24;
-	h->f.limits_config.of[RESOURCE_PASIDS].user = 20;
-	h->f.limits_config.of[RESOURCE_OPERATIONS].host = 12;
+	h->seed = seed;
+	history_limits(h);
 	h->f.config.policy = seed % 2 ? BROKER_CYCLIC : BROKER_LOWEST;
 	h->f.model.group_of[1] = h->f.model.group_of[0]; /* one group of two functions */
 	h->f.model.width_of[2] = 11;
 	h->f.model.width_of[3] = 0;
 	fixture_open(&h->f);
-	h->seed = seed;
 	h->random = seed * 0x9e3779b97f4a7c15u + 1;
 	h->sessions = 100;
 	for (unsigned i = 0; i < ACTORS; i++)
 		h->actors[i] = (struct actor){ROLE_VMM, 0, {0}, &h->f.peer};
+	h->second.uid = 1001;
+	h->actors[ACTORS - 1].peer = &h->second;
 	(void)fixture_share(&h->f, 5);
 	for (h->step = 0; h->step < STEPS; h->step++)
 		history_step(h);
 	broker_status(h->f.broker, &status);
 	for (enum metric m = 0; m < METRIC_COUNT; m++)
-		reached->value[m] += status.metrics.value[m];
+		reached->metrics.value[m] += status.metrics.value[m];
+	history_add_hits(h, reached);
 	fixture_close(&h->f);
 	free(h);
 }
 
 /* The histories are worth something only if everything happens in them. */
-static void check_reached(const struct metrics *metrics)
+static void check_reached(const struct reached *reached)
 {
+	static const enum resource limited[] = {RESOURCE_SETS, RESOURCE_PROMISED, RESOURCE_PASIDS,
+		RESOURCE_OPERATIONS, RESOURCE_DESCRIPTORS, RESOURCE_DEVICES, RESOURCE_PAGE_TABLES,
+		RESOURCE_BINDINGS, RESOURCE_MAP_PAGES};
+
 	for (enum metric m = 0; m < METRIC_COUNT; m++) {
-		if (m != METRIC_REFUSED && metrics->value[m] == 0)
+		if (m != METRIC_REFUSED && reached->metrics.value[m] == 0)
 			ck_abort_msg("no history had any %s", metric_text(m));
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(limited); i++) {
+		if (reached->hits[limited[i]] == 0)
+			ck_abort_msg("no history met the limit of %s", resource_text(limited[i]));
 	}
 }
 
@@ -386,7 +474,7 @@ START_TEST(invariants_hold_in_random_histories)
 		const char *one = getenv("PASIDD_SEED"), *rounds = getenv("PASIDD_TEST_ROUNDS");
 		uint64_t first = one ? strtoull(one, NULL, 10) : 1;
 		uint64_t count = one ? 1 : HISTORIES * (rounds ? strtoull(rounds, NULL, 10) : 1);
-		struct metrics reached = {0};
+		struct reached reached = {.hits = {0}};
 
 		for (uint64_t seed = first; seed < first + count; seed++)
 			history_run(seed, &reached);
