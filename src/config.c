@@ -65,6 +65,7 @@ static const struct json_key roles_keys[] = {
 	FIELD("admins", config_read_who, policy.admins),
 	FIELD("observers", config_read_who, policy.observers),
 	FIELD("vmms", config_read_who, policy.vmms),
+	FIELD("participants", config_read_who, policy.participants),
 	END,
 };
 
@@ -129,7 +130,8 @@ int config_new(uint32_t own_uid, struct config **ret_config)
 	*config = config_default;
 	limits_defaults(&config->limits);
 	if (config_who_init(&config->policy.admins, 0, own_uid) != 0 ||
-		config_who_init(&config->policy.observers, 0, own_uid) != 0) {
+		config_who_init(&config->policy.observers, 0, own_uid) != 0 ||
+		config_who_init(&config->policy.participants, 0, own_uid) != 0) {
 		config_free(config);
 		return -ENOMEM;
 	}
@@ -148,6 +150,8 @@ void config_free(struct config *config)
 	config_who_done(&policy->admins);
 	config_who_done(&policy->observers);
 	config_who_done(&policy->vmms);
+	config_who_done(&policy->participants);
+	config_cgroups_done(policy);
 	for (size_t i = 0; i < policy->device_count; i++) {
 		struct policy_who who = policy->devices[i].who;
 
@@ -207,6 +211,7 @@ int config_parse(const char *name, const char *text, size_t length, uint32_t own
 		(void)json_fail(&reader, "out of memory");
 		return r;
 	}
+	reader.config = config;
 	r = config_read(&reader, text, length, config);
 	if (r != 0) {
 		config_free(config);

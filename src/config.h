@@ -12,7 +12,8 @@
 #define CONFIG_DEVICES_MAX     4096
 #define CONFIG_WHO_MAX         256 /* users, or groups, in one list */
 #define CONFIG_SIZE_MAX        (1u << 20)
-#define CONFIG_REQUESTS_MAX    256 /* that a datagram can hold */
+#define CONFIG_CGROUP_MAX      1024 /* bytes of a cgroup's path */
+#define CONFIG_REQUESTS_MAX    256  /* that a datagram can hold */
 
 struct config_socket {
 	char *path; /* NULL: the default, see pasidd(8) */

@@ -11,7 +11,8 @@
 
 /* Where we are, so that an error can say it: "quota.set_max", "devices[2].address". */
 struct json_reader {
-	const char *name; /* of the file */
+	const char *name;      /* of the file */
+	struct config *config; /* that is filled, for what is more than one field */
 	struct config_error *error;
 	size_t path_length;
 	char path[128];

@@ -129,9 +129,94 @@ static int config_read_groups(
 	return config_read_ids(reader, value, &group_kind, &who->gids, &who->gid_count);
 }
 
+/* ---------------------------------------------------------------- cgroups */
+
+/* An absolute path as /proc/PID/cgroup has it. */
+static bool config_is_cgroup(const char *path)
+{
+	const char *part = path;
+
+	if (path[0] != '/' || strlen(path) > CONFIG_CGROUP_MAX)
+		return false;
+	while (path[1] != '\0' && part != NULL) {
+		const size_t length = strcspn(++part, "/");
+
+		if (length == 0 || (length == 1 && part[0] == '.') ||
+			(length == 2 && strncmp(part, "..", 2) == 0))
+			return false;
+		part = part[length] == '/' ? part + length : NULL;
+	}
+	return true;
+}
+
+/* The number of a rule; POLICY_CGROUPS_MAX: there is none like it. */
+static size_t config_find_cgroup(const struct policy *policy, const char *path)
+{
+	for (size_t i = 0; i < policy->cgroup_count; i++)
+		if (strcmp(policy->cgroups[i], path) == 0)
+			return i;
+	return POLICY_CGROUPS_MAX;
+}
+
+static int config_add_cgroup(struct json_reader *reader, struct policy *policy, const char *path)
+{
+	const char **rules = (const char **)(uintptr_t)policy->cgroups;
+
+	if (policy->cgroup_count == POLICY_CGROUPS_MAX)
+		return json_fail(reader, "more than %d different cgroups in all lists together",
+			POLICY_CGROUPS_MAX);
+	if (rules == NULL)
+		rules = calloc(POLICY_CGROUPS_MAX, sizeof(*rules));
+	if (rules == NULL)
+		return config_no_memory(reader);
+	policy->cgroups = rules;
+	rules[policy->cgroup_count] = strdup(path);
+	if (rules[policy->cgroup_count] == NULL)
+		return config_no_memory(reader);
+	policy->cgroup_count++;
+	return 0;
+}
+
+void config_cgroups_done(struct policy *policy)
+{
+	for (size_t i = 0; i < policy->cgroup_count; i++)
+		free((void *)(uintptr_t)policy->cgroups[i]);
+	free((void *)(uintptr_t)policy->cgroups);
+	policy->cgroups = NULL;
+	policy->cgroup_count = 0;
+}
+
+static int config_read_cgroup(struct json_reader *reader, const json_t *element, void *context)
+{
+	struct policy *policy = &reader->config->policy;
+	struct policy_who *who = context;
+	const char *path = json_is_string(element) ? json_string_value(element) : "";
+	size_t rule = config_find_cgroup(policy, path);
+	int r = 0;
+
+	if (!config_is_cgroup(path))
+		return json_fail_found(
+			reader, element, "the path of a cgroup such as \"/machine.slice\"");
+	if (rule == POLICY_CGROUPS_MAX) {
+		rule = policy->cgroup_count;
+		r = config_add_cgroup(reader, policy, path);
+	}
+	if (r == 0)
+		who->cgroups |= UINT64_C(1) << rule;
+	return r;
+}
+
+static int config_read_cgroups(
+	struct json_reader *reader, const json_t *value, const struct json_key *key, void *field)
+{
+	(void)key;
+	return json_read_array(reader, value, POLICY_CGROUPS_MAX, config_read_cgroup, field);
+}
+
 #define WHO_KEYS(base)                                                                             \
 	{.name = "users", .read = config_read_users, .offset = (base)},                            \
 		{.name = "groups", .read = config_read_groups, .offset = (base)},                  \
+		{.name = "cgroups", .read = config_read_cgroups, .offset = (base)},                \
 	{                                                                                          \
 		.name = "everyone", .read = json_read_bool,                                        \
 		.offset = (base) + offsetof(struct policy_who, everyone)                           \
@@ -249,9 +334,11 @@ static int config_check_device(struct json_reader *reader, const struct policy *
 {
 	if (json_object_get(element, "address") == NULL || device->use == 0)
 		return json_fail(reader, "\"address\" and \"use\" are required");
-	if (!device->who.everyone && device->who.uid_count == 0 && device->who.gid_count == 0)
+	if (!device->who.everyone && device->who.uid_count == 0 && device->who.gid_count == 0 &&
+		device->who.cgroups == 0)
 		return json_fail(reader,
-			"nobody may have it: give \"users\", \"groups\" or \"everyone\": true");
+			"nobody may have it: give \"users\", \"groups\", \"cgroups\" or "
+			"\"everyone\": true");
 	for (size_t i = 0; i < policy->device_count; i++)
 		if (policy->devices[i].rid.v == device->rid.v)
 			return json_fail(reader, "the address is that of devices[%zu]", i);

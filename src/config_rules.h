@@ -31,5 +31,7 @@ int config_read_mode(
 /* Makes a list that allows two users. Returns 0 or -ENOMEM. */
 int config_who_init(struct policy_who *who, uint32_t uid, uint32_t other_uid);
 void config_who_done(struct policy_who *who);
+/* Frees the rules about cgroups. */
+void config_cgroups_done(struct policy *policy);
 
 #endif

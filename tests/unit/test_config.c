@@ -252,7 +252,8 @@ START_TEST(unknown_keys_are_named_with_their_path)
 			"test.json: quotas: unknown key; known here: socket, namespace, quota, "
 			"quarantine, session, roles, devices, simulate, log, limits");
 		refused("{\"roles\": {\"admins\": {\"user\": []}}}",
-			"test.json: roles.admins.user: unknown key; known here: users, groups, everyone");
+			"test.json: roles.admins.user: unknown key; known here: users, groups, "
+			"cgroups, everyone");
 	}
 END_TEST
 
@@ -293,6 +294,57 @@ START_TEST(socket_mode_and_group)
 			"such as \"0660\"");
 		refused("{\"socket\": {\"path\": \"\"}}",
 			"test.json: socket.path: found \"\", expected a text of 1 to 107 bytes");
+	}
+END_TEST
+
+START_TEST(cgroups_are_numbered_rules)
+	{
+		struct policy_peer peer = {.uid = 7};
+
+		accepted(
+			"{\"roles\": {\"vmms\": {\"cgroups\": [\"/machine.slice\"]}, "
+			"\"admins\": {\"cgroups\": [\"/system.slice/libvirtd.service\", "
+			"\"/machine.slice\"]}}, \"devices\": [{\"address\": \"1:0.0\", \"use\": "
+			"\"shared\", \"cgroups\": [\"/\"]}]}");
+		ck_assert_uint_eq(config->policy.cgroup_count, 3);
+		ck_assert(!policy_allows_role(&config->policy, &peer, ROLE_VMM));
+		peer.cgroups = policy_match_cgroups(&config->policy, "/machine.slice/vm-1.scope");
+		ck_assert(policy_allows_role(&config->policy, &peer, ROLE_VMM));
+		ck_assert(policy_allows_role(&config->policy, &peer, ROLE_ADMIN));
+		ck_assert(!policy_allows_role(&config->policy, &peer, ROLE_OBSERVER));
+		ck_assert(policy_allows_device(
+			&config->policy, &peer, (struct rid){0x100}, POLICY_USE_SHARED));
+		peer.cgroups =
+			policy_match_cgroups(&config->policy, "/system.slice/libvirtd.service");
+		ck_assert(!policy_allows_role(&config->policy, &peer, ROLE_VMM));
+		ck_assert(policy_allows_role(&config->policy, &peer, ROLE_ADMIN));
+	}
+END_TEST
+
+START_TEST(paths_of_cgroups_are_checked)
+	{
+		static const char *const wrong[] = {
+			"machine.slice", "", "/a/", "/a//b", "//", "/.", "/a/../b", "/..", "/a/."};
+		char text[4096] = "{\"roles\": {\"vmms\": {\"cgroups\": [";
+
+		for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+			char one[160];
+
+			(void)snprintf(one, sizeof(one),
+				"{\"roles\": {\"vmms\": {\"cgroups\": [\"%s\"]}}}", wrong[i]);
+			ck_assert_int_eq(parse(one), STATUS_INVALID);
+			ck_assert_ptr_nonnull(strstr(error.text, "roles.vmms.cgroups[0]: found"));
+		}
+		refused("{\"roles\": {\"vmms\": {\"cgroups\": [7]}}}",
+			"test.json: roles.vmms.cgroups[0]: found 7, expected the path of a cgroup such as \"/machine.slice\"");
+		for (int i = 0; i < 64; i++)
+			(void)snprintf(text + strlen(text), sizeof(text) - strlen(text),
+				"%s\"/a%d\"", i > 0 ? ", " : "", i);
+		(void)snprintf(text + strlen(text), sizeof(text) - strlen(text),
+			"]}, \"admins\": {\"cgroups\": [\"/a0\", \"/a/..b/...\"]}}}");
+		refused(text,
+			"test.json: roles.admins.cgroups[1]: more than 64 different cgroups in all "
+			"lists together");
 	}
 END_TEST
 
@@ -354,8 +406,8 @@ START_TEST(devices_are_complete_and_distinct)
 		refused("{\"devices\": [{\"use\": \"shared\", \"everyone\": true}]}",
 			"test.json: devices[0]: \"address\" and \"use\" are required");
 		refused("{\"devices\": [{\"address\": \"1:2.3\", \"use\": \"shared\", \"users\": []}]}",
-			"test.json: devices[0]: nobody may have it: give \"users\", \"groups\" or "
-			"\"everyone\": true");
+			"test.json: devices[0]: nobody may have it: give \"users\", \"groups\", "
+			"\"cgroups\" or \"everyone\": true");
 		refused("{\"devices\": [{\"address\": \"1:2.3\", \"use\": \"shared\", \"users\": [1]}, "
 			"{\"address\": \"0:1:2.3\", \"use\": \"exclusive\", \"users\": [1]}]}",
 			"test.json: devices[1]: the address is that of devices[0]");
@@ -457,6 +509,8 @@ int main(void)
 	tcase_add_test(tc, unknown_keys_are_named_with_their_path);
 	tcase_add_test(tc, wrong_kinds_and_ranges_say_found_and_allowed);
 	tcase_add_test(tc, socket_mode_and_group);
+	tcase_add_test(tc, cgroups_are_numbered_rules);
+	tcase_add_test(tc, paths_of_cgroups_are_checked);
 	tcase_add_test(tc, roles_by_name_and_number_replace_the_default);
 	tcase_add_test(tc, device_addresses);
 	tcase_add_test(tc, devices_are_complete_and_distinct);

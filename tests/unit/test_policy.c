@@ -64,6 +64,51 @@ START_TEST(user_number_is_no_group_number)
 	}
 END_TEST
 
+START_TEST(role_by_cgroup)
+	{
+		static const char *const rules[] = {"/machine.slice", "/user.slice/a", "/"};
+		const struct policy policy = {
+			.cgroups = rules, .cgroup_count = 3, .vmms = {.cgroups = 1u << 1}};
+		struct policy_peer peer = peer_user;
+
+		ck_assert(!policy_allows_role(&policy, &peer, ROLE_VMM));
+		peer.cgroups = policy_match_cgroups(&policy, "/machine.slice/a");
+		ck_assert(!policy_allows_role(&policy, &peer, ROLE_VMM));
+		peer.cgroups = policy_match_cgroups(&policy, "/user.slice/a/b");
+		ck_assert(policy_allows_role(&policy, &peer, ROLE_VMM));
+		ck_assert(!policy_allows_role(&policy, &peer, ROLE_ADMIN));
+	}
+END_TEST
+
+START_TEST(cgroups_match_at_the_boundary_of_a_path)
+	{
+		static const char *const rules[] = {"/machine.slice", "/", "/machine.slice/a"};
+		const struct policy policy = {.cgroups = rules, .cgroup_count = 3};
+
+		ck_assert_uint_eq(policy_match_cgroups(&policy, "/machine.slice"), 3);
+		ck_assert_uint_eq(policy_match_cgroups(&policy, "/machine.slice/a"), 7);
+		ck_assert_uint_eq(policy_match_cgroups(&policy, "/machine.slice/ab"), 3);
+		ck_assert_uint_eq(policy_match_cgroups(&policy, "/machine.slices"), 2);
+		ck_assert_uint_eq(policy_match_cgroups(&policy, "/machine.slice (deleted)"), 2);
+		ck_assert_uint_eq(policy_match_cgroups(&policy, "/"), 2);
+		/* above the daemon's own root */
+		ck_assert_uint_eq(policy_match_cgroups(&policy, "/../machine.slice"), 0);
+		ck_assert_uint_eq(policy_match_cgroups(&policy, "/.."), 0);
+		ck_assert_uint_eq(policy_match_cgroups(&policy, ""), 0);
+		ck_assert_uint_eq(policy_match_cgroups(&policy, "machine.slice"), 0);
+	}
+END_TEST
+
+START_TEST(participants_are_a_role_of_their_own)
+	{
+		const struct policy policy = {.participants = {.uids = root, .uid_count = 1},
+			.admins = {.everyone = true}};
+
+		ck_assert(policy_allows_role(&policy, &peer_root, ROLE_PARTICIPANT));
+		ck_assert(!policy_allows_role(&policy, &peer_user, ROLE_PARTICIPANT));
+	}
+END_TEST
+
 static const struct policy_device devices[] = {
 	{.rid = {0x0100}, .use = POLICY_USE_EXCLUSIVE, .who = {.gids = kvm, .gid_count = 2}},
 	{.rid = {0x0200}, .use = POLICY_USE_SHARED, .who = {.everyone = true}},
@@ -107,6 +152,9 @@ int main(void)
 	tcase_add_test(tc, role_ignores_groups_beyond_the_count);
 	tcase_add_test(tc, role_none_is_nobodys);
 	tcase_add_test(tc, user_number_is_no_group_number);
+	tcase_add_test(tc, role_by_cgroup);
+	tcase_add_test(tc, cgroups_match_at_the_boundary_of_a_path);
+	tcase_add_test(tc, participants_are_a_role_of_their_own);
 	tcase_add_test(tc, device_needs_rid_use_and_peer);
 	tcase_add_test(tc, simulation_opens_only_what_is_not_configured);
 	suite_add_tcase(suite, tc);
