@@ -50,9 +50,9 @@ class Result:
             self.failed.append((self.name, f"all tests passed, yet it exited with {code}"))
 
 
-def run_limited(path, folder, environment):
+def run_limited(command, folder, environment):
     """Exit code and output; the code is None when it was ended because it took too long."""
-    with subprocess.Popen([str(path)], cwd=folder, env=environment, stdin=subprocess.DEVNULL, text=True,
+    with subprocess.Popen([str(word) for word in command], cwd=folder, env=environment, stdin=subprocess.DEVNULL, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, errors="replace") as run:
         try:
             output = run.communicate(timeout=TIMEOUT)[0]
@@ -72,7 +72,7 @@ def run_program(path):
     with tempfile.TemporaryDirectory(prefix="pasidd-test-") as folder:
         tap = pathlib.Path(folder, "log.tap")
         environment = {**ENVIRONMENT, **os.environ, "CK_TAP_LOG_FILE_NAME": str(tap)}
-        code, result.output = run_limited(path, folder, environment)
+        code, result.output = run_limited([path], folder, environment)
         plan = result.read_tap(tap.read_text(errors="replace")) if tap.exists() else None
     result.skipped = [line[5:].strip() for line in result.output.splitlines() if line.startswith("SKIP:")]
     if code is None:
@@ -80,6 +80,27 @@ def run_program(path):
     else:
         result.conclude(plan, code)
     return result
+
+
+def run_replay(path, source):
+    """Replays the corpus and the regressions of a fuzz target; each input counts as a test."""
+    result = Result(path.name)
+    target = path.name.removeprefix("fuzz_")
+    folders = [pathlib.Path(source, "tests/fuzz", kind, target) for kind in ("corpus", "regressions")]
+    command = [path, *(folder for folder in folders if folder.is_dir())]
+    code, result.output = run_limited(command, source, {**ENVIRONMENT, **os.environ})
+    tried = [line for line in result.output.splitlines() if line.startswith(str(source))]
+    result.passed = len(tried)
+    if code != 0:
+        result.passed -= 1
+        result.failed.append((path.name, f"{'did not end' if code is None else 'fails'} at {tried[-1:]}"))
+    return result
+
+
+def replays(build, source):
+    """The program of each fuzz target, whether it was built or not."""
+    names = sorted(path.stem for path in pathlib.Path(source, "tests/fuzz").glob("fuzz_*.c"))
+    return [pathlib.Path(build, "tests/fuzz", name).resolve() for name in names]
 
 
 def programs(build, source):
@@ -90,12 +111,11 @@ def programs(build, source):
 
 def run_all(build, source):
     """The results of all programs, in order; one that was not built is a failure."""
-    found = programs(build, source)
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         def one(path):
             if path.exists():
-                return run_program(path)
+                return run_replay(path, source) if path.parent.name == "fuzz" else run_program(path)
             missing = Result(path.name)
             missing.failed.append((path.name, "was not built"))
             return missing
-        return list(pool.map(one, found))
+        return list(pool.map(one, programs(build, source) + replays(build, source)))

@@ -58,7 +58,7 @@ static void play_hardware(const struct script_record *record)
 
 static void play(const struct script_record *record)
 {
-	enum world_slot slot = (enum world_slot)(record->slot % (WORLD_ADMIN + 1));
+	enum world_slot slot = (enum world_slot)(record->slot % (WORLD_HANDED + 1));
 	uint8_t first = script_byte(record, 0);
 
 	switch ((enum script_action)record->action) {
@@ -75,7 +75,12 @@ static void play(const struct script_record *record)
 		world_disconnect(w, slot, first & 1);
 		break;
 	case SCRIPT_DIE:
-		world_die(w, slot);
+		if (slot == WORLD_HANDED && (first & 1))
+			world_hide(w);
+		else if (slot == WORLD_HANDED)
+			world_leave(w);
+		else
+			world_die(w, slot);
 		break;
 	case SCRIPT_HONEST:
 		world_honest_act(w);
@@ -153,7 +158,7 @@ static struct script_record new_record(uint64_t *random)
 							   : fuzz_random(random));
 	return (struct script_record){
 		.action = actions[fuzz_below(random, sizeof(actions))],
-		.slot = (uint8_t)fuzz_below(random, WORLD_ADMIN + 1),
+		.slot = (uint8_t)fuzz_below(random, WORLD_HANDED + 1),
 		.size = sizeof(bytes),
 		.bytes = bytes,
 	};
@@ -182,7 +187,8 @@ static void mutate_datagram(
 	const uint8_t *from = NULL;
 	size_t from_size = 0;
 
-	memcpy(changed, record->bytes, front);
+	if (record->size)
+		memcpy(changed, record->bytes, front);
 	if (front == 0)
 		changed[front++] = 0;
 	if (fuzz_below(random, 4) == 0)
@@ -194,7 +200,8 @@ static void mutate_datagram(
 		from_size = other->size - skipped;
 	}
 	kept = script_datagram_at(record);
-	memcpy(changed + front, record->bytes + kept, size);
+	if (size)
+		memcpy(changed + front, record->bytes + kept, size);
 	if (fuzz_below(random, 16) == 0)
 		size = LLVMFuzzerMutate(changed + front, size, 4096);
 	else
@@ -233,7 +240,7 @@ static void mutate_records(unsigned *count, uint64_t *random)
 		records[with] = fresh;
 		break;
 	case 6:
-		records[at].slot = (uint8_t)fuzz_below(random, WORLD_ADMIN + 1);
+		records[at].slot = (uint8_t)fuzz_below(random, WORLD_HANDED + 1);
 		break;
 	default:
 		if (records[at].action == SCRIPT_SEND)

@@ -44,6 +44,7 @@ size_t script_append(
 	data[size++] = record->slot;
 	data[size++] = (uint8_t)record->size;
 	data[size++] = (uint8_t)(record->size >> 8);
-	memcpy(data + size, record->bytes, record->size);
+	if (record->size)
+		memcpy(data + size, record->bytes, record->size);
 	return size + record->size;
 }

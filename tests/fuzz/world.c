@@ -4,8 +4,6 @@
 #include <errno.h>
 #include <string.h>
 
-#define SETTLED_MS 60000u /* longer than any grace, cooling or deadline here */
-
 uint32_t world_uid(enum world_slot slot)
 {
 	static const uint32_t uids[WORLD_SLOTS] = {
@@ -14,6 +12,7 @@ uint32_t world_uid(enum world_slot slot)
 		[WORLD_B] = 1001,
 		[WORLD_B2] = 1001,
 		[WORLD_ADMIN] = 0,
+		[WORLD_HANDED] = 1002,
 		[WORLD_HONEST] = 2000,
 		[WORLD_KEEPER] = 0,
 	};
@@ -38,7 +37,7 @@ static struct world_fd *world_sent_fd(struct world *w, int fd)
 	return &w->fds[fd - WORLD_FD_FIRST];
 }
 
-static void world_dispose(void *ctx, int fd)
+void world_dispose(void *ctx, int fd)
 {
 	struct world *w = ctx;
 
@@ -78,27 +77,44 @@ static void world_unpark(void *ctx, void *user)
 	link->parked = NULL;
 }
 
-/* No connection can be made here: who asks for one is told so. */
+/* One at a time; who asks for a second one is told that there is no descriptor. */
 static int world_hand(
 	void *ctx, struct set_id set, uint32_t uid, int *ret_fd, struct error *ret_error)
 {
-	(void)ctx;
-	(void)set;
-	(void)uid;
-	(void)ret_fd;
-	return error_set(ret_error, REASON_OVERLOAD, "no descriptor is left");
+	struct world *w = ctx;
+	struct world_link *link = &w->links[WORLD_HANDED];
+	int r;
+
+	if (link->link || w->own_count == WORLD_OWN)
+		return error_set(ret_error, REASON_OVERLOAD, "no descriptor is left");
+	r = dispatch_connect_handed(w->d, set, uid, &link->link, ret_error);
+	if (r)
+		return r;
+	link_set_user(link->link, link);
+	link->requests_count = link->refused_count = link->datagrams = 0;
+	w->handed_set = set.v;
+	w->handed_left = w->handed_hidden = false;
+	*ret_fd = WORLD_OWN_FD + (int)w->own_count++;
+	return 0;
 }
 
 static void world_notice_end(void *ctx, void *user)
 {
-	(void)ctx;
-	FUZZ_CHECK(user == NULL);
+	struct world *w = ctx;
+
+	FUZZ_CHECK(user == &w->links[WORLD_HANDED] && w->links[WORLD_HANDED].link);
+	if (w->handed_left)
+		world_disconnect(w, WORLD_HANDED, false);
 }
 
 static void world_close_own(void *ctx, int fd)
 {
-	(void)ctx;
-	FUZZ_FAIL("descriptor %d was never given", fd);
+	struct world *w = ctx;
+
+	FUZZ_CHECK(fd >= WORLD_OWN_FD && fd < WORLD_OWN_FD + (int)w->own_count);
+	if (w->own_closed[fd - WORLD_OWN_FD])
+		FUZZ_FAIL("descriptor %d of a connection is closed twice", fd);
+	w->own_closed[fd - WORLD_OWN_FD] = true;
 }
 
 /* What the worker would see when it looks at the descriptors, in the model's own numbers. */
@@ -155,6 +171,7 @@ static void world_configure(struct world *w, struct limits_config *limits)
 		.vmms.everyone = true,
 		.admins = {.uids = &w->admin_uid, .uid_count = 1},
 		.observers = {.uids = &w->admin_uid, .uid_count = 1},
+		.participants = {.uids = &w->admin_uid, .uid_count = 1},
 		.devices = w->devices,
 		.device_count = WORLD_RIDS,
 	};
@@ -245,7 +262,7 @@ void world_connect(struct world *w, enum world_slot slot)
 	struct dispatch_peer peer = {
 		.who = {.uid = uid, .group_count = 1, .groups = {uid}}, .pid = 100 + (int)slot};
 
-	if (link->link || link->parked)
+	if (link->link || link->parked || slot == WORLD_HANDED)
 		return;
 	link->requests_count = link->refused_count = link->datagrams = 0;
 	if (dispatch_connect(w->d, &peer, &link->link, &w->error) == 0)
@@ -264,6 +281,16 @@ void world_disconnect(struct world *w, enum world_slot slot, bool dead)
 	dispatch_pump(w->d);
 }
 
+void world_leave(struct world *w)
+{
+	w->handed_left = true;
+}
+
+void world_hide(struct world *w)
+{
+	w->handed_hidden = true;
+}
+
 void world_die(struct world *w, enum world_slot slot)
 {
 	if (!w->links[slot].parked)
@@ -280,9 +307,11 @@ static bool world_is_harmless(const struct wire_batch *batch)
 		PASID__V1__REQUEST__OPERATION_PING,
 		PASID__V1__REQUEST__OPERATION_GET_STATUS,
 		PASID__V1__REQUEST__OPERATION_WATCH,
+		PASID__V1__REQUEST__OPERATION_LIMIT_LIST,
 		PASID__V1__REQUEST__OPERATION_SET_CREATE,
 		PASID__V1__REQUEST__OPERATION_SET_GET,
 		PASID__V1__REQUEST__OPERATION_SET_LIST,
+		PASID__V1__REQUEST__OPERATION_SET_CONNECT,
 		PASID__V1__REQUEST__OPERATION_GUEST_FIND,
 		PASID__V1__REQUEST__OPERATION_HOST_FIND,
 		PASID__V1__REQUEST__OPERATION_GRANT_LIST,
@@ -336,11 +365,26 @@ static bool world_note_datagram(
 	return true;
 }
 
+/* The server tells who sent a datagram on a handed connection. */
+static bool world_identify_sender(struct world *w)
+{
+	struct world_link *link = &w->links[WORLD_HANDED];
+	struct dispatch_peer peer = {.who = {.uid = world_uid(WORLD_HANDED)}, .pid = 200};
+	bool hidden = w->handed_hidden;
+
+	w->handed_hidden = false;
+	if (!link->link)
+		return true;
+	return dispatch_identify(w->d, link->link, hidden ? NULL : &peer, &w->error) == 0;
+}
+
 void world_send(struct world *w, enum world_slot slot, const uint8_t *data, size_t size,
 	const int *fds, size_t fd_count, bool truncated)
 {
 	struct world_link *link = &w->links[slot];
 
+	if (slot == WORLD_HANDED && (w->handed_left || !world_identify_sender(w)))
+		world_disconnect(w, slot, false);
 	if (!link->link || !dispatch_readable(w->d, link->link) ||
 		!world_note_datagram(w, slot, data, size, !fd_count && !truncated)) {
 		for (size_t i = 0; i < fd_count; i++)
@@ -367,8 +411,12 @@ const struct dispatch_datagram *world_peek(struct world *w, enum world_slot slot
 
 void world_read(struct world *w, enum world_slot slot, unsigned count)
 {
+	struct world_link *link = &w->links[slot];
+
 	for (; count > 0 && world_peek(w, slot); count--)
-		dispatch_sent(w->d, w->links[slot].link);
+		dispatch_sent(w->d, link->link);
+	if (link->link && dispatch_doomed(link->link))
+		world_disconnect(w, slot, false);
 }
 
 /* ---------------------------------------------------------------- hardware and time */
@@ -447,140 +495,4 @@ void world_check(struct world *w)
 	if (broker_recount(w->f.broker, &error))
 		FUZZ_FAIL("%s", error.text);
 	world_honest_check(w);
-}
-
-/* ---------------------------------------------------------------- the end */
-
-/* The hardware works again and everything is carried out. */
-static void world_settle(struct world *w)
-{
-	w->f.model.hung_lane = 0;
-	w->f.model.fail_status = 0;
-	w->f.model.submit_status = 0;
-	for (unsigned round = 0; round < 4; round++) {
-		world_step(w, 100000, 0);
-		world_time(w, round ? SETTLED_MS : 1000);
-	}
-}
-
-/* Whoever is still connected and reads has an answer to everything that it asked. */
-static void world_check_answered(struct world *w)
-{
-	for (unsigned slot = 0; slot < WORLD_SLOTS; slot++) {
-		struct world_link *link = &w->links[slot];
-
-		world_read(w, slot, UINT32_MAX);
-		if (!link->link || dispatch_doomed(link->link))
-			continue;
-		for (uint32_t i = 0; i < link->requests_count; i++) {
-			const struct world_request *request = &link->requests[i];
-
-			if (request->is_due && !request->answered)
-				FUZZ_FAIL("slot %u: request %llu has no answer", slot,
-					(unsigned long long)request->id);
-		}
-	}
-}
-
-/* Sets that an admin made stay until an admin destroys them. */
-static void world_destroy_sets(struct world *w)
-{
-	struct actor admin = {ROLE_ADMIN, UINT64_MAX, {0}, &w->f.peer};
-	struct set_info info;
-	uint64_t cursor = 0;
-
-	while (broker_set_next(w->f.broker, &admin, &cursor, &info)) {
-		FUZZ_CHECK(!info.owned_by_session || info.dying);
-		if (!info.dying)
-			FUZZ_CHECK(broker_set_destroy(
-					   w->f.broker, &admin, info.id, true, 0, &w->error) == 0);
-	}
-	world_settle(w);
-}
-
-/* What was tainted heals when the same functions are bound anew and given back. */
-static void world_heal(struct world *w)
-{
-	struct actor vmm = {ROLE_VMM, UINT64_MAX - 1, {0}, &w->f.peer};
-	struct set_create create = {"healer", SET_TRANSLATED, true, 1, false, 0};
-
-	w->f.peer = (struct policy_peer){.uid = 3000};
-	FUZZ_CHECK(broker_set_create(w->f.broker, &vmm, &create, &vmm.set, &w->error) == 0);
-	for (unsigned rid = 0; rid < WORLD_RIDS; rid++) {
-		int fds[] = {world_fd(w, WORLD_FD_IOMMUFD, 7), world_fd(w, WORLD_FD_DEVICE, rid)};
-
-		if (fds[0] < 0 || fds[1] < 0)
-			continue;
-		if (broker_device_add(w->f.broker, &vmm, vmm.set, fds, 2, NULL, 0, &w->error)) {
-			world_dispose(w, fds[0]);
-			world_dispose(w, fds[1]);
-		}
-		world_settle(w);
-	}
-	broker_session_end(w->f.broker, vmm.session);
-	world_settle(w);
-}
-
-/* An admin resets the shared devices, and takes them back. */
-static void world_take_back(struct world *w)
-{
-	struct actor admin = {ROLE_ADMIN, UINT64_MAX, {0}, &w->f.peer};
-	struct device_info info;
-	uint64_t cursor = 0;
-	uint32_t released;
-
-	while (broker_device_next(w->f.broker, &admin, (struct set_id){0}, &cursor, &info)) {
-		if (info.kind != DEVICE_SHARED)
-			continue;
-		(void)broker_device_drained(w->f.broker, &admin, info.id, &released, &w->error);
-		(void)broker_device_remove(
-			w->f.broker, &admin, (struct set_id){0}, info.id, 0, &w->error);
-		world_settle(w);
-	}
-}
-
-static void world_check_empty(struct world *w)
-{
-	struct broker_status status;
-
-	broker_status(w->f.broker, &status);
-	FUZZ_CHECK(dispatch_sessions(w->d) == 0 && dispatch_operations(w->d) == 0);
-	FUZZ_CHECK(status.operations == 0 && w->f.model.count == 0);
-	FUZZ_CHECK(status.sets == 0);
-	FUZZ_CHECK(status.quarantined == 0 && status.pasids.current == 0);
-	FUZZ_CHECK(status.bindings == 0 && status.devices == 0);
-	FUZZ_CHECK(model_entries(&w->f) == 0);
-	FUZZ_CHECK(state_memory_pages_taken(w->f.memory) == 0);
-	for (unsigned i = 0; i < w->fd_count; i++) {
-		if (w->fds[i].state == WORLD_FD_DAEMON)
-			FUZZ_FAIL("descriptor %u was never closed", WORLD_FD_FIRST + i);
-	}
-	for (int i = 0; i < w->f.model.next_fd - WORLD_MADE_FD; i++) {
-		if (!w->made_disposed[i])
-			FUZZ_FAIL("descriptor %d of the hardware was never closed",
-				WORLD_MADE_FD + i);
-	}
-}
-
-void world_close(struct world *w)
-{
-	world_settle(w);
-	world_check(w);
-	world_check_answered(w);
-	w->has_honest = false; /* from here on nobody is promised anything */
-	for (unsigned slot = 0; slot < WORLD_SLOTS; slot++) {
-		world_disconnect(w, slot, slot % 2 == 0);
-		if (slot == WORLD_A2)
-			world_die(w, slot);
-	}
-	world_settle(w);
-	FUZZ_CHECK(dispatch_next_output(w->d) == NULL);
-	world_destroy_sets(w);
-	world_heal(w);
-	world_take_back(w);
-	world_check(w);
-	world_check_empty(w);
-	dispatch_free(w->d);
-	fixture_close(&w->f);
-	limits_free(w->limits);
 }

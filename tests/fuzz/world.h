@@ -27,7 +27,8 @@ enum world_slot {
 	WORLD_A2,
 	WORLD_B,
 	WORLD_B2,
-	WORLD_ADMIN, /* root: admin, observer, or whatever it says hello as */
+	WORLD_ADMIN,  /* root: admin, observer, or whatever it says hello as */
+	WORLD_HANDED, /* who has the connection that an admin made for a set */
 	WORLD_HONEST,
 	WORLD_KEEPER, /* the admin who shared the device */
 	WORLD_SLOTS,
@@ -53,6 +54,8 @@ enum world_fd_state {
 #define WORLD_FD_FIRST 100
 #define WORLD_MADE     1024u
 #define WORLD_MADE_FD  100000 /* of devices that the daemon opened */
+#define WORLD_OWN      256u
+#define WORLD_OWN_FD   200000 /* of connections that are handed */
 #define WORLD_REQUESTS 4096u
 #define WORLD_OWNERS   512u
 #define WORLD_NUMBERS  6u
@@ -92,7 +95,11 @@ struct world {
 
 	struct world_fd fds[WORLD_FDS];
 	unsigned fd_count;
-	bool made_disposed[WORLD_MADE];
+	bool made_disposed[WORLD_MADE], own_closed[WORLD_OWN];
+	unsigned own_count;
+	uint64_t handed_set;
+	bool handed_hidden;
+	bool handed_left; /* the other end is closed, and it was not noticed yet */
 
 	struct world_link links[WORLD_SLOTS];
 	struct world_owner owners[WORLD_OWNERS];
@@ -127,6 +134,10 @@ void world_connect(struct world *w, enum world_slot slot);
 void world_disconnect(struct world *w, enum world_slot slot, bool dead);
 /* The process of a parked session has died. */
 void world_die(struct world *w, enum world_slot slot);
+/* The other end of the handed connection is closed. */
+void world_leave(struct world *w);
+/* Who sends next on the handed connection cannot be seen. */
+void world_hide(struct world *w);
 /* A new descriptor of this kind; -1: there are enough. */
 int world_fd(struct world *w, unsigned kind, unsigned number);
 /* The descriptors are taken. */
@@ -143,6 +154,9 @@ void world_hang(struct world *w, unsigned which);
 void world_lose(struct world *w, unsigned which);
 void world_refuse_submits(struct world *w, bool refuse);
 void world_shut_down(struct world *w);
+
+/* The daemon's port: a descriptor is closed. */
+void world_dispose(void *ctx, int fd);
 
 /* ---------------------------------------------------------------- world_honest.c */
 

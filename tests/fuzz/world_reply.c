@@ -21,8 +21,12 @@ void world_note_owners(struct world *w)
 }
 
 /* Is this set somebody else's? Of one that came and went unnoticed nobody knows. */
-static bool world_is_foreign(const struct world *w, uint32_t uid, uint64_t set)
+static bool world_is_foreign(const struct world *w, enum world_slot slot, uint64_t set)
 {
+	uint32_t uid = world_uid(slot);
+
+	if (slot == WORLD_HANDED)
+		return set && set != w->handed_set;
 	for (unsigned i = 0; i < w->owner_count; i++) {
 		if (w->owners[i].set == set)
 			return w->owners[i].uid != uid;
@@ -30,19 +34,20 @@ static bool world_is_foreign(const struct world *w, uint32_t uid, uint64_t set)
 	return false;
 }
 
-static void world_judge_field(struct world *w, uint32_t uid, const ProtobufCMessage *message,
-	const ProtobufCFieldDescriptor *field);
+static void world_judge_field(struct world *w, enum world_slot slot,
+	const ProtobufCMessage *message, const ProtobufCFieldDescriptor *field);
 
 /* Any message that names a set, wherever it stands in a reply. */
-static void world_judge_message(struct world *w, uint32_t uid, const ProtobufCMessage *message)
+static void world_judge_message(
+	struct world *w, enum world_slot slot, const ProtobufCMessage *message)
 {
 	FUZZ_CHECK(!message->n_unknown_fields);
 	for (unsigned i = 0; i < message->descriptor->n_fields; i++)
-		world_judge_field(w, uid, message, &message->descriptor->fields[i]);
+		world_judge_field(w, slot, message, &message->descriptor->fields[i]);
 }
 
-static void world_judge_field(struct world *w, uint32_t uid, const ProtobufCMessage *message,
-	const ProtobufCFieldDescriptor *field)
+static void world_judge_field(struct world *w, enum world_slot slot,
+	const ProtobufCMessage *message, const ProtobufCFieldDescriptor *field)
 {
 	const uint8_t *base = (const uint8_t *)message;
 	const void *value = base + field->offset;
@@ -54,8 +59,8 @@ static void world_judge_field(struct world *w, uint32_t uid, const ProtobufCMess
 		*(const uint32_t *)(const void *)(base + field->quantifier_offset) != field->id)
 		return;
 	if (names_set && field->type == PROTOBUF_C_TYPE_UINT64 &&
-		world_is_foreign(w, uid, *(const uint64_t *)value))
-		FUZZ_FAIL("user %u is told of set %llu of somebody else (%s)", uid,
+		world_is_foreign(w, slot, *(const uint64_t *)value))
+		FUZZ_FAIL("user %u is told of set %llu of somebody else (%s)", world_uid(slot),
 			(unsigned long long)*(const uint64_t *)value, message->descriptor->name);
 	if (field->type != PROTOBUF_C_TYPE_MESSAGE)
 		return;
@@ -63,9 +68,9 @@ static void world_judge_field(struct world *w, uint32_t uid, const ProtobufCMess
 		size_t count = *(const size_t *)(const void *)(base + field->quantifier_offset);
 
 		for (size_t i = 0; i < count; i++)
-			world_judge_message(w, uid, (*(ProtobufCMessage *const *const *)value)[i]);
+			world_judge_message(w, slot, (*(ProtobufCMessage *const *const *)value)[i]);
 	} else if (*(ProtobufCMessage *const *)value) {
-		world_judge_message(w, uid, *(ProtobufCMessage *const *)value);
+		world_judge_message(w, slot, *(ProtobufCMessage *const *)value);
 	}
 }
 
@@ -117,5 +122,5 @@ void world_judge(struct world *w, enum world_slot slot, const struct dispatch_da
 		FUZZ_CHECK(++link->refused_count <= link->datagrams);
 	}
 	if (world_uid(slot) != 0)
-		world_judge_message(w, world_uid(slot), &message->base);
+		world_judge_message(w, slot, &message->base);
 }
