@@ -450,17 +450,29 @@ static uint32_t shared_by_rid(const struct broker *b, struct rid rid)
 	return STATE_NONE;
 }
 
+/* What is not shared and what the policy denies are the same to a VMM (invariant O). */
+static bool slice_is_to_be_had(const struct broker *b, const struct actor *actor, uint32_t shared)
+{
+	struct rid rid;
+
+	if (shared == STATE_NONE || device_kind(b, shared) != DEVICE_SHARED ||
+		device_state(b, shared) != DEVICE_READY)
+		return false;
+	rid.v = b->device_slots[shared].rid;
+	return actor->role == ROLE_ADMIN ||
+	       policy_allows_device(b->ports.policy, actor->peer, rid, POLICY_USE_SHARED);
+}
+
 static int slice_check(struct broker *b, const struct actor *actor, uint32_t set, uint32_t shared,
 	struct error *ret_error)
 {
-	struct rid rid = {b->device_slots[shared].rid};
+	struct rid rid;
 
-	if (actor->role != ROLE_ADMIN &&
-		!policy_allows_device(b->ports.policy, actor->peer, rid, POLICY_USE_SHARED))
-		return error_set_limit(ret_error, REASON_POLICY, rid.v, 0, 0,
-			"the configuration does not give this user a part of device " RID_FORMAT
-			"; add the user under devices",
-			RID_ARGS(rid));
+	if (!slice_is_to_be_had(b, actor, shared))
+		return error_set(ret_error, REASON_NO_DEVICE,
+			"there is no such shared device for this user; an admin shares one first, and "
+			"adds the user under devices");
+	rid.v = b->device_slots[shared].rid;
 	for (uint32_t i = b->sets[set].first_device; i != STATE_NONE; i = b->devices[i].set_next) {
 		if (b->device_slots[i].shared == shared)
 			return error_set_limit(ret_error, REASON_DEVICE_TAKEN, rid.v, 1, 1,
@@ -482,10 +494,6 @@ int broker_device_slice(struct broker *b, const struct actor *actor, struct set_
 	r = set_for_change(b, actor, id, &set, ret_error);
 	if (r)
 		return r;
-	if (shared == STATE_NONE || device_kind(b, shared) != DEVICE_SHARED ||
-		device_state(b, shared) != DEVICE_READY)
-		return error_set(ret_error, REASON_NO_DEVICE,
-			"there is no such shared device; an admin shares one first");
 	r = slice_check(b, actor, set, shared, ret_error);
 	if (r)
 		return r;

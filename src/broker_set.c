@@ -48,7 +48,7 @@ static int create_check(struct broker *b, const struct actor *actor,
 			"this session has its set already; one session serves one VM");
 	if (set_slot_by_name(b, create->name) != STATE_NONE)
 		return error_set(ret_error, REASON_SET_EXISTS,
-			"a set named '%s' exists already; choose another name", create->name);
+			"the name '%s' is not to be had; choose another", create->name);
 	if (create->mode != SET_TRANSLATED && create->mode != SET_IDENTITY &&
 		create->mode != SET_GUEST_OWNED)
 		return error_set(ret_error, REASON_BAD_ARGUMENT, "there is no set mode %u",
