@@ -94,6 +94,8 @@ enum status {
 #define MUTANT_H    5 /* holds */
 #define MUTANT_A    6 /* all or nothing */
 #define MUTANT_G    7 /* guest map injective */
+#define MUTANT_W    8 /* a datagram has no field that is not known */
+#define MUTANT_C    9 /* a number in the configuration is within its range */
 #ifndef PASIDD_MUTANT
 #define PASIDD_MUTANT MUTANT_NONE
 #endif

@@ -135,7 +135,7 @@ static int json_read_integer(struct json_reader *reader, const json_t *value,
 	char expected[96];
 
 	if (json_is_integer(value) && json_integer_value(value) >= key->min &&
-		json_integer_value(value) <= key->max) {
+		(json_integer_value(value) <= key->max || MUTANT(C))) {
 		*ret_number = json_integer_value(value);
 		return 0;
 	}
