@@ -111,6 +111,30 @@ static bool list_users(struct page *page)
 	return true;
 }
 
+static void list_sets(struct page *page, struct set_id set)
+{
+	const struct call *call = page->call;
+	struct limit_message message;
+	struct limit_info info;
+
+	for (;;) {
+		uint64_t position = page->cursor - CURSOR_SETS;
+
+		if (!broker_limit_next(call->d->broker, &call->actor, set, &position, &info))
+			return;
+		page->cursor = CURSOR_SETS + position;
+		limit_fill(
+			&message, info.resource, PASID__V1__LIMIT_LEVEL__LIMIT_SET, &info.account);
+		if (info.resource == RESOURCE_PASIDS)
+			message.info.key = (char *)"quota.set_default"; /* its quota is its limit */
+		message.info.uid = info.uid;
+		message.info.set = info.set.v;
+		message.info.set_name = info.set_name;
+		if (!page_add(page, &message.info.base))
+			return;
+	}
+}
+
 int handle_limit_list(struct call *call)
 {
 	const Pasid__V1__LimitList *request = (const void *)call->message;
@@ -123,8 +147,9 @@ int handle_limit_list(struct call *call)
 		return r;
 	if (only_sets && page.cursor < CURSOR_SETS)
 		page.cursor = CURSOR_SETS;
-	if ((page.cursor >= CURSOR_USERS || list_host(&page)) && page.cursor < CURSOR_SETS)
-		(void)list_users(&page);
+	if ((page.cursor >= CURSOR_USERS || list_host(&page)) &&
+		(page.cursor >= CURSOR_SETS || list_users(&page)))
+		list_sets(&page, set);
 	page_end(&page);
 	return 0;
 }

@@ -155,6 +155,38 @@ class Limited(WithDaemon):
         (found,) = [e for e in self.done("status", "--limits") if e["key"] == "limits.watches.user"]
         return found
 
+    def test_pages_of_one_are_the_whole_list_in_the_order_of_its_levels(self):
+        self.vm1()
+        with self.daemon.client(role=pb.ROLE_OBSERVER) as observer:
+            single = observer.pages("limit_list", "limits", limit=1)
+            whole = observer.pages("limit_list", "limits")
+        shown = [(info.level, info.uid, info.set_name, info.key) for info in single]
+        self.assertEqual(shown, [(info.level, info.uid, info.set_name, info.key) for info in whole])
+        self.assertEqual(len(set(shown)), len(shown))
+        self.assertEqual([level for level, *_ in shown], sorted(level for level, *_ in shown))
+        self.assertEqual({name for level, _, name, _ in shown if level == pb.LIMIT_SET}, {"vm1"})
+
+    def test_one_set_is_shown_alone_with_what_it_uses(self):
+        self.vm1()
+        self.done("set", "create", "vm2")
+        limits = self.done("status", "--limits", "--set", "vm1")
+        self.assertEqual({entry["set"] for entry in limits}, {"vm1"})
+        used = {entry["key"]: (entry["current"], entry["limit"]) for entry in limits}
+        self.assertEqual(used["quota.set_default"], (1, 16))
+        self.assertEqual(used["limits.devices.set"], (1, 64))
+        self.refused("no-set", "status", "--limits", "--set", "nobody")
+
+    def test_a_vmm_sees_the_limits_of_its_own_set_alone(self):
+        self.vm1()
+        with self.daemon.client() as vmm:
+            vmm.create("vm2")
+            limits = vmm.pages("limit_list", "limits")
+            self.assertEqual({(info.level, info.set_name) for info in limits}, {(pb.LIMIT_SET, "vm2")})
+            cursor = vmm.call("limit_list", after=1).limit_list.limits
+            self.assertEqual({info.level for info in cursor}, {pb.LIMIT_SET})
+            foreign = vmm.call("limit_list", set=pb.SetRef(id=self.done("sets")[0]["id"])).limit_list.limits
+            self.assertEqual(list(foreign), [])
+
     def test_every_resource_is_listed_for_the_host(self):
         limits = self.done("status", "--limits", "--all")
         host = {entry["resource"] for entry in limits if entry["level"] == "host"}
