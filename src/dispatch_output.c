@@ -12,6 +12,23 @@
 
 /* ---------------------------------------------------------------- accounts */
 
+/* Charges are made in pieces of this size, so that a small reply seldom needs one. */
+#define ACCOUNT_PIECE 4096u
+
+/* More is charged, as far as it goes. */
+static void account_grow(struct dispatch *d, struct link *link, uint32_t want)
+{
+	struct limits *limits = d->config.limits;
+	uint32_t n = (want - link->charged + ACCOUNT_PIECE - 1) / ACCOUNT_PIECE * ACCOUNT_PIECE;
+	const uint32_t room = limits_room(limits, NULL, link->place, RESOURCE_UNREAD);
+	struct error error;
+
+	if (n > room)
+		n = room;
+	if (limits_charge(limits, NULL, link->place, RESOURCE_UNREAD, n, &error) == 0)
+		link->charged += n;
+}
+
 /*
  * What does not fit into the account is there uncharged: the refusals of a burst that was read
  * before the limit was reached, and a status for who waits. Nobody is read any more then
@@ -19,21 +36,17 @@
  */
 void link_account(struct dispatch *d, struct link *link)
 {
-	struct limits *limits = d->config.limits;
 	const uint32_t want = link->unsent + link->reserved;
-	struct error error;
-	uint32_t room;
+	uint32_t spare;
 
-	if (want < link->charged) {
-		limits_release(limits, NULL, link->place, RESOURCE_UNREAD, link->charged - want);
-		link->charged = want;
-	} else if (want > link->charged) {
-		room = limits_room(limits, NULL, link->place, RESOURCE_UNREAD);
-		if (room > want - link->charged)
-			room = want - link->charged;
-		if (limits_charge(limits, NULL, link->place, RESOURCE_UNREAD, room, &error) == 0)
-			link->charged += room;
-	}
+	if (want > link->charged)
+		account_grow(d, link, want);
+	spare = want < link->charged ? link->charged - want : 0;
+	if (want && spare < ACCOUNT_PIECE)
+		return;
+	spare -= want ? spare % ACCOUNT_PIECE : 0;
+	limits_release(d->config.limits, NULL, link->place, RESOURCE_UNREAD, spare);
+	link->charged -= spare;
 }
 
 /* ---------------------------------------------------------------- buffers */
@@ -128,7 +141,8 @@ static void outbuf_close(
 	assert(!out->full);
 	link->unsent += (uint32_t)out->size - outbuf->size;
 	outbuf->size = (uint32_t)out->size;
-	link_account(d, link);
+	if (link->unsent + link->reserved > link->charged)
+		link_account(d, link);
 }
 
 void output_clear(struct dispatch *d, struct link *link)
@@ -204,13 +218,14 @@ void link_reply_own(struct dispatch *d, struct link *link, uint64_t id, const ui
 	output_reply(d, link, id, body, size, fd, true);
 }
 
-int link_check_account(
-	struct dispatch *d, const struct link *link, size_t size, struct error *ret_error)
+int link_check_account(struct dispatch *d, struct link *link, size_t size, struct error *ret_error)
 {
 	const uint32_t want = link->unsent + link->reserved + (uint32_t)size;
 
-	if (want <= link->charged || limits_room(d->config.limits, NULL, link->place,
-					     RESOURCE_UNREAD) >= want - link->charged)
+	if (want <= link->charged)
+		return 0;
+	account_grow(d, link, want);
+	if (want <= link->charged)
 		return 0;
 	(void)limits_charge(d->config.limits, NULL, link->place, RESOURCE_UNREAD,
 		want - link->charged, ret_error); /* counts the hit, and says why */

@@ -260,8 +260,7 @@ uint64_t operations_next_tick(const struct dispatch *d);
  */
 int link_make_room(struct dispatch *d, struct link *link, size_t size, struct error *ret_error);
 /* Of that, the accounts alone. */
-int link_check_account(
-	struct dispatch *d, const struct link *link, size_t size, struct error *ret_error);
+int link_check_account(struct dispatch *d, struct link *link, size_t size, struct error *ret_error);
 /* Keeps the account in step with what is unsent and reserved, as far as it goes. */
 void link_account(struct dispatch *d, struct link *link);
 /*

@@ -87,6 +87,8 @@ struct session {
 	struct remembered_list remembered;
 	uint32_t remembered_count;
 	uint32_t remembered_bytes; /* of replies with memory of their own */
+	uint32_t weight;           /* of all that is remembered, and what is reserved */
+	uint32_t charged;          /* for it, to the user */
 	uint64_t parked_until;
 	TAILQ_ENTRY(session) parked;
 	struct session *next; /* with the same hash of the token */

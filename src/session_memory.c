@@ -53,9 +53,25 @@ static bool session_is_running(const struct remembered *remembered)
 	return !remembered->reply;
 }
 
-static void session_release(
-	const struct sessions *sessions, const struct session *session, uint32_t n)
+/* Charges are made in pieces of this size, so that a change seldom needs one. */
+#define ACCOUNT_PIECE 4096u
+
+static uint32_t session_pieces(uint32_t weight)
 {
+	return (weight + ACCOUNT_PIECE - 1) / ACCOUNT_PIECE * ACCOUNT_PIECE;
+}
+
+/* So much less is remembered, or reserved. */
+static void session_lighten(
+	const struct sessions *sessions, struct session *session, uint32_t weight)
+{
+	uint32_t n;
+
+	session->weight -= weight;
+	n = session->charged - session_pieces(session->weight);
+	if (!n)
+		return;
+	session->charged -= n;
 	limits_release(sessions->config.limits, NULL, session->user, RESOURCE_REMEMBERED, n);
 }
 
@@ -73,7 +89,7 @@ static void session_drop(
 		session->remembered_bytes -= size;
 		free(remembered->reply);
 	}
-	session_release(sessions, session, session_weight(size));
+	session_lighten(sessions, session, session_weight(size));
 	/* The one used last is in the cache. */
 	TAILQ_INSERT_HEAD(&sessions->spare, remembered, link);
 }
@@ -125,31 +141,26 @@ static bool session_evict(
 	return false;
 }
 
-/* Room for `n` more bytes in the accounts; replies of this session are forgotten for it. */
-static bool session_room(struct sessions *sessions, struct session *session,
-	const struct remembered *keep, uint32_t n)
-{
-	const struct limits *limits = sessions->config.limits;
-
-	while (limits_room(limits, NULL, session->user, RESOURCE_REMEMBERED) < n) {
-		if (!session_evict(sessions, session, keep))
-			return false;
-	}
-	return true;
-}
-
+/* Has the account hold `n` more bytes; replies of this session are forgotten for it. */
 static int session_charge(struct sessions *sessions, struct session *session,
 	const struct remembered *keep, uint32_t n, struct error *ret_error)
 {
 	struct limits *limits = sessions->config.limits;
+	uint32_t more;
 
-	if (session_room(sessions, session, keep, n))
-		return limits_charge(
-			limits, NULL, session->user, RESOURCE_REMEMBERED, n, ret_error);
-	/* Counts the hit. */
-	(void)limits_charge(limits, NULL, session->user, RESOURCE_REMEMBERED, n, ret_error);
-	ret_error->reason = REASON_OVERLOAD;
-	return STATUS_RETRY;
+	while (session->weight + n > session->charged) {
+		more = session_pieces(session->weight + n) - session->charged;
+		if (limits_room(limits, NULL, session->user, RESOURCE_REMEMBERED) < more &&
+			session_evict(sessions, session, keep))
+			continue;
+		if (limits_charge(
+			    limits, NULL, session->user, RESOURCE_REMEMBERED, more, ret_error)) {
+			ret_error->reason = REASON_OVERLOAD;
+			return STATUS_RETRY;
+		}
+		session->charged += more;
+	}
+	return 0;
 }
 
 static int session_add(struct sessions *sessions, struct session *session, uint64_t id,
@@ -169,6 +180,7 @@ static int session_add(struct sessions *sessions, struct session *session, uint6
 	r = session_charge(sessions, session, NULL, session_weight(0), ret_error);
 	if (r)
 		return r;
+	session->weight += session_weight(0);
 	remembered = TAILQ_FIRST(&sessions->spare);
 	TAILQ_REMOVE(&sessions->spare, remembered, link);
 	remembered->id = id;
@@ -230,8 +242,6 @@ static int session_reserve_shared(struct sessions *sessions, struct session *ses
 		sessions->room = malloc(SESSION_ROOM_MAX);
 	if (!sessions->room)
 		return session_no_room(ret_error);
-	if (session_room(sessions, session, remembered, (uint32_t)size))
-		return 0;
 	return session_charge(sessions, session, remembered, (uint32_t)size, ret_error);
 }
 
@@ -249,10 +259,9 @@ int session_reserve(struct sessions *sessions, struct session *session,
 	if (r)
 		return r;
 	remembered->room = malloc(size);
-	if (!remembered->room) {
-		session_release(sessions, session, (uint32_t)size);
+	if (!remembered->room)
 		return session_no_room(ret_error);
-	}
+	session->weight += (uint32_t)size;
 	remembered->room_size = (uint32_t)size;
 	return 0;
 }
@@ -269,20 +278,6 @@ static uint8_t *session_take_room(struct sessions *sessions, uint8_t *room, size
 	return room ? room : TAKE_PTR(sessions->room);
 }
 
-/* The account holds what was reserved; from now on, what the reply takes. */
-static void session_settle(const struct sessions *sessions, const struct session *session,
-	uint32_t reserved, uint32_t size)
-{
-	const uint32_t before = session_weight(reserved), after = session_weight(size);
-	struct error error;
-
-	if (after < before)
-		session_release(sessions, session, before - after);
-	else if (after > before) /* session_reserve() has seen that there is room */
-		(void)limits_charge(sessions->config.limits, NULL, session->user,
-			RESOURCE_REMEMBERED, after - before, &error);
-}
-
 void session_finish(struct sessions *sessions, struct session *session,
 	struct remembered *remembered, const uint8_t *reply, size_t size, bool had_fds)
 {
@@ -294,7 +289,8 @@ void session_finish(struct sessions *sessions, struct session *session,
 		session_drop(sessions, session, remembered);
 		return;
 	}
-	session_settle(sessions, session, remembered->room_size, (uint32_t)size);
+	session->weight += session_weight((uint32_t)size);
+	session_lighten(sessions, session, session_weight(remembered->room_size));
 	if (size <= SESSION_REPLY_MAX) {
 		free(room);
 		remembered->reply = remembered->inside;

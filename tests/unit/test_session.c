@@ -89,6 +89,7 @@ static void done(uint64_t id, size_t size)
 
 	memset(reply, (int)id, sizeof(reply));
 	ck_assert_int_eq(begin(id, id, &remembered), SESSION_RUN);
+	ck_assert_int_eq(session_reserve(sessions, session, remembered, size, id % 2, &error), 0);
 	session_finish(sessions, session, remembered, reply, size, false);
 }
 
@@ -185,6 +186,27 @@ START_TEST(a_user_has_so_many_sessions_and_others_are_not_affected)
 		session_close(sessions, more[0]);
 		ck_assert_int_eq(session_open(sessions, peer, ROLE_VMM, &more[0], &error), 0);
 		(void)peer_unref(other);
+	}
+END_TEST
+
+START_TEST(what_is_remembered_is_charged_to_the_user)
+	{
+		const struct account *account =
+			limits_account(limits, peer->user, RESOURCE_REMEMBERED);
+		struct remembered *slow;
+
+		ck_assert_uint_eq(account->current, 0);
+		ck_assert_int_eq(begin(1, 1, &slow), SESSION_RUN);
+		ck_assert_int_eq(session_reserve(sessions, session, slow, 9000, true, &error), 0);
+		ck_assert_uint_ge(account->current, 9000);
+		session_finish(sessions, session, slow, (const uint8_t *)"x", 1, false);
+		ck_assert_uint_lt(account->current, 9000);
+		for (uint64_t id = 2; id < 100; id++)
+			done(id, 4000);
+		ck_assert_uint_ge(account->current, 98 * sizeof(struct remembered));
+		session_seen_below(sessions, session, 100);
+		ck_assert_uint_eq(account->current, 0);
+		ck_assert_uint_eq(limits_sum(limits, RESOURCE_REMEMBERED), 0);
 	}
 END_TEST
 
@@ -420,6 +442,7 @@ static Suite *suite(void)
 		a_token_is_known_to_its_user_only,
 		tokens_and_ids_differ,
 		a_user_has_so_many_sessions_and_others_are_not_affected,
+		what_is_remembered_is_charged_to_the_user,
 		parked_sessions_end_in_their_order,
 		an_idle_session_is_small,
 		the_same_request_gets_the_same_reply,
