@@ -202,7 +202,7 @@ START_TEST(what_is_remembered_is_charged_to_the_user)
 		session_finish(sessions, session, slow, (const uint8_t *)"x", 1, false);
 		ck_assert_uint_lt(account->current, 9000);
 		for (uint64_t id = 2; id < 100; id++)
-			done(id, 4000);
+			done(id, 9);
 		ck_assert_uint_ge(account->current, 98 * sizeof(struct remembered));
 		session_seen_below(sessions, session, 100);
 		ck_assert_uint_eq(account->current, 0);
