@@ -259,9 +259,9 @@ class WrongKinds(DescriptorTest):
         self.assert_as_before()
         # Nothing keeps a copy: the end of the connection is noticed.
         self.attacker.send(self.attacker.request("device_add", [fd, fd]), fds=[fd, fd])
-        before = self.daemon.open_files()
         self.attacker.close()
-        self.assertTrue(eventually(lambda: self.daemon.open_files() < before), "the connection is kept")
+        connected = self.account["descriptors"][0]
+        self.assertTrue(eventually(lambda: self.descriptors()[0] < connected), "the connection is kept")
 
 
 class Foreign(DescriptorTest):
