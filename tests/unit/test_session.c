@@ -123,6 +123,10 @@ START_TEST(a_digest_depends_on_everything)
 			digest, session_digest(sessions, 49, 0, (const uint8_t *)"abc", 3));
 		ck_assert_uint_ne(
 			digest, session_digest(sessions, 48, 1, (const uint8_t *)"abc", 3));
+		ck_assert_uint_ne(session_digest(sessions, 48, 0, (const uint8_t *)"\0a", 2),
+			session_digest(sessions, 48, 0, (const uint8_t *)"a", 1));
+		ck_assert_uint_ne(session_digest(sessions, 48, 0, (const uint8_t *)"abcdefg", 7),
+			session_digest(sessions, 48, 0, (const uint8_t *)"abcdefh", 7));
 	}
 END_TEST
 
