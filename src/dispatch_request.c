@@ -2,6 +2,7 @@
 /* One request: what must be so before it is tried, whether it was done before, and its reply. */
 #include <assert.h>
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -346,21 +347,22 @@ static void dispatch_change(struct call *call, const struct wire_request *reques
 void dispatch_request(struct dispatch *d, struct link *link, const struct wire_request *request,
 	const int *fds, size_t fd_count, bool fds_truncated)
 {
-	struct call call = {
-		.d = d,
-		.session = link->session,
-		.link = link,
-		.id = request->id,
-		.operation = request->operation,
-		.type = operation_type(request->operation),
-		.fds = fds,
-		.fd_count = fd_count,
-	};
+	struct call call;
 	int r;
 
+	/* All but the text of an error, which is most of it and nearly always of no use. */
+	memset(&call, 0, offsetof(struct call, error) + offsetof(struct error, text));
+	call.error.text[0] = '\0';
+	call.d = d;
+	call.session = link->session;
+	call.link = link;
+	call.id = request->id;
+	call.operation = request->operation;
+	call.type = operation_type(request->operation);
+	call.fds = fds;
+	call.fd_count = fd_count;
 	d->cost++;
 	assert(call.type); /* wire_read_batch() knows the same operations */
-	call.error.reason = REASON_NONE;
 	dispatch_result_begin(&call);
 	wire_arena_reset(&d->arena);
 	if (call.session)

@@ -53,6 +53,17 @@ static struct change_text server_change_text(enum change_kind kind)
 	return (struct change_text){LOG_LEVEL_ERROR, "change", "unknown change"};
 }
 
+static void server_log_change(const struct change *change, const struct change_text *text)
+{
+	const struct log_about about = {.operation = text->operation,
+		.set = change->set,
+		.device = change->device,
+		.pasid = change->host,
+		.by_client = text->level > LOG_LEVEL_WARNING};
+
+	log_write(text->level, &about, "%s", text->text);
+}
+
 void server_log_changes(struct server *server)
 {
 	struct change change;
@@ -60,14 +71,10 @@ void server_log_changes(struct server *server)
 	while (server->change_next < broker_change_sequence(server->options.broker) &&
 		broker_change_get(server->options.broker, server->change_next, &change)) {
 		const struct change_text text = server_change_text((enum change_kind)change.kind);
-		const struct log_about about = {.operation = text.operation,
-			.set = change.set,
-			.device = change.device,
-			.pasid = change.host,
-			.by_client = text.level > LOG_LEVEL_WARNING};
 
 		server->change_next = change.sequence + 1;
-		log_write(text.level, &about, "%s", text.text);
+		if (log_wanted(text.level))
+			server_log_change(&change, &text);
 	}
 }
 

@@ -18,7 +18,7 @@ struct server {
 	struct event_base *base;
 	struct dispatch *dispatch;
 	struct conn_io io;
-	struct event listener, executor, deaths, timer, settle, sigterm, sigint;
+	struct event listener, executor, deaths, timer, sigterm, sigint;
 	struct server_list lists[CONN_LISTS];
 	uint64_t timer_at;    /* what the timer is armed for, UINT64_MAX: not armed */
 	uint64_t accept_at;   /* when accepting goes on, UINT64_MAX: it is on */
@@ -26,7 +26,7 @@ struct server {
 	uint64_t change_next; /* the next change to be logged */
 	int deaths_fd;        /* an epoll descriptor over all pidfds */
 	int spare_fd;         /* given up to accept one more when there are no descriptors */
-	bool awake, stopping;
+	bool awake, stopping, stopped;
 	bool holding; /* a connection may be held */
 };
 
