@@ -3,12 +3,9 @@
  * The daemon's first look at a datagram: a walk along the bytes with the descriptors of pasid.v1 in
  * hand, which allocates nothing. What passes is what protobuf-c then reads without surprise.
  */
-#include "wire.h"
+#include "wire_in.h"
 
 #include <string.h>
-
-#define WIRE_TYPE_VARINT 0u
-#define WIRE_TYPE_BYTES  2u
 
 /* The longest lists of requests; a repeated field that is not named here is not accepted at all. */
 static const struct {
@@ -33,19 +30,7 @@ uint32_t wire_list_max(const ProtobufCMessageDescriptor *message, const char *fi
 	return 0;
 }
 
-/* What is left to read. */
-struct wire_in {
-	const uint8_t *at, *end;
-};
-
-/* One field, as it stands. */
-struct wire_field {
-	uint32_t number, type;
-	uint64_t value;    /* WIRE_TYPE_VARINT */
-	struct wire_in in; /* WIRE_TYPE_BYTES */
-};
-
-static bool wire_in_varint(struct wire_in *in, uint64_t *ret_value)
+bool wire_in_long_varint(struct wire_in *in, uint64_t *ret_value)
 {
 	uint64_t value = 0;
 
@@ -61,25 +46,6 @@ static bool wire_in_varint(struct wire_in *in, uint64_t *ret_value)
 		}
 	}
 	return false;
-}
-
-static bool wire_in_field(struct wire_in *in, struct wire_field *ret_field)
-{
-	uint64_t tag, size;
-
-	if (!wire_in_varint(in, &tag) || tag > UINT32_MAX || tag < 8)
-		return false;
-	ret_field->number = (uint32_t)tag >> 3;
-	ret_field->type = tag & 7;
-	if (ret_field->type == WIRE_TYPE_VARINT)
-		return wire_in_varint(in, &ret_field->value);
-	if (ret_field->type != WIRE_TYPE_BYTES) /* no message of ours has a fixed-size field */
-		return false;
-	if (!wire_in_varint(in, &size) || size > (size_t)(in->end - in->at))
-		return false;
-	ret_field->in = (struct wire_in){in->at, in->at + size};
-	in->at += size;
-	return true;
 }
 
 static int wire_malformed(const char *message, struct error *ret_error)
@@ -246,8 +212,7 @@ static int wire_check_value(const ProtobufCMessageDescriptor *message,
 static int wire_check_field(const ProtobufCMessageDescriptor *message,
 	const struct wire_field *field, struct wire_seen *seen, struct error *ret_error)
 {
-	const ProtobufCFieldDescriptor *type =
-		protobuf_c_message_descriptor_get_field(message, field->number);
+	const ProtobufCFieldDescriptor *type = wire_field_type(message, field->number);
 	int r;
 
 	if (!type && MUTANT(W))

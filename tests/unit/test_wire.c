@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "random.h"
 #include "wire.h"
 
 #include <check.h>
@@ -430,6 +431,74 @@ START_TEST(the_arena_counts_allocations)
 	}
 END_TEST
 
+/* A value that fits the field. */
+static uint64_t some_value(struct random *r, const ProtobufCFieldDescriptor *field)
+{
+	if (field->type == PROTOBUF_C_TYPE_BOOL || field->type == PROTOBUF_C_TYPE_ENUM)
+		return random_below(r, 2);
+	if (field->type == PROTOBUF_C_TYPE_UINT32)
+		return random_below(r, UINT32_MAX) >> random_below(r, 32);
+	return ((uint64_t)random_below(r, UINT32_MAX) << 32 | random_below(r, UINT32_MAX)) >>
+	       random_below(r, 64);
+}
+
+/* Some of the message's numbers, and sometimes a text; perhaps two of a choice. */
+static struct wire_out some_numbers(struct random *r, const ProtobufCMessageDescriptor *type)
+{
+	struct wire_out body = body_begin();
+
+	for (unsigned i = 0; i < type->n_fields; i++) {
+		const ProtobufCFieldDescriptor *field = &type->fields[i];
+
+		if (random_chance(r, 50))
+			continue;
+		if (field->type == PROTOBUF_C_TYPE_STRING && random_chance(r, 20))
+			wire_out_string(&body, field->id, "vm1");
+		else if (field->label == PROTOBUF_C_LABEL_NONE &&
+			 field->type != PROTOBUF_C_TYPE_STRING &&
+			 field->type != PROTOBUF_C_TYPE_BYTES &&
+			 field->type != PROTOBUF_C_TYPE_MESSAGE)
+			wire_out_uint(&body, field->id, some_value(r, field));
+	}
+	return body;
+}
+
+START_TEST(numbers_are_read_as_protobuf_c_reads_them)
+	{
+		struct random r = random_begin("numbers_are_read_as_protobuf_c_reads_them");
+		const ProtobufCMessageDescriptor *all = &pasid__v1__request__descriptor;
+		struct wire_arena arena;
+		uint8_t ours[4096], theirs[4096];
+
+		wire_arena_init(&arena, NULL, WIRE_ARENA_SIZE);
+		for (unsigned i = 0; i < 200 * all->n_fields; i++) {
+			const ProtobufCFieldDescriptor *field = &all->fields[i % all->n_fields];
+			struct wire_request request = {.operation = field->id};
+			const ProtobufCMessage *message = NULL;
+			ProtobufCMessage *expected;
+			struct wire_out body;
+
+			if (field->type != PROTOBUF_C_TYPE_MESSAGE)
+				continue;
+			body = some_numbers(&r, field->descriptor);
+			request.body = body.data;
+			request.body_size = (uint32_t)body.size;
+			wire_arena_reset(&arena);
+			ck_assert_int_eq(
+				wire_unpack_operation(&arena, &request, &message, &error), 0);
+			expected = protobuf_c_message_unpack(
+				field->descriptor, NULL, body.size, body.data);
+			ck_assert_ptr_nonnull(expected);
+			ck_assert_uint_eq(protobuf_c_message_pack(message, ours),
+				protobuf_c_message_pack(expected, theirs));
+			ck_assert_mem_eq(
+				ours, theirs, protobuf_c_message_get_packed_size(expected));
+			protobuf_c_message_free_unpacked(expected, NULL);
+		}
+		wire_arena_done(&arena);
+	}
+END_TEST
+
 static Suite *suite(void)
 {
 	const TTest *const tests[] = {
@@ -452,6 +521,7 @@ static Suite *suite(void)
 		the_largest_request_fits_the_arena,
 		the_arena_refuses_what_does_not_fit_and_works_again_after_a_reset,
 		the_arena_counts_allocations,
+		numbers_are_read_as_protobuf_c_reads_them,
 	};
 	TCase *all = tcase_create("wire");
 	Suite *s = suite_create("wire");
