@@ -19,9 +19,10 @@ sys.path.insert(0, str(TOP / "tests" / "integration"))
 # pylint: disable=wrong-import-position
 from hostile import ATTACKS, end, launch  # noqa: E402
 from hostile.attack import STUCK_SECONDS  # noqa: E402
-from hostile.field import ATTACKED, Field, attacker_user, daemon_user  # noqa: E402
+from hostile.field import ATTACKED, Field, attacker_user  # noqa: E402
 from hostile.honest import percentile  # noqa: E402
 from hostile.judge import Judge  # noqa: E402
+from pasid_client import daemon_user  # noqa: E402
 
 OWN_LIMITS = {"limit", "user-quota", "too-many-requests"}  # that somebody of the same user may have used up
 HANG_SECONDS = 2.0  # between two hangs of the attackers' own hardware
@@ -318,7 +319,7 @@ def main():
     try:
         siege = Siege(options)
         who = "the same user" if siege.field.place.uid is None else f"user {siege.field.place.uid}"
-        print(f"pasidd of user {daemon_user()}, {options.clients} honest clients of user {os.geteuid()}, "
+        print(f"pasidd of user {daemon_user()[0]}, {options.clients} honest clients of user {os.geteuid()}, "
               f"{options.attackers} attackers as {who}, nice 10", flush=True)
         siege.run()
         result = siege.result()

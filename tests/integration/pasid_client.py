@@ -9,7 +9,7 @@ import contextlib
 import json
 import os
 import pathlib
-import resource
+import pwd
 import shutil
 import signal
 import socket
@@ -250,6 +250,14 @@ def opened(path):
         os.close(fd)
 
 
+def daemon_user():
+    """(uid, gid) that the daemon has: ours, or as root those of PASIDD_TEST_USER, who has no privileges at all."""
+    name = os.environ.get("PASIDD_TEST_USER")
+    if not name or os.geteuid() != 0:
+        return os.geteuid(), os.getegid()
+    return pwd.getpwnam(name).pw_uid, pwd.getpwnam(name).pw_gid
+
+
 class Daemon:
     """pasidd on a simulated IOMMU of its own, with a config given as a dictionary."""
 
@@ -282,15 +290,24 @@ class Daemon:
             *self.arguments,
         ]
 
+    def unprivileged(self, command):
+        """The command, as the user of PASIDD_TEST_USER without any privilege, when that is asked for."""
+        if daemon_user()[0] == os.geteuid():
+            return command
+        name = os.environ["PASIDD_TEST_USER"]
+        shutil.chown(self.folder, name)
+        return [sys.executable, str(pathlib.Path(__file__).with_name("unprivileged.py")), name, *command]
+
     def start(self):
         """Starts it and waits until it says that it is ready, in the way systemd would be told."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify, open(self.log_path, "ab") as log:
             path = self.folder / "notify"
             path.unlink(missing_ok=True)
             notify.bind(str(path))
+            path.chmod(0o666)
             notify.settimeout(TIMEOUT)
             self.process = subprocess.Popen(
-                self.command(), stderr=log, env={**os.environ, "NOTIFY_SOCKET": str(path), **self.environment}
+                self.unprivileged(self.command()), stderr=log, env={**os.environ, "NOTIFY_SOCKET": str(path), **self.environment}
             )
             try:
                 while b"READY=1" not in notify.recv(4096):
@@ -350,7 +367,10 @@ class Daemon:
 
     def limit_files(self, count):
         """Sets how many descriptors it may have from now on."""
-        resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE, (count, 1 << 14))
+        limit = f"import resource; resource.prlimit({self.process.pid}, resource.RLIMIT_NOFILE, ({count}, {1 << 14}))"
+        uid, gid = daemon_user()
+        own = {} if uid == os.geteuid() else {"user": uid, "group": gid, "extra_groups": []}
+        subprocess.run([sys.executable, "-c", limit], check=True, **own)
 
     def cpu_seconds(self):
         fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()

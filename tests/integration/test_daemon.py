@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import unittest
 
-from pasid_client import PASIDD, TIMEOUT, Daemon, Vmm, eventually, host, pb
+from pasid_client import PASIDD, TIMEOUT, Daemon, Vmm, daemon_user, eventually, host, pb
 
 
 def run(*arguments, **options):
@@ -84,7 +84,7 @@ class Process(unittest.TestCase):
 
     def test_a_second_instance_says_who_is_first(self):
         first = self.daemon()
-        result = subprocess.run(first.command(), capture_output=True, text=True, timeout=TIMEOUT)
+        result = subprocess.run(first.unprivileged(first.command()), capture_output=True, text=True, timeout=TIMEOUT)
         self.assertEqual(result.returncode, 3)
         self.assertIn(f"process {first.process.pid}", result.stderr)
         self.assertIn(str(first.socket), result.stderr)
@@ -156,10 +156,12 @@ class Process(unittest.TestCase):
         client.close()
 
     def test_permissions_of_the_socket(self):
-        daemon = self.daemon({"socket": {"mode": "0660", "group": 4}})
+        # Who has no privileges gives a file to none but an own group.
+        group = 4 if daemon_user()[0] == 0 else daemon_user()[1]
+        daemon = self.daemon({"socket": {"mode": "0660", "group": group}})
         status = daemon.socket.stat()
         self.assertEqual(status.st_mode & 0o7777, 0o660)
-        self.assertEqual(status.st_gid, 4)
+        self.assertEqual(status.st_gid, group)
 
     def test_socket_activation(self):
         daemon = self.daemon(start=False)

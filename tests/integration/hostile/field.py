@@ -2,9 +2,8 @@
 """The host on which it happens: a simulated IOMMU, a daemon with short times, and who may use what."""
 
 import os
-import pwd
 
-from pasid_client import Daemon
+from pasid_client import Daemon, daemon_user
 
 from .attack import Place
 from .honest import Honest, Machine, Newcomer
@@ -42,17 +41,11 @@ def config(user):
     }
 
 
-def daemon_user():
-    """Whose the daemon is: that of PASIDD_TEST_USER, as in pasid_client."""
-    name = os.environ.get("PASIDD_TEST_USER")
-    return pwd.getpwnam(name).pw_uid if name and os.geteuid() == 0 else os.geteuid()
-
-
 def attacker_user():
     """Who has nothing to do with the daemon's user and the honest; None where that is not possible."""
     if os.geteuid() != 0:
         return None
-    return NOBODY if daemon_user() != NOBODY else NOBODY - 1
+    return NOBODY if daemon_user()[0] != NOBODY else NOBODY - 1
 
 
 class Field:
