@@ -123,7 +123,7 @@ int dispatch_connect(struct dispatch *dispatch, const struct dispatch_peer *peer
 /*
  * A link for the one connection that serves this set, whoever has its other end: there must not be
  * one yet. Charged to the user. Who hello is from is told with dispatch_identify().
- * STATUS_RETRY with REASON_NO_MEMORY.
+ * STATUS_QUOTA with REASON_LIMIT, STATUS_RETRY with REASON_NO_MEMORY.
  */
 int dispatch_connect_handed(struct dispatch *dispatch, struct set_id set, uint32_t uid,
 	struct link **ret_link, struct error *ret_error);

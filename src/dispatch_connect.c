@@ -43,13 +43,18 @@ int dispatch_connect_handed(struct dispatch *d, struct set_id set, uint32_t uid,
 {
 	struct link *link = link_new(d);
 	struct handed *handed = calloc(1, sizeof(*handed));
+	int r;
 
-	if (!link || !handed) {
+	if (link && handed)
+		r = limits_user_open(d->config.limits, uid, &link->place, ret_error);
+	else
+		r = error_set(
+			ret_error, REASON_NO_MEMORY, "no memory for another connection; try again");
+	if (r) {
 		if (link)
 			link_free(d, link);
 		free(handed);
-		return error_set(
-			ret_error, REASON_NO_MEMORY, "no memory for another connection; try again");
+		return r;
 	}
 	*handed = (struct handed){.owner = link, .set = set, .uid = uid};
 	link->handed = handed;
