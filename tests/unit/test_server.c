@@ -5,7 +5,6 @@
  */
 #include "hw/worker.h"
 #include "log.h"
-#include "peer.h"
 #include "server.h"
 #include "state_memory.h"
 #include "wire.h"
@@ -22,7 +21,6 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 static struct sockaddr_un address;
@@ -362,117 +360,9 @@ START_TEST(an_idle_connection_takes_at_most_640_bytes)
 	}
 END_TEST
 
-/* ---------------------------------------------------------------- peers */
-
-START_TEST(a_peer_is_who_connected)
-	{
-		struct dispatch_peer peer;
-		gid_t groups[POLICY_GROUPS_MAX];
-		int ends[2], pidfd = -1;
-		int count = getgroups(POLICY_GROUPS_MAX - 1, groups);
-
-		ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
-		ck_assert_int_eq(peer_identify(ends[0], &policy, &peer, &pidfd), 0);
-		ck_assert_int_eq(peer.pid, getpid());
-		ck_assert_uint_eq(peer.who.uid, getuid());
-		ck_assert_uint_eq(peer.who.group_count, (uint32_t)count + 1);
-		ck_assert_uint_eq(peer.who.groups[0], getgid());
-		for (int i = 0; i < count; i++)
-			ck_assert_uint_eq(peer.who.groups[i + 1], groups[i]);
-		struct pollfd death = {.fd = pidfd, .events = POLLIN};
-		ck_assert_int_eq(poll(&death, 1, 0), 0);
-		ck_assert_int_ne(fcntl(pidfd, F_GETFD) & FD_CLOEXEC, 0);
-		close(pidfd);
-		close(ends[0]);
-		close(ends[1]);
-	}
-END_TEST
-
-/* A child that connects and waits; its connection is accepted into *ret_fd. */
-static pid_t connected_child(int *ret_fd)
-{
-	struct pollfd ready = {.fd = listen_fd, .events = POLLIN};
-	pid_t pid = fork();
-
-	ck_assert_int_ge(pid, 0);
-	if (pid == 0) {
-		(void)client_connect();
-		(void)pause();
-		_exit(0);
-	}
-	ck_assert_int_eq(poll(&ready, 1, 5000), 1);
-	*ret_fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
-	ck_assert_int_ge(*ret_fd, 0);
-	return pid;
-}
-
-static void end_child(pid_t pid)
-{
-	ck_assert_int_eq(kill(pid, SIGKILL), 0);
-	ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
-}
-
-START_TEST(the_pidfd_tells_of_the_peers_death)
-	{
-		struct dispatch_peer peer;
-		int fd, pidfd = -1;
-		pid_t pid = connected_child(&fd);
-
-		ck_assert_int_eq(peer_identify(fd, &policy, &peer, &pidfd), 0);
-		ck_assert_int_eq(peer.pid, pid);
-		end_child(pid);
-		struct pollfd death = {.fd = pidfd, .events = POLLIN};
-		ck_assert_int_eq(poll(&death, 1, 5000), 1);
-		close(pidfd);
-		close(fd);
-	}
-END_TEST
-
-START_TEST(a_dead_peer_is_never_taken_for_a_living_one)
-	{
-		struct dispatch_peer peer;
-		int fd, pidfd = -1;
-		pid_t pid = connected_child(&fd);
-
-		end_child(pid);
-		int r = peer_identify(fd, &policy, &peer, &pidfd);
-
-		/* Newer kernels give a pidfd of the dead, too. */
-		if (r == 0) {
-			struct pollfd death = {.fd = pidfd, .events = POLLIN};
-
-			ck_assert_int_eq(poll(&death, 1, 0), 1);
-			close(pidfd);
-		} else {
-			ck_assert_int_eq(r, -ESRCH);
-		}
-		close(fd);
-	}
-END_TEST
-
-START_TEST(older_kernels_check_the_peer_again)
-	{
-		int fd, pidfd = -1;
-		pid_t pid = connected_child(&fd);
-
-		ck_assert_int_eq(peer_pidfd_by_number(fd, pid, getuid(), &pidfd), 0);
-		struct pollfd death = {.fd = pidfd, .events = POLLIN};
-		ck_assert_int_eq(poll(&death, 1, 0), 0);
-		close(pidfd);
-		/* The number is somebody else's now, as far as we can tell. */
-		ck_assert_int_eq(peer_pidfd_by_number(fd, pid, getuid() + 1, &pidfd), -EPERM);
-		ck_assert_int_eq(peer_pidfd_by_number(fd, 0, getuid(), &pidfd), -ESRCH);
-		end_child(pid);
-		ck_assert_int_eq(peer_pidfd_by_number(fd, pid, getuid(), &pidfd), -ESRCH);
-		/* The number lives, but its process is not the one that was connected. */
-		ck_assert_int_eq(peer_pidfd_by_number(fd, getpid(), getuid(), &pidfd), -ESRCH);
-		close(fd);
-	}
-END_TEST
-
 int main(int argc, char *argv[])
 {
-	TCase *tc, *peers;
+	TCase *tc;
 	SRunner *runner;
 	Suite *suite;
 	int failed;
@@ -481,7 +371,6 @@ int main(int argc, char *argv[])
 		return failed;
 	suite = suite_create("server");
 	tc = tcase_create("server");
-	peers = tcase_create("peers");
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 30);
 	tcase_add_test(tc, serves_hello_and_ping);
@@ -493,12 +382,6 @@ int main(int argc, char *argv[])
 	tcase_add_test(tc, stopping_closes_connections);
 	tcase_add_test(tc, an_idle_connection_takes_at_most_640_bytes);
 	suite_add_tcase(suite, tc);
-	tcase_add_checked_fixture(peers, setup, teardown);
-	tcase_add_test(peers, a_peer_is_who_connected);
-	tcase_add_test(peers, the_pidfd_tells_of_the_peers_death);
-	tcase_add_test(peers, a_dead_peer_is_never_taken_for_a_living_one);
-	tcase_add_test(peers, older_kernels_check_the_peer_again);
-	suite_add_tcase(suite, peers);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);
