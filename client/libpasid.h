@@ -59,6 +59,7 @@ enum pasid_role {
 	PASID_ROLE_VMM = 1,
 	PASID_ROLE_ADMIN = 2,
 	PASID_ROLE_OBSERVER = 3,
+	PASID_ROLE_PARTICIPANT = 4, /* hears everything, finds owners, and nothing else */
 };
 
 struct pasid_options {
@@ -194,10 +195,10 @@ struct pasid_result {
 			but: */
 	const struct pasid_error *error;
 	union {
-		struct pasid_set_info set;              /* set_create, set_adjust, set_get */
-		struct pasid_grant_info grant;          /* host_find */
-		struct pasid_device_info device;        /* device_add, device_share, device_slice */
-		const struct pasid_host_status *status; /* status */
+		struct pasid_set_info set;       /* set_create, set_adjust, set_get, set_connect */
+		struct pasid_grant_info grant;   /* host_find */
+		struct pasid_device_info device; /* device_add, device_share, device_slice */
+		const struct pasid_host_status *status;  /* status */
 		struct pasid_result_allocated allocated; /* allocate */
 		struct pasid_result_freed freed;         /* free */
 		uint32_t host_pasid;                     /* guest_find */
@@ -206,7 +207,9 @@ struct pasid_result {
 		struct pasid_result_page page;           /* lists; one of the pointers */
 		uint64_t next_sequence;                  /* watch */
 	};
-	int fd; /* device_add with open: the opened device, the receiver's to close; else -1 */
+	/* device_add with address: the opened device; set_connect: the connection. The receiver's
+	 * to close; else -1 */
+	int fd;
 };
 
 /* ------------------------------------------------------------ operations */
@@ -232,6 +235,8 @@ struct pasid_set_create_args {
 	enum pasid_set_mode mode; /* 0: translated */
 	bool has_quota;           /* false: the configured default */
 	uint32_t quota;           /* numbers; 0: what remains of the host's capacity */
+	bool has_owner;           /* admins: this user is charged for it, and for its VMM */
+	uint32_t owner_uid;
 };
 /* A VMM's set dies with its session; one made by an admin stays until it is destroyed. ret_info may
  * be NULL. */
@@ -261,6 +266,18 @@ int pasid_set_destroy_async(struct pasid_client *client, const struct pasid_set_
 int pasid_set_get(struct pasid_client *client, const struct pasid_set_ref *set,
 	struct pasid_set_info *ret_info);
 int pasid_set_get_async(struct pasid_client *client, const struct pasid_set_ref *set,
+	pasid_callback callback, void *userdata);
+
+/*
+ * Admins: a connection that can do the business of this set and nothing else, for a VMM that opens
+ * it with pasid_options.fd, at once or later. *ret_fd is the caller's to hand on and to close. When
+ * it is closed everywhere, or the process dies that opened it, everything in the set is detached
+ * and freed, and the set stays. A set has one at a time (PASID_BUSY); PASID_RETRY while it is being
+ * emptied. ret_info may be NULL. For a set that an admin has made.
+ */
+int pasid_set_connect(struct pasid_client *client, const struct pasid_set_ref *set,
+	struct pasid_set_info *ret_info, int *ret_fd);
+int pasid_set_connect_async(struct pasid_client *client, const struct pasid_set_ref *set,
 	pasid_callback callback, void *userdata);
 
 /*

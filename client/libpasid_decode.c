@@ -279,6 +279,7 @@ static int decode_plain(struct pasid_result *to, const Pasid__V1__Reply *reply)
 	case PASID__V1__REPLY__RESULT_SET_CREATE:
 	case PASID__V1__REPLY__RESULT_SET_ADJUST:
 	case PASID__V1__REPLY__RESULT_SET_GET:
+	case PASID__V1__REPLY__RESULT_SET_CONNECT:
 		decode_set(reply->set_get, &to->set);
 		return 0;
 	case PASID__V1__REPLY__RESULT_FREE:

@@ -100,6 +100,10 @@ static int start_set_create(
 		create.quota_case = PASID__V1__SET_CREATE__QUOTA_PASIDS;
 		create.pasids = args->quota;
 	}
+	if (args->has_owner) {
+		create.owner_case = PASID__V1__SET_CREATE__OWNER_UID;
+		create.uid = args->owner_uid;
+	}
 	return call_start(
 		client, PASID__V1__REQUEST__OPERATION_SET_CREATE, &create.base, NULL, 0, target);
 }
@@ -167,6 +171,28 @@ int pasid_set_get(struct pasid_client *client, const struct pasid_set_ref *set,
 {
 	SYNC(client);
 	int r = sync_wait(&sync, start_set_get(client, set, target_sync(&sync)));
+	return set_result(&sync, r, ret_info);
+}
+
+static int start_set_connect(
+	struct pasid_client *client, const struct pasid_set_ref *set, struct target target)
+{
+	struct set_key key;
+	Pasid__V1__SetConnect connect = PASID__V1__SET_CONNECT__INIT;
+	connect.set = set_key(&key, set);
+	return call_start(
+		client, PASID__V1__REQUEST__OPERATION_SET_CONNECT, &connect.base, NULL, 0, target);
+}
+
+ASYNC_FUNCTION(set_connect, const struct pasid_set_ref *)
+
+int pasid_set_connect(struct pasid_client *client, const struct pasid_set_ref *set,
+	struct pasid_set_info *ret_info, int *ret_fd)
+{
+	SYNC(client);
+	int r = sync_wait(&sync, start_set_connect(client, set, target_sync(&sync)));
+	if (r == 0)
+		*ret_fd = TAKE_FD(sync.call->result.fd);
 	return set_result(&sync, r, ret_info);
 }
 

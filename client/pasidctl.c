@@ -95,17 +95,18 @@ const struct ctl_command ctl_commands[] = {
 		.help = "Ends after N events, or when its reader goes. With --json a line is an "
 			"object.\n\nExamples:\n  pasidctl watch\n  pasidctl --json watch --events 10\n",
 		.options = CTL_EVENTS,
-		.roles = READERS,
+		.roles = {PASID_ROLE_OBSERVER, PASID_ROLE_PARTICIPANT, PASID_ROLE_VMM},
 		.run = ctl_watch},
 
 	{.name = "set create",
-		.arguments = "NAME [--mode MODE] [--quota N]",
+		.arguments = "NAME [--mode MODE] [--quota N] [--owner USER]",
 		.summary = "make a set that stays until it is destroyed",
 		.help = "MODE is translated (the guest picks its numbers; the default), identity (it is "
-			"given the host's) or guest-owned. A quota of 0 is what remains of the host.\n\n"
-			"Examples:\n  pasidctl set create vm1 --quota 64\n  pasidctl set create vm2 "
-			"--mode identity\n",
-		.options = CTL_MODE | CTL_QUOTA,
+			"given the host's) or guest-owned. A quota of 0 is what remains of the host. "
+			"--owner\nsays which user is charged for it, by name or number; else you "
+			"are.\n\nExamples:\n  pasidctl set create vm1 --quota 64\n  pasidctl set "
+			"create vm2 --mode identity --owner libvirt-qemu\n",
+		.options = CTL_MODE | CTL_QUOTA | CTL_OWNER,
 		.min_args = 1,
 		.max_args = 1,
 		.roles = ADMINS,
@@ -118,6 +119,21 @@ const struct ctl_command ctl_commands[] = {
 		.max_args = 2,
 		.roles = ADMINS,
 		.run = ctl_set_adjust},
+	{.name = "connect",
+		.arguments = "SET [--fd N] -- COMMAND [ARGUMENT...]",
+		.summary = "run a VMM with a connection that serves this set and nothing else",
+		.help = "COMMAND replaces pasidctl, as who runs it. It gets the connection as "
+			"descriptor N (3), and\nPASIDD_FD=N in its environment. It needs no other "
+			"authority, and no access to the socket.\nWhen it ends, everything in the set "
+			"is detached and freed, and the set stays.\n\nExamples:\n  pasidctl set create "
+			"vm1 --owner vm\n  pasidctl connect vm1 -- setpriv --reuid vm --regid vm "
+			"--init-groups vmm --fd 3\n",
+		.options = CTL_FD,
+		.min_args = 1,
+		.max_args = 1,
+		.runs_other = true,
+		.roles = ADMINS,
+		.run = ctl_set_connect},
 	{.name = "set destroy",
 		.arguments = "NAME [--force]",
 		.summary = "take a set away",
@@ -384,6 +400,8 @@ static int ctl_check(const struct ctl *ctl)
 		return ctl_usage("%s takes %s", command->name, command->arguments);
 	if (command->required & ~ctl->given)
 		return ctl_usage("%s needs --set NAME", command->name);
+	if (command->runs_other && (ctl->others == NULL || ctl->others[0] == NULL))
+		return ctl_usage("%s takes %s", command->name, command->arguments);
 	if (ctl->arg_count < command->min_args || ctl->arg_count > command->max_args)
 		return ctl_usage("%s takes %s", command->name,
 			command->arguments[0] ? command->arguments : "no words");
@@ -392,9 +410,10 @@ static int ctl_check(const struct ctl *ctl)
 
 static const char *ctl_role_text(enum pasid_role role)
 {
-	return role == PASID_ROLE_ADMIN      ? "admin"
-	       : role == PASID_ROLE_OBSERVER ? "observer"
-					     : "VMM";
+	return role == PASID_ROLE_ADMIN         ? "admin"
+	       : role == PASID_ROLE_OBSERVER    ? "observer"
+	       : role == PASID_ROLE_PARTICIPANT ? "participant"
+						: "VMM";
 }
 
 /* Connects with the first role of the command's that is allowed. */

@@ -44,6 +44,8 @@ enum ctl_option {
 	CTL_READ_ONLY = 1u << 15,
 	CTL_EVENTS = 1u << 16,
 	CTL_LIMITS = 1u << 17,
+	CTL_OWNER = 1u << 18,
+	CTL_FD = 1u << 19,
 };
 
 struct ctl_command;
@@ -57,8 +59,10 @@ struct ctl {
 	size_t word_count;
 	uint32_t given; /* enum ctl_option */
 	struct pasid_set_ref set;
-	uint64_t pasid, count, min, max, guest, data, quota, iova, offset, events;
+	uint64_t pasid, count, min, max, guest, data, quota, iova, offset, events, fd;
 	enum pasid_set_mode mode;
+	uint32_t owner;      /* a user */
+	char *const *others; /* of a command that runs another: that one's line; ends with NULL */
 
 	const struct ctl_command *command;
 	const char *const *args; /* the words behind the command's name */
@@ -85,6 +89,7 @@ struct ctl_command {
 	uint32_t followers; /* options that go with `leader` only */
 	uint32_t leader;
 	uint8_t min_args, max_args;
+	bool runs_other;             /* a command line follows behind -- */
 	enum pasid_role roles[3];    /* tried in this order, 0: no more */
 	int (*run)(struct ctl *ctl); /* an exit code */
 	/* How people see the answer: a table of objects; NULL: `show`. */
@@ -108,6 +113,8 @@ extern const size_t ctl_command_count;
 int ctl_parse(struct ctl *ctl, int argc, char **argv);
 /* Decimal or 0x; false after saying what is wrong. */
 bool ctl_number(const char *text, const char *what, uint64_t max, uint64_t *ret_number);
+/* NAME, or id:NUMBER. */
+bool ctl_set(const char *text, struct pasid_set_ref *ret_set);
 /* NUMBER, or guest:NUMBER. */
 bool ctl_pasid(const char *text, struct pasid_number *ret_pasid);
 /* A device of the set by id or address; *ret_code is the exit code when it is false. */
@@ -150,6 +157,7 @@ extern const struct ctl_column ctl_set_columns[], ctl_grant_columns[], ctl_devic
 
 int ctl_set_create(struct ctl *ctl);
 int ctl_set_adjust(struct ctl *ctl);
+int ctl_set_connect(struct ctl *ctl);
 int ctl_set_destroy(struct ctl *ctl);
 int ctl_alloc(struct ctl *ctl);
 int ctl_free(struct ctl *ctl);

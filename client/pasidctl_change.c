@@ -42,6 +42,8 @@ int ctl_set_create(struct ctl *ctl)
 		.mode = ctl->mode,
 		.has_quota = (ctl->given & CTL_QUOTA) != 0,
 		.quota = (uint32_t)ctl->quota,
+		.has_owner = (ctl->given & CTL_OWNER) != 0,
+		.owner_uid = ctl->owner,
 	};
 	int r = change_done(ctl, pasid_set_create(ctl->client, &args, &info));
 	if (r == EXIT_DONE)

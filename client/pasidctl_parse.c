@@ -3,6 +3,7 @@
 #include "pasidctl.h"
 
 #include <errno.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,6 +36,7 @@ static const struct parse_option parse_options[] = {
 	NUMBER("iova", CTL_IOVA, iova, UINT64_MAX),
 	NUMBER("offset", CTL_OFFSET, offset, UINT64_MAX),
 	NUMBER("events", CTL_EVENTS, events, UINT32_MAX),
+	NUMBER("fd", CTL_FD, fd, 65535),
 	FLAG("quarantined", CTL_QUARANTINED),
 	FLAG("consecutive", CTL_CONSECUTIVE),
 	FLAG("all", CTL_ALL),
@@ -88,10 +90,10 @@ static const char *parse_value(const char *name, const char *value, int argc, ch
 	return NULL;
 }
 
-static bool parse_set(const char *value, struct pasid_set_ref *ret_set)
+bool ctl_set(const char *value, struct pasid_set_ref *ret_set)
 {
 	if (strncmp(value, "id:", 3) == 0)
-		return ctl_number(value + 3, "--set id", UINT64_MAX, &ret_set->id);
+		return ctl_number(value + 3, "the set's id", UINT64_MAX, &ret_set->id);
 	ret_set->name = value;
 	return true;
 }
@@ -106,6 +108,21 @@ static bool parse_mode(const char *value, enum pasid_set_mode *ret_mode)
 		*ret_mode = PASID_SET_GUEST_OWNED;
 	else
 		return ctl_usage("--mode is translated, identity or guest-owned") == EXIT_DONE;
+	return true;
+}
+
+/* A user by name or number. */
+static bool parse_owner(const char *value, uint32_t *ret_uid)
+{
+	const struct passwd *entry = getpwnam(value);
+	uint64_t number;
+	if (entry != NULL)
+		number = entry->pw_uid;
+	else if (value[0] < '0' || value[0] > '9')
+		return ctl_usage("--owner: there is no user \"%s\"", value) == EXIT_DONE;
+	else if (!ctl_number(value, "--owner", UINT32_MAX - 1, &number))
+		return false;
+	*ret_uid = (uint32_t)number;
 	return true;
 }
 
@@ -129,7 +146,7 @@ static bool parse_is(const char *name, size_t length, const char *text)
 static int parse_text_option(struct ctl *ctl, const char *name, size_t length, const char *value,
 	int argc, char **argv, int *at)
 {
-	static const char *const names[] = {"socket", "timeout", "set", "mode"};
+	static const char *const names[] = {"socket", "timeout", "set", "owner", "mode"};
 	size_t i = 0;
 	while (i < ARRAY_SIZE(names) && !parse_is(name, length, names[i]))
 		i++;
@@ -146,7 +163,10 @@ static int parse_text_option(struct ctl *ctl, const char *name, size_t length, c
 		return parse_timeout(value, &ctl->timeout_ms) ? 1 : -1;
 	case 2:
 		ctl->given |= CTL_SET;
-		return parse_set(value, &ctl->set) ? 1 : -1;
+		return ctl_set(value, &ctl->set) ? 1 : -1;
+	case 3:
+		ctl->given |= CTL_OWNER;
+		return parse_owner(value, &ctl->owner) ? 1 : -1;
 	default:
 		ctl->given |= CTL_MODE;
 		return parse_mode(value, &ctl->mode) ? 1 : -1;
@@ -193,12 +213,24 @@ static int parse_option(struct ctl *ctl, int argc, char **argv, int *at)
 	return ctl_usage("there is no option %s", argv[*at]);
 }
 
+/* Is what follows behind -- the line of another command? */
+static bool parse_runs_other(const struct ctl *ctl)
+{
+	size_t words;
+	const struct ctl_command *command = ctl_find(ctl->words, ctl->word_count, &words);
+	return command != NULL && command->runs_other;
+}
+
 int ctl_parse(struct ctl *ctl, int argc, char **argv)
 {
 	bool options = true;
 	for (int i = 1; i < argc; i++) {
 		if (options && strcmp(argv[i], "--") == 0) {
 			options = false;
+			if (!parse_runs_other(ctl))
+				continue;
+			ctl->others = &argv[i + 1];
+			return EXIT_DONE;
 		} else if (options && strcmp(argv[i], "-h") == 0) {
 			ctl->help = true;
 		} else if (options && strncmp(argv[i], "--", 2) == 0) {

@@ -18,7 +18,9 @@
 
 #include <err.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -154,8 +156,9 @@ static void vmm_on_client(evutil_socket_t fd, short what, void *userdata)
 
 static void vmm_help(void)
 {
-	puts("Usage: vmm [--socket PATH]\n\nA small VMM: commands on standard input, a line each; "
-	     "one line of JSON for every result.\n");
+	puts("Usage: vmm [--socket PATH | --fd N]\n\nA small VMM: commands on standard input, a line "
+	     "each; one line of JSON for every result.\n--fd takes a connection that an admin made "
+	     "for its set (pasidctl connect).\n");
 	for (size_t i = 0; i < sizeof(vmm_commands) / sizeof(vmm_commands[0]); i++)
 		printf("  %-8s %-40s %s\n", vmm_commands[i].name, vmm_commands[i].arguments,
 			vmm_commands[i].summary);
@@ -163,6 +166,15 @@ static void vmm_help(void)
 	     "ioas:N or\nspace:N; left out, it is the last one made for the device, else space:0.\n\n"
 	     "Example:\n  printf 'set vm1\\nslice 0000:00:03.0\\nmap dev1 0 0x200000\\n"
 	     "alloc guest 5\\nbind guest 5 dev1\\n' | vmm");
+}
+
+static int vmm_fd(const char *text)
+{
+	char *end;
+	long fd = strtol(text, &end, 10);
+	if (end == text || *end != '\0' || fd < 0 || fd > INT_MAX)
+		errx(2, "--fd takes the number of an open descriptor");
+	return (int)fd;
 }
 
 static void vmm_set_up(struct vmm *vmm)
@@ -203,6 +215,9 @@ int main(int argc, char **argv)
 	struct pasid_error error;
 	if (argc == 3 && strcmp(argv[1], "--socket") == 0) {
 		options.path = argv[2];
+	} else if (argc == 3 && strcmp(argv[1], "--fd") == 0) {
+		options.has_fd = true;
+		options.fd = vmm_fd(argv[2]);
 	} else if (argc > 1) {
 		vmm_help();
 		return strcmp(argv[1], "--help") == 0 ? 0 : 2;

@@ -260,6 +260,17 @@ static void fake_answer_bind(struct fake *fake, int fd, const Pasid__V1__Request
 	fake_reply(fake, fd, &reply, -1);
 }
 
+static void fake_answer_connect(struct fake *fake, int fd, const Pasid__V1__Request *request)
+{
+	Pasid__V1__Reply reply = PASID__V1__REPLY__INIT;
+	Pasid__V1__SetInfo info = PASID__V1__SET_INFO__INIT;
+	info.id = request->set_connect->set ? request->set_connect->set->id : 0;
+	reply.id = request->id;
+	reply.result_case = PASID__V1__REPLY__RESULT_SET_CONNECT;
+	reply.set_connect = &info;
+	fake_reply(fake, fd, &reply, fake->control[0]);
+}
+
 static void fake_answer_device(struct fake *fake, int fd, const Pasid__V1__Request *request)
 {
 	Pasid__V1__Reply reply = PASID__V1__REPLY__INIT;
@@ -346,6 +357,9 @@ static void fake_answer(struct fake *fake, int fd, const Pasid__V1__Request *req
 		break;
 	case PASID__V1__REQUEST__OPERATION_BIND:
 		fake_answer_bind(fake, fd, request);
+		break;
+	case PASID__V1__REQUEST__OPERATION_SET_CONNECT:
+		fake_answer_connect(fake, fd, request);
 		break;
 	case PASID__V1__REQUEST__OPERATION_DEVICE_ADD:
 	case PASID__V1__REQUEST__OPERATION_DEVICE_SHARE:

@@ -362,6 +362,33 @@ START_TEST(opened_device_comes_back_close_on_exec)
 	}
 END_TEST
 
+static void on_connected(struct pasid_client *same, const struct pasid_result *result, void *fd)
+{
+	(void)same;
+	ck_assert_int_eq(result->code, 0);
+	ck_assert_uint_eq(result->set.id, 77);
+	*(int *)fd = result->fd;
+}
+
+START_TEST(connection_for_a_set_comes_back_close_on_exec)
+	{
+		struct pasid_set_ref set = {.id = 77};
+		struct pasid_set_info info;
+		int before = count_fds(), fd = -1;
+
+		ck_assert_int_eq(pasid_set_connect(client, &set, &info, &fd), 0);
+		ck_assert_uint_eq(info.id, 77);
+		ck_assert_int_eq(fcntl(fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+		close(fd);
+		ck_assert_int_eq(pasid_set_connect_async(client, &set, on_connected, &fd), 0);
+		while (pasid_outstanding(client) > 0)
+			ck_assert_int_ge(pasid_dispatch(client, -1), 0);
+		ck_assert_int_eq(fcntl(fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+		close(fd);
+		ck_assert_int_eq(count_fds(), before);
+	}
+END_TEST
+
 START_TEST(descriptors_nobody_asked_for_are_closed)
 	{
 		int before = count_fds();
@@ -390,6 +417,7 @@ static void fill(TCase *tcase)
 	tcase_add_test(tcase, a_page_of_limits_comes_to_a_callback);
 	tcase_add_test(tcase, descriptors_are_copied_and_copies_closed);
 	tcase_add_test(tcase, opened_device_comes_back_close_on_exec);
+	tcase_add_test(tcase, connection_for_a_set_comes_back_close_on_exec);
 	tcase_add_test(tcase, descriptors_nobody_asked_for_are_closed);
 }
 
