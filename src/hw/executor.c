@@ -69,6 +69,7 @@ void executor_free(struct executor *executor)
 		executor_free_list(&executor->buckets[i]);
 	executor->closing = true;
 	executor_free_list(&executor->janitors);
+	executor_janitor_done(executor);
 	if (executor->wake >= 0)
 		(void)close(executor->wake);
 	if (executor->timer >= 0)
@@ -227,6 +228,8 @@ static void executor_answer(struct executor_worker *worker, struct hw_result *re
 	if (worker->ended)
 		return; /* delivered when the process is reaped: only then all is closed */
 	item = executor_worker_pop(worker);
+	if (item->type == WORKER_DISPOSE)
+		executor_closed(worker->executor, item->op.lane);
 	if (!item->internal)
 		handler->complete(handler->ctx, result);
 	free(item);

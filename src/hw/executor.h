@@ -53,10 +53,16 @@ struct executor_handler {
 void executor_dispatch(struct executor *executor, const struct executor_handler *handler);
 
 /*
- * Closes a foreign descriptor in another process: always takes it, does not block. Only when no
- * process can be had at all is it closed here. -1 is fine.
+ * Closes a foreign descriptor in another process: always takes it, does not block. While no process
+ * can be had it is kept; only when there is no memory for that either is it closed here. -1 is
+ * fine.
  */
 void executor_dispose(struct executor *executor, int fd);
+/* The same; closed() is told of `owner`, which is not 0, when it is closed. */
+void executor_dispose_for(struct executor *executor, int fd, uint64_t owner);
+/* Who is told; may be called from within executor_dispose_for(). NULL: nobody. */
+void executor_on_closed(
+	struct executor *executor, void (*closed)(void *ctx, uint64_t owner), void *ctx);
 
 /* How many descriptors given to executor_dispose() are not closed yet. */
 uint32_t executor_backlog(const struct executor *executor);

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
 #include <time.h>
@@ -36,6 +37,19 @@ static void executor_janitor_arm(struct executor *e)
 		e->timing = timerfd_settime(e->timer, 0, &after, NULL) == 0;
 }
 
+/* Tries again with what no janitor could take. */
+static void executor_janitor_adopt(struct executor *e)
+{
+	struct executor_orphan *orphan = TAKE_PTR(e->orphans), *next;
+
+	e->orphan_count = 0;
+	for (; orphan; orphan = next) {
+		next = orphan->next;
+		executor_dispose_for(e, orphan->fd, orphan->owner);
+		free(orphan);
+	}
+}
+
 void executor_janitor_tick(struct executor *e)
 {
 	struct executor_worker *worker;
@@ -45,6 +59,7 @@ void executor_janitor_tick(struct executor *e)
 	if (read(e->timer, &expired, sizeof(expired)) != sizeof(expired))
 		return;
 	e->timing = false;
+	executor_janitor_adopt(e);
 	for (worker = e->janitors; worker; worker = worker->next) {
 		if (worker->gone || worker->load == 0)
 			continue;
@@ -80,23 +95,72 @@ static struct executor_worker *executor_janitor(struct executor *e)
 	return worker;
 }
 
-void executor_dispose(struct executor *executor, int fd)
+void executor_on_closed(
+	struct executor *executor, void (*closed)(void *ctx, uint64_t owner), void *ctx)
 {
-	struct hw_op op = {.fd_count = 1, .fds = {fd, -1}};
+	executor->closed = closed;
+	executor->closed_ctx = ctx;
+}
+
+void executor_closed(const struct executor *e, uint64_t owner)
+{
+	if (owner && e->closed)
+		e->closed(e->closed_ctx, owner);
+}
+
+static void executor_close_last(struct executor *e, int fd, uint64_t owner)
+{
+	executor_close_here(fd);
+	executor_closed(e, owner);
+}
+
+void executor_postpone(struct executor *e, int fd, uint64_t owner)
+{
+	struct executor_orphan *orphan = e->closing ? NULL : malloc(sizeof(*orphan));
+
+	if (!orphan) {
+		executor_close_last(e, fd, owner);
+		return;
+	}
+	*orphan = (struct executor_orphan){e->orphans, owner, fd};
+	e->orphans = orphan;
+	e->orphan_count++;
+	executor_janitor_arm(e);
+}
+
+void executor_janitor_done(struct executor *e)
+{
+	struct executor_orphan *orphan;
+
+	while ((orphan = e->orphans) != NULL) {
+		e->orphans = orphan->next;
+		executor_close_last(e, orphan->fd, orphan->owner);
+		free(orphan);
+	}
+}
+
+void executor_dispose_for(struct executor *executor, int fd, uint64_t owner)
+{
+	struct hw_op op = {.lane = owner, .fd_count = 1, .fds = {fd, -1}};
 	struct executor_worker *janitor;
 
 	if (fd < 0)
 		return;
 	janitor = executor_janitor(executor);
 	if (!janitor || executor_worker_push(janitor, WORKER_DISPOSE, true, &op) < 0)
-		executor_close_here(fd);
+		executor_postpone(executor, fd, owner);
 	else
 		executor_janitor_arm(executor);
 }
 
+void executor_dispose(struct executor *executor, int fd)
+{
+	executor_dispose_for(executor, fd, 0);
+}
+
 uint32_t executor_backlog(const struct executor *executor)
 {
-	uint32_t count = 0;
+	uint32_t count = executor->orphan_count;
 
 	for (const struct executor_worker *worker = executor->janitors; worker;
 		worker = worker->next)

@@ -11,9 +11,9 @@
 /* An operation under way: queued, or sent and not yet answered. Workers answer in order. */
 struct executor_item {
 	struct executor_item *next;
-	uint32_t type; /* enum worker_type */
-	bool internal; /* the result concerns nobody */
-	struct hw_op op;
+	uint32_t type;   /* enum worker_type */
+	bool internal;   /* the result concerns nobody */
+	struct hw_op op; /* of WORKER_DISPOSE, `lane` is who is told */
 };
 
 struct executor_worker {
@@ -36,6 +36,13 @@ struct executor_worker {
 	int refused[HW_FDS_MAX];             /* to be closed when the next result comes */
 	uint32_t refused_count;
 	struct executor_worker *reap_next;
+};
+
+/* A descriptor to be closed that no janitor could take yet. */
+struct executor_orphan {
+	struct executor_orphan *next;
+	uint64_t owner;
+	int fd;
 };
 
 /* A device's iommufd: descriptor `fd` of a worker, and the key that all its copies share. */
@@ -73,6 +80,10 @@ struct executor {
 	struct executor_key *keys;
 	uint64_t last_key;
 	bool closing; /* no more janitors */
+	struct executor_orphan *orphans;
+	uint32_t orphan_count;
+	void (*closed)(void *ctx, uint64_t owner);
+	void *closed_ctx;
 };
 
 /* --- executor_spawn.c --- */
@@ -90,6 +101,12 @@ int executor_spawn(const struct executor *e, const char *lane, pid_t *ret_pid, i
 int executor_janitor_init(struct executor *e);
 /* Looks after the janitors when the timer says so. */
 void executor_janitor_tick(struct executor *e);
+/* Keeps a descriptor until the timer says so, then tries again. */
+void executor_postpone(struct executor *e, int fd, uint64_t owner);
+/* Closes what was kept; nobody is left who could. */
+void executor_janitor_done(struct executor *e);
+/* It is closed; 0 is nobody. */
+void executor_closed(const struct executor *e, uint64_t owner);
 
 /* --- executor_keys.c --- */
 

@@ -91,19 +91,24 @@ void executor_close_here(int fd)
 	(void)close(fd);
 }
 
-/* What a living janitor could not take goes to no other; what a dead one had left does. */
-static void executor_worker_discard(const struct executor_worker *worker, int fd)
+/* What a living janitor could not take waits; what a dead one had left goes to another. */
+static void executor_worker_discard(const struct executor_worker *worker, int fd, uint64_t owner)
 {
-	if (fd >= 0 && worker->janitor && (!worker->gone || worker->executor->closing))
-		executor_close_here(fd);
+	if (fd >= 0 && worker->janitor && !worker->gone)
+		executor_postpone(worker->executor, fd, owner);
 	else
-		executor_dispose(worker->executor, fd);
+		executor_dispose_for(worker->executor, fd, owner);
 }
 
 void executor_item_free(const struct executor_worker *worker, struct executor_item *item)
 {
+	const uint64_t owner = item->type == WORKER_DISPOSE ? item->op.lane : 0;
+
+	/* What it had got was closed with the process. */
+	if (owner && item->op.fds[0] < 0)
+		executor_closed(worker->executor, owner);
 	for (uint32_t i = 0; i < item->op.fd_count; i++)
-		executor_worker_discard(worker, item->op.fds[i]);
+		executor_worker_discard(worker, item->op.fds[i], owner);
 	free(item);
 }
 
@@ -203,6 +208,19 @@ static bool executor_worker_later(int r)
 	return r == -EAGAIN || r == -ENOBUFS || r == -ENOMEM;
 }
 
+/* It cannot be passed on; who waits for it to be closed waits for another one to do that. */
+static void executor_worker_refuse(
+	const struct executor_worker *worker, struct executor_item *item, int fd)
+{
+	uint64_t owner = 0;
+
+	if (item->type == WORKER_DISPOSE) {
+		owner = item->op.lane;
+		item->op.lane = 0;
+	}
+	executor_worker_discard(worker, fd, owner);
+}
+
 /*
  * Descriptors first, so that our copies are closed before the worker learns what to do with them.
  * Those that cannot be passed on are disposed of; the worker then answers that they are missing.
@@ -225,7 +243,7 @@ static int executor_worker_send_fds(struct executor_worker *worker, struct execu
 		if (sent)
 			(void)close(fd);
 		else
-			executor_worker_discard(worker, fd);
+			executor_worker_refuse(worker, item, fd);
 	}
 	return 0;
 }

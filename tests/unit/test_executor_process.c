@@ -174,6 +174,59 @@ START_TEST(dispose_never_waits_for_a_hostile_close)
 	}
 END_TEST
 
+static uint64_t closed_owners;
+
+static void note_closed(void *ctx, uint64_t owner)
+{
+	(void)ctx;
+	closed_owners += owner;
+}
+
+START_TEST(an_owner_is_told_when_it_is_closed_and_not_before)
+	{
+		uint64_t begin = now_ms();
+		int peer, pipes[2];
+
+		executor_on_closed(executor, note_closed, NULL);
+		closed_owners = 0;
+		/* One that its janitor is killed over, and one that was behind it. */
+		executor_dispose_for(executor, lingering_socket(&peer), 1000);
+		ck_assert_int_eq(pipe2(pipes, O_CLOEXEC), 0);
+		executor_dispose_for(executor, pipes[0], 7);
+		executor_dispose_for(executor, pipes[1], 70);
+		ck_assert_uint_eq(closed_owners, 0);
+		ck_assert_uint_eq(executor_backlog(executor), 3);
+		while (executor_backlog(executor) > 0 && now_ms() - begin < 10000) {
+			executor_dispatch(executor, &handler);
+			(void)usleep(1000);
+		}
+		ck_assert_uint_eq(closed_owners, 1077);
+		ck_assert_int_eq(close(peer), 0);
+	}
+END_TEST
+
+START_TEST(without_a_janitor_descriptors_wait_and_nothing_is_closed_here)
+	{
+		int pipes[2];
+
+		executor_free(executor);
+		start(&(struct executor_options){.program = "/nonexistent"});
+		executor_on_closed(executor, note_closed, NULL);
+		closed_owners = 0;
+		ck_assert_int_eq(pipe2(pipes, O_CLOEXEC), 0);
+		executor_dispose_for(executor, pipes[1], 7);
+		executor_dispatch(executor, &handler);
+		ck_assert_uint_eq(executor_backlog(executor), 1);
+		ck_assert_int_ge(fcntl(pipes[1], F_GETFD), 0);
+		ck_assert_uint_eq(closed_owners, 0);
+		executor_free(executor);
+		ck_assert_uint_eq(closed_owners, 7);
+		ck_assert(pipe_is_closed(pipes[0], 5000));
+		ck_assert_int_eq(close(pipes[0]), 0);
+		start(&(struct executor_options){0});
+	}
+END_TEST
+
 START_TEST(free_waits_for_no_stuck_worker)
 	{
 		uint64_t begin;
@@ -279,6 +332,8 @@ int main(int argc, char *argv[])
 	tcase_add_test(tc, descriptor_that_got_lost_on_the_way_is_a_failure);
 	tcase_add_test(tc, identity_that_cannot_be_compared_is_undone);
 	tcase_add_test(tc, dispose_never_waits_for_a_hostile_close);
+	tcase_add_test(tc, an_owner_is_told_when_it_is_closed_and_not_before);
+	tcase_add_test(tc, without_a_janitor_descriptors_wait_and_nothing_is_closed_here);
 	tcase_add_test(tc, free_waits_for_no_stuck_worker);
 	tcase_add_test(tc, workers_end_when_the_executor_does);
 	tcase_add_test(tc, workers_that_end_detach_nothing_that_the_vmm_holds);
