@@ -72,10 +72,14 @@ def set_ref(key):
 class Client:
     """One connection. Requests by the name of their field in pasid.v1.Request."""
 
-    def __init__(self, path, role=pb.ROLE_VMM, hello=True, resume=None, first_id=1):
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    def __init__(self, path=None, role=pb.ROLE_VMM, hello=True, resume=None, first_id=1, fd=None):
+        if fd is None:
+            self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        else:
+            self.sock = socket.socket(fileno=fd)  # a handed connection
         self.sock.settimeout(TIMEOUT)
-        self.sock.connect(str(path))
+        if fd is None:
+            self.sock.connect(str(path))
         self.next_id = first_id
         self.seen_below = 0
         self.replies = {}
@@ -391,14 +395,14 @@ class Daemon:
 class Vmm:
     """A process that connects, does what it is told, answers, and lives until it is killed."""
 
-    def __init__(self, daemon, action):
+    def __init__(self, daemon, action, connect=None):
         reader, writer = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
             os.close(reader)
             status = 1
             try:
-                with daemon.client() as client:
+                with (connect or daemon.client)() as client:
                     os.write(writer, json.dumps({"result": action(client)}).encode() + b"\n")
                     signal.pause()
                 status = 0

@@ -260,17 +260,6 @@ static void fake_answer_bind(struct fake *fake, int fd, const Pasid__V1__Request
 	fake_reply(fake, fd, &reply, -1);
 }
 
-static void fake_answer_connect(struct fake *fake, int fd, const Pasid__V1__Request *request)
-{
-	Pasid__V1__Reply reply = PASID__V1__REPLY__INIT;
-	Pasid__V1__SetInfo info = PASID__V1__SET_INFO__INIT;
-	info.id = request->set_connect->set ? request->set_connect->set->id : 0;
-	reply.id = request->id;
-	reply.result_case = PASID__V1__REPLY__RESULT_SET_CONNECT;
-	reply.set_connect = &info;
-	fake_reply(fake, fd, &reply, fake->control[0]);
-}
-
 static void fake_answer_device(struct fake *fake, int fd, const Pasid__V1__Request *request)
 {
 	Pasid__V1__Reply reply = PASID__V1__REPLY__INIT;
@@ -311,6 +300,7 @@ static void fake_answer_plain(struct fake *fake, int fd, const Pasid__V1__Reques
 	case PASID__V1__REQUEST__OPERATION_SET_CREATE:
 	case PASID__V1__REQUEST__OPERATION_SET_ADJUST:
 	case PASID__V1__REQUEST__OPERATION_SET_GET:
+	case PASID__V1__REQUEST__OPERATION_SET_CONNECT:
 		reply.set_get = &set;
 		break;
 	case PASID__V1__REQUEST__OPERATION_FREE:
@@ -325,7 +315,10 @@ static void fake_answer_plain(struct fake *fake, int fd, const Pasid__V1__Reques
 	default:
 		reply.result_case = PASID__V1__REPLY__RESULT__NOT_SET;
 	}
-	fake_reply(fake, fd, &reply, -1);
+	fake_reply(fake, fd, &reply,
+		request->operation_case == PASID__V1__REQUEST__OPERATION_SET_CONNECT
+			? fake->control[0]
+			: -1);
 }
 
 static void fake_answer_wrong(struct fake *fake, int fd, const Pasid__V1__Request *request)
@@ -357,9 +350,6 @@ static void fake_answer(struct fake *fake, int fd, const Pasid__V1__Request *req
 		break;
 	case PASID__V1__REQUEST__OPERATION_BIND:
 		fake_answer_bind(fake, fd, request);
-		break;
-	case PASID__V1__REQUEST__OPERATION_SET_CONNECT:
-		fake_answer_connect(fake, fd, request);
 		break;
 	case PASID__V1__REQUEST__OPERATION_DEVICE_ADD:
 	case PASID__V1__REQUEST__OPERATION_DEVICE_SHARE:

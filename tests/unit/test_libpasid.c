@@ -366,7 +366,7 @@ static void on_connected(struct pasid_client *same, const struct pasid_result *r
 {
 	(void)same;
 	ck_assert_int_eq(result->code, 0);
-	ck_assert_uint_eq(result->set.id, 77);
+	ck_assert_uint_eq(result->set.id, 9);
 	*(int *)fd = result->fd;
 }
 
@@ -377,7 +377,7 @@ START_TEST(connection_for_a_set_comes_back_close_on_exec)
 		int before = count_fds(), fd = -1;
 
 		ck_assert_int_eq(pasid_set_connect(client, &set, &info, &fd), 0);
-		ck_assert_uint_eq(info.id, 77);
+		ck_assert_uint_eq(info.id, 9);
 		ck_assert_int_eq(fcntl(fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
 		close(fd);
 		ck_assert_int_eq(pasid_set_connect_async(client, &set, on_connected, &fd), 0);
