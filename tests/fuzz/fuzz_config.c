@@ -7,6 +7,7 @@
  */
 #include "config.h"
 #include "fuzz.h"
+#include "json_mutate.h"
 #include "state_memory.h"
 
 #include <string.h>
@@ -113,10 +114,12 @@ static void check_error(int r, const struct config_error *error)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	static struct config *defaults; /* of which it is known that the daemon starts */
 	struct config_error error, error_again;
 	struct config *config = NULL, *again = NULL;
 	int r, r_again;
 
+	json_mutate_learn(data, size);
 	memset(&error, 0xff, sizeof(error));
 	memset(&error_again, 0xff, sizeof(error_again));
 	r = config_parse(NAME, (const char *)data, size, 1000, &config, &error);
@@ -129,8 +132,22 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	}
 	check_same(config, again);
-	check_start(config);
+	if (!defaults)
+		FUZZ_CHECK(config_new(1000, &defaults) == 0);
+	if (memcmp(&config->broker, &defaults->broker, sizeof(config->broker)) ||
+		memcmp(&config->limits, &defaults->limits, sizeof(config->limits)))
+		check_start(config);
 	config_free(config);
 	config_free(again);
 	return 0;
+}
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned int seed)
+{
+	uint64_t random = seed * UINT64_C(0x9e3779b97f4a7c15) | 1;
+	size_t mutated = 0;
+
+	if (fuzz_below(&random, 4))
+		mutated = json_mutate(data, size, max_size, &random);
+	return mutated ? mutated : LLVMFuzzerMutate(data, size, max_size);
 }

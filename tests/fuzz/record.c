@@ -136,7 +136,21 @@ static void record_close(enum world_slot slot)
 	r->sockets[slot] = -1;
 }
 
-/* What the world has for the client. A descriptor that goes with it is any. */
+/* A descriptor for the client: the end of a connection that is handed, or any. */
+static int record_made_fd(int fd)
+{
+	int ends[2];
+
+	if (fd < WORLD_OWN_FD)
+		return dup(r->listener);
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends))
+		err(1, "socketpair");
+	record_close(WORLD_HANDED);
+	r->sockets[WORLD_HANDED] = ends[0];
+	return ends[1];
+}
+
+/* What the world has for the client. */
 static void record_give(enum world_slot slot)
 {
 	const struct dispatch_datagram *datagram;
@@ -149,16 +163,21 @@ static void record_give(enum world_slot slot)
 	while ((datagram = world_peek(&r->world, slot))) {
 		struct iovec part = {(void *)(uintptr_t)datagram->data, datagram->size};
 		struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+		int fd = datagram->fd_count ? record_made_fd(datagram->fds[0]) : -1;
+		ssize_t sent;
 
-		if (datagram->fd_count) {
+		if (fd >= 0) {
 			message.msg_control = &control;
 			message.msg_controllen = sizeof(control);
 			control.head.cmsg_len = CMSG_LEN(sizeof(int));
 			control.head.cmsg_level = SOL_SOCKET;
 			control.head.cmsg_type = SCM_RIGHTS;
-			memcpy(CMSG_DATA(&control.head), &r->listener, sizeof(int));
+			memcpy(CMSG_DATA(&control.head), &fd, sizeof(int));
 		}
-		if (sendmsg(r->sockets[slot], &message, MSG_NOSIGNAL) < 0)
+		sent = sendmsg(r->sockets[slot], &message, MSG_NOSIGNAL);
+		if (fd >= 0)
+			(void)close(fd);
+		if (sent < 0)
 			break;
 		dispatch_sent(r->world.d, r->world.links[slot].link);
 		any = true;

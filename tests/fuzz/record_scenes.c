@@ -333,6 +333,35 @@ static void scene_observer(void)
 	record_end();
 }
 
+/* An admin makes a set and its connection, over which the VMM does its business. */
+static void scene_handed(void)
+{
+	struct pasid_set_ref set = {.name = "handed"};
+	struct pasid_client *admin;
+	struct pasid_options options = {.has_fd = true, .timeout_ms = 10000};
+	struct pasid_error error;
+	uint64_t slice;
+
+	record_begin("handed", true);
+	c = admin = record_client(WORLD_ADMIN, PASID_ROLE_ADMIN);
+	make_set("handed");
+	DONE(pasid_set_connect(c, &set, NULL, &options.fd));
+	NOT(pasid_set_connect(c, &set, NULL, &options.fd));
+	if (pasid_open(&options, &c, &error))
+		errx(1, "%s", error.message);
+	slice = add_slice();
+	(void)allocate();
+	DONE(pasid_set_get(c, &(struct pasid_set_ref){0}, NULL));
+	NOT(pasid_set_create(c, &(struct pasid_set_create_args){.name = "own"}, NULL));
+	memory_of(slice);
+	pasid_close(c);
+	(void)pasid_dispatch(admin, WAITED_MS);
+	c = admin;
+	DONE(pasid_set_get(c, &set, NULL));
+	pasid_close(c);
+	record_end();
+}
+
 /* Everything in as few datagrams as it takes. */
 static void scene_batch(void)
 {
@@ -435,6 +464,7 @@ void record_scenes(void)
 	scene_tables();
 	scene_admin();
 	scene_observer();
+	scene_handed();
 	scene_batch();
 	scene_late();
 	scene_resume();
