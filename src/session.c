@@ -11,12 +11,13 @@
 int peer_new(const struct policy_peer *who, int32_t pid, struct limits *limits,
 	struct peer **ret_peer, struct error *ret_error)
 {
+	/* Groups begin where the struct's padding would be: idle connections are counted in bytes. */
 	size_t groups = who->group_count * sizeof(who->groups[0]);
 	struct peer *peer;
 	int r;
 
 	assert(who->group_count <= POLICY_GROUPS_MAX);
-	peer = malloc(sizeof(*peer) + groups);
+	peer = malloc(offsetof(struct peer, groups) + groups);
 	if (!peer)
 		return error_set(
 			ret_error, REASON_NO_MEMORY, "no memory for another connection; try again");
