@@ -24,7 +24,7 @@ CONFIG = {
 COMMANDS = (
     "status", "sets", "pasids", "devices", "bindings", "who", "watch", "set create", "set adjust", "set destroy",
     "alloc", "free", "guest attach", "guest detach", "guest find", "share", "slice", "remove", "drained", "release",
-    "map", "unmap", "bind", "unbind",
+    "map", "unmap", "bind", "unbind", "connect",
 )  # fmt: skip
 
 
