@@ -22,6 +22,7 @@ import traceback
 from pasid_client import Client, Closed, Refused, pb
 
 ATTACKS = {}
+HANDED = set()  # those that want a handed connection
 
 # What an attacker may be told at any time, because it, or another attacker of its user, is at a limit.
 LOAD = frozenset(
@@ -39,6 +40,12 @@ def attack(function):
     return function
 
 
+def handed(function):
+    """Registers an attack that wants a handed connection, if there is one to be had."""
+    HANDED.add(function.__name__.replace("_", "-"))
+    return function
+
+
 @dataclasses.dataclass
 class Place:
     """What attackers know of the host: where the daemon is, what is theirs, and what is others'."""
@@ -50,6 +57,8 @@ class Place:
     foreign: dict = dataclasses.field(default_factory=dict)  # sets, names, devices, pasids of the honest
     uid: int = None  # whose the attackers are; None: the caller's
     hello_ms: int = 10000
+    hands: object = None  # take() gives a handed connection, or None
+    handed: int = None  # such a connection, in the process of the attack
 
     @property
     def is_admin(self):
@@ -206,6 +215,8 @@ def gone(error):
     """Is this how it feels to be disconnected, or turned away for load?"""
     if isinstance(error, Refused):
         return error.reason in LOAD
+    if isinstance(error, OSError) and error.errno == errno.ETOOMANYREFS:
+        return True  # the kernel's own limit of a user's descriptors on their way
     return isinstance(error, (Closed, ConnectionResetError, BrokenPipeError))
 
 
@@ -237,9 +248,13 @@ def perform(name, place, seed, seconds):
 
 def launch(name, place, seed, seconds, results):
     """Forks a process that attacks and sends its report to the socket `results`; returns its number."""
+    hand = place.hands.take() if place.hands and name in HANDED else None
     pid = os.fork()
     if pid:
+        if hand is not None:
+            os.close(hand)
         return pid
+    place = dataclasses.replace(place, handed=hand)
     status = 1
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)

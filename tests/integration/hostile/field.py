@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """The host on which it happens: a simulated IOMMU, a daemon with short times, and who may use what."""
 
+import contextlib
 import os
 
-from pasid_client import Daemon, daemon_user
+from pasid_client import Daemon, Refused, daemon_user, set_ref
 
 from .attack import Place
 from .honest import Honest, Machine, Newcomer
@@ -48,16 +49,35 @@ def attacker_user():
     return NOBODY if daemon_user()[0] != NOBODY else NOBODY - 1
 
 
+class Hands:
+    """Sets of an admin for which connections are made, to be handed to whoever asks."""
+
+    def __init__(self, daemon, count=4):
+        self.admin = daemon.admin()
+        self.sets = [self.admin.create(f"handed-{i}", pasids=100).id for i in range(count)]
+
+    def take(self):
+        """The descriptor, which is the caller's; None when every set has its connection."""
+        for key in self.sets:
+            request = self.admin.request("set_connect", set=set_ref(key))
+            self.admin.send(request)
+            with contextlib.suppress(Refused):
+                self.admin.result(request.id)
+                return self.admin.fds.pop(request.id)[0]
+        return None
+
+
 class Field:
     """A daemon with honest clients, and a place for attackers."""
 
-    def __init__(self, machines, uid, environment=None):
-        self.daemon = Daemon(config(os.geteuid()), environment={**ENVIRONMENT, **(environment or {})})
-        self.machines, self.newcomers, self.neighbours = [], [], []
+    def __init__(self, machines, uid, changes=None):
+        self.daemon = Daemon({**config(os.geteuid()), **(changes or {})}, environment=ENVIRONMENT)
+        self.machines, self.newcomers, self.neighbours, self.hands = [], [], [], None
         try:
             self.open_to_all()
             for i in range(machines):
                 self.machines.append(self.machine(f"honest-{i + 1}", *(OWN[i], False) if i % 4 != 3 else (QUIET, True)))
+            self.hands = Hands(self.daemon)
             self.place = self.make_place(uid)
         except BaseException:
             self.cleanup()
@@ -94,7 +114,7 @@ class Field:
         about = [one.about for one in self.machines]
         return Place(
             socket=str(self.daemon.socket), simulation=str(self.daemon.simulation), devices=ATTACKED, shared=SHARED,
-            uid=uid, hello_ms=HELLO_MS,
+            uid=uid, hello_ms=HELLO_MS, hands=self.hands,
             foreign={what + "s": [one[what] for one in about] for what in ("set", "name", "device", "pasid")},
         )
 
@@ -114,4 +134,6 @@ class Field:
             one.stop()
 
     def cleanup(self):
+        if self.hands is not None:
+            self.hands.admin.close()
         self.daemon.cleanup()

@@ -179,7 +179,7 @@ def out_of_turn(ground):
             ground.refused(foe, {"feature-not-supported"}, "hello", version_min=1, version_max=1,
                            required_features=["events", "levitation"])
             if not ground.place.is_admin:
-                for role in (pb.ROLE_ADMIN, pb.ROLE_OBSERVER):
+                for role in (pb.ROLE_ADMIN, pb.ROLE_OBSERVER, pb.ROLE_PARTICIPANT):
                     ground.refused(foe, {"role-not-allowed"}, "hello", version_min=1, version_max=1, role=role)
             foe.call("hello", version_min=1, version_max=1)
             ground.refused(foe, {"hello-twice"}, "hello", version_min=1, version_max=1)
