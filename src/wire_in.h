@@ -61,4 +61,11 @@ static inline const ProtobufCFieldDescriptor *wire_field_type(
 	return protobuf_c_message_descriptor_get_field(message, number);
 }
 
+/*
+ * The message, if it is plain: no packed lists, no lists of numbers, no bytes, no field twice, none
+ * that is not known. NULL: leave it to protobuf-c; the arena is as it was.
+ */
+ProtobufCMessage *wire_unpack_plain(struct wire_arena *arena,
+	const ProtobufCMessageDescriptor *type, const uint8_t *data, size_t size);
+
 #endif
