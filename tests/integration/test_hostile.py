@@ -4,6 +4,7 @@
 PASIDD_HOSTILE_SECONDS is how long each attack lasts; PASIDD_HOSTILE_SEED repeats a run.
 """
 
+import collections
 import os
 import random
 import unittest
@@ -19,7 +20,9 @@ SETTLE = 20.0
 SLOWEST = 2.0
 
 
-class Attacks(unittest.TestCase):
+class Besieged(unittest.TestCase):
+    """A daemon with two honest clients, and a judge."""
+
     @classmethod
     def setUpClass(cls):
         cls.field = Field(machines=2, uid=attacker_user())
@@ -32,6 +35,15 @@ class Attacks(unittest.TestCase):
     def setUp(self):
         self.assertIsNone(self.field.daemon.process.poll(), "pasidd has ended before")
 
+    def assert_honest_served(self):
+        self.assertEqual(self.field.standing(), [], "an honest binding is gone")
+        for one in self.field.honest:
+            one.listen()
+            self.assertEqual((one.failure, one.refusals), (None, []))
+            self.assertLess(max((seconds for _, _, seconds in one.samples), default=0), SLOWEST)
+
+
+class Attacks(Besieged):
     def check(self, name):
         for one in self.field.honest:
             one.listen()
@@ -42,11 +54,24 @@ class Attacks(unittest.TestCase):
         self.assertTrue(report["counts"], "it did nothing")
         found, _ = self.judge.settle(SETTLE)
         self.assertEqual(found, [], f"PASIDD_HOSTILE_SEED={SEED}")
-        self.assertEqual(self.field.standing(), [], "an honest binding is gone")
-        for one in self.field.honest:
-            one.listen()
-            self.assertEqual((one.failure, one.refusals), (None, []))
-            self.assertLess(max((seconds for _, _, seconds in one.samples), default=0), SLOWEST)
+        self.assert_honest_served()
+
+
+class Scarce(Besieged):
+    """The same, where the daemon has hardly any descriptor left."""
+
+    def test_without_descriptors(self):
+        daemon, told = self.field.daemon, collections.Counter()
+        daemon.limit_files(daemon.open_files() + 6)
+        self.addCleanup(daemon.limit_files, 1 << 14)
+        for name in ("descriptors-in-masses", "lost-descriptors", "crowd", "connect-storm"):
+            report = run(name, self.field.place, f"{SEED}/scarce/{name}", SECONDS)
+            told.update(report["reasons"])
+        self.assertGreater(told["descriptors-truncated"], 0, told)
+        daemon.limit_files(1 << 14)
+        self.assertEqual(self.judge.settle(SETTLE)[0], [])
+        self.assert_honest_served()
+        self.assertNotIn("failure", run("newcomers", self.field.place, f"{SEED}/scarce", SECONDS))
 
 
 def add_tests():
