@@ -14,10 +14,10 @@ target_compile_definitions(fuzz_common PUBLIC MODEL_ENTRIES=640 MODEL_DEVICES=80
 target_link_libraries(fuzz_common PRIVATE pasid_flags PUBLIC pasid_daemon)
 
 # What the fuzzer is not to be led by: the judges themselves; and the namespace, all of which each recount goes through,
-# and which has a model and random histories of its own (test_space_random).
+# and which has a model and random histories of its own (test_space_random, there with all sanitizers).
 if(PASIDD_FUZZ)
   target_compile_options(fuzz_common PRIVATE -fno-sanitize=fuzzer-no-link)
-  set_source_files_properties(src/space.c PROPERTIES COMPILE_OPTIONS "-fno-sanitize=fuzzer-no-link;-O2")
+  set_source_files_properties(src/space.c PROPERTIES COMPILE_OPTIONS "-fno-sanitize=all;-fno-sanitize=fuzzer-no-link;-O2")
 endif()
 
 add_custom_target(fuzz-targets)
