@@ -470,8 +470,7 @@ static void some_field(
 	}
 }
 
-/* A third of the fields of a message, perhaps two of a choice, and now and then one of them twice.
- */
+/* A third of the fields, perhaps two of a choice, and now and then one of them twice. */
 static void some_message(
 	struct random *r, const ProtobufCMessageDescriptor *type, struct wire_out *out)
 {
