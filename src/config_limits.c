@@ -8,6 +8,7 @@
 #define LIMITS_CONNECTION  2u             /* keys that are no resources */
 #define LIMIT_HIGHEST      UINT32_MAX - 1 /* the largest number is "none" inside */
 #define LIMIT_REPLY_LOWEST (1u << 17)     /* two of the largest replies */
+#define RECEIVED_LOWEST    253u           /* that a datagram can carry */
 #define OPERATIONS_HIGHEST 65536u         /* their places are made when the daemon starts */
 
 /* What belongs to a set alone, or to nobody but users and the host, has no such level. */
@@ -76,9 +77,9 @@ int config_read_limits(
 
 /* ---------------------------------------------------------------- what has to fit */
 
-/* Below this a reply would not fit, and the client would wait for ever. */
-static int config_check_replies(
-	struct json_reader *reader, const struct config *config, enum resource resource)
+/* Below this nothing would fit, and the client would wait for ever. */
+static int config_check_lowest(struct json_reader *reader, const struct config *config,
+	enum resource resource, uint32_t lowest)
 {
 	static const char *const levels[] = {"set", "user", "host"};
 	const struct limit_levels *of = &config->limits.of[resource];
@@ -87,20 +88,22 @@ static int config_check_replies(
 
 	config_limit_name(resource, name, sizeof(name));
 	for (size_t i = 0; i < ARRAY_SIZE(levels); i++)
-		if (found[i] != 0 && found[i] < LIMIT_REPLY_LOWEST)
+		if (found[i] != 0 && found[i] < lowest)
 			return json_fail(reader,
 				"limits.%s.%s: found %u, expected 0 or at least %u", name,
-				levels[i], found[i], LIMIT_REPLY_LOWEST);
+				levels[i], found[i], lowest);
 	return 0;
 }
 
 int config_check_limits(struct json_reader *reader, const struct config *config)
 {
 	const uint32_t operations = config->limits.of[RESOURCE_OPERATIONS].host;
-	int r = config_check_replies(reader, config, RESOURCE_UNREAD);
+	int r = config_check_lowest(reader, config, RESOURCE_UNREAD, LIMIT_REPLY_LOWEST);
 
 	if (r == 0)
-		r = config_check_replies(reader, config, RESOURCE_REMEMBERED);
+		r = config_check_lowest(reader, config, RESOURCE_REMEMBERED, LIMIT_REPLY_LOWEST);
+	if (r == 0)
+		r = config_check_lowest(reader, config, RESOURCE_RECEIVED, RECEIVED_LOWEST);
 	if (r == 0 && (operations == 0 || operations > OPERATIONS_HIGHEST))
 		r = json_fail(reader, "limits.operations.host: found %u, expected 1 to %u",
 			operations, OPERATIONS_HIGHEST);

@@ -12,19 +12,21 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/*
- * SCM_MAX_FD, include/net/scm.h. There is always room for all that a datagram can carry:
- * descriptors that do not fit are closed by the kernel in the middle of our recvmsg(), and a close
- * may block.
- */
-#define CONN_FDS_MAX 253
-
 struct conn_control {
 	_Alignas(struct cmsghdr)
 		uint8_t bytes[CMSG_SPACE(CONN_FDS_MAX * sizeof(int)) + PEER_CONTROL_SIZE];
 };
 
+/* The descriptors of the datagram that the dispatcher has before it. */
+struct conn_intake {
+	const int *fds;
+	size_t count, next; /* `next` is where the one that is disposed of next is likely to be */
+	uint32_t charged;   /* of them, not yet passed on to be closed */
+	uint32_t user;
+};
+
 struct conn_buffers {
+	struct conn_intake intake;
 	struct mmsghdr headers[CONN_BURST_MAX];
 	struct iovec vectors[CONN_BURST_MAX];
 	struct conn_control controls[CONN_BURST_MAX];
@@ -122,6 +124,78 @@ static void conn_identify(const struct conn_io *io, struct conn *conn, struct ms
 		peer_discard_sender(header);
 }
 
+/* ---------------------------------------------------------------- whose descriptors they are */
+
+static uint64_t conn_owner(uint32_t user, enum resource resource)
+{
+	return (uint64_t)(user + 1) << 8 | (uint64_t)resource;
+}
+
+void conn_closed(const struct conn_io *io, uint64_t owner)
+{
+	const uint32_t user = (uint32_t)(owner >> 8) - 1;
+
+	limits_release(io->limits, NULL, user, (enum resource)(owner & 0xff), 1);
+	limits_user_close(io->limits, user);
+}
+
+bool conn_has_room(const struct conn_io *io, const struct conn *conn)
+{
+	return limits_room(io->limits, NULL, conn->user, RESOURCE_RECEIVED) >= CONN_FDS_MAX;
+}
+
+static void conn_charge(
+	const struct conn_io *io, const struct conn *conn, const int *fds, size_t count)
+{
+	struct conn_intake *intake = &io->buffers->intake;
+	struct error error;
+
+	*intake = (struct conn_intake){.fds = fds, .count = count, .user = conn->user};
+	/* There is room: conn_receive() asks for no more datagrams than that. */
+	if (count > 0 && limits_charge(io->limits, NULL, conn->user, RESOURCE_RECEIVED,
+				 (uint32_t)count, &error) == 0)
+		intake->charged = (uint32_t)count;
+}
+
+/* What was not passed on to be closed is the broker's now, which charges it to a set. */
+static void conn_discharge(const struct conn_io *io)
+{
+	struct conn_intake *intake = &io->buffers->intake;
+
+	if (intake->charged > 0)
+		limits_release(io->limits, NULL, intake->user, RESOURCE_RECEIVED, intake->charged);
+	intake->count = intake->charged = 0;
+}
+
+/* Did it come with the datagram? They are disposed of in their order, mostly. */
+static bool conn_is_received(struct conn_intake *intake, int fd)
+{
+	for (size_t i = 0; i < intake->count; i++) {
+		const size_t at = (intake->next + i) % intake->count;
+
+		if (intake->fds[at] != fd)
+			continue;
+		intake->next = at + 1;
+		return true;
+	}
+	return false;
+}
+
+void conn_dispose(const struct conn_io *io, int fd)
+{
+	struct conn_intake *intake = &io->buffers->intake;
+
+	if (intake->charged == 0 || !conn_is_received(intake, fd)) {
+		executor_dispose(io->executor, fd);
+		return;
+	}
+	intake->charged--;
+	(void)limits_user_ref(io->limits, intake->user);
+	executor_dispose_for(io->executor, fd, conn_owner(intake->user, RESOURCE_RECEIVED));
+}
+
+/* ---------------------------------------------------------------- a burst */
+
 /* One datagram of a burst. */
 static enum conn_result conn_take(
 	const struct conn_io *io, struct conn *conn, struct mmsghdr *received, const uint8_t *data)
@@ -129,37 +203,46 @@ static enum conn_result conn_take(
 	struct msghdr *header = &received->msg_hdr;
 	const bool fds_cut = (header->msg_flags & MSG_CTRUNC) != 0;
 	size_t size = received->msg_len;
-	int fds[CONN_FDS_MAX];
+	int fds[CONN_FDS_MAX], r;
 	size_t fd_count = conn_collect(header, fds);
 
-	conn->had_fds = conn->had_fds || fd_count > 0;
 	if (size == 0 && fd_count == 0 && !fds_cut && conn_is_over(conn))
 		return CONN_LOST;
 	if (conn->asking)
 		conn_identify(io, conn, header);
 	if (header->msg_flags & MSG_TRUNC)
 		size = WIRE_DATAGRAM_MAX + 1;
-	if (dispatch_receive(io->dispatch, conn->link, data, size, fds, fd_count, fds_cut) != 0)
-		return CONN_ABUSE;
-	return CONN_OK;
+	if (fd_count > 0)
+		conn_charge(io, conn, fds, fd_count);
+	r = dispatch_receive(io->dispatch, conn->link, data, size, fds, fd_count, fds_cut);
+	if (fd_count > 0)
+		conn_discharge(io);
+	return r != 0 ? CONN_ABUSE : CONN_OK;
 }
 
 /* A datagram that nobody will look at any more. */
-static void conn_discard(const struct conn_io *io, struct mmsghdr *received)
+static void conn_discard(
+	const struct conn_io *io, const struct conn *conn, struct mmsghdr *received)
 {
 	int fds[CONN_FDS_MAX];
 	size_t count = conn_collect(&received->msg_hdr, fds);
 
 	peer_discard_sender(&received->msg_hdr);
+	conn_charge(io, conn, fds, count);
 	for (size_t i = 0; i < count; i++)
-		executor_dispose(io->executor, fds[i]);
+		conn_dispose(io, fds[i]);
+	conn_discharge(io);
 }
 
-/* A client that fills its burst gets a larger one, so that an idle one costs a single short call.
+/*
+ * A client that fills its burst gets a larger one, so that an idle one costs a single short call;
+ * one that asks for much gets a small one, so that others wait for no more than that.
  */
-static void conn_adapt(struct conn *conn, unsigned received)
+static void conn_adapt(struct conn *conn, unsigned received, uint64_t cost)
 {
-	if (received < conn->burst)
+	if (cost > CONN_TURN_COST)
+		conn->burst = 1;
+	else if (received < conn->burst)
 		conn->burst = (uint8_t)received;
 	else if (conn->burst <= CONN_BURST_MAX / 2)
 		conn->burst = (uint8_t)(conn->burst * 2);
@@ -169,23 +252,28 @@ static void conn_adapt(struct conn *conn, unsigned received)
 
 enum conn_result conn_receive(const struct conn_io *io, struct conn *conn)
 {
+	const uint32_t room = limits_room(io->limits, NULL, conn->user, RESOURCE_RECEIVED);
+	const uint64_t cost = dispatch_cost(io->dispatch);
 	struct conn_buffers *buffers = io->buffers;
 	enum conn_result result = CONN_OK;
+	unsigned burst = conn->burst;
 	int n;
 
-	conn->had_fds = false;
-	conn_prepare(buffers, conn->burst);
-	n = recvmmsg(
-		conn->fd, buffers->headers, conn->burst, MSG_DONTWAIT | MSG_CMSG_CLOEXEC, NULL);
+	if (room < burst * CONN_FDS_MAX)
+		burst = room / CONN_FDS_MAX;
+	if (burst == 0)
+		return CONN_HELD;
+	conn_prepare(buffers, burst);
+	n = recvmmsg(conn->fd, buffers->headers, burst, MSG_DONTWAIT | MSG_CMSG_CLOEXEC, NULL);
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? CONN_OK : CONN_LOST;
 	for (int i = 0; i < n; i++) {
 		if (result == CONN_OK)
 			result = conn_take(io, conn, &buffers->headers[i], buffers->data[i]);
 		else
-			conn_discard(io, &buffers->headers[i]);
+			conn_discard(io, conn, &buffers->headers[i]);
 	}
-	conn_adapt(conn, (unsigned)n);
+	conn_adapt(conn, (unsigned)n, dispatch_cost(io->dispatch) - cost);
 	return result;
 }
 
@@ -214,13 +302,16 @@ enum conn_result conn_send(const struct conn_io *io, struct conn *conn)
 {
 	const struct dispatch_datagram *datagram;
 
+	conn->sent = 0;
 	while ((datagram = dispatch_peek(io->dispatch, conn->link)) != NULL) {
-		if (conn_send_one(conn->fd, datagram) >= 0)
+		if (conn_send_one(conn->fd, datagram) >= 0) {
+			conn->sent += (uint32_t)datagram->size;
 			dispatch_sent(io->dispatch, conn->link);
-		else if (errno == EAGAIN)
+		} else if (errno == EAGAIN) {
 			return CONN_BLOCKED;
-		else if (errno != EINTR)
+		} else if (errno != EINTR) {
 			return CONN_LOST; /* a session survives it */
+		}
 	}
 	return CONN_OK;
 }
@@ -229,7 +320,12 @@ void conn_close(const struct conn_io *io, struct conn *conn)
 {
 	if (conn->eof)
 		close(conn->fd);
-	else
+	else if (conn->user == LIMITS_NO_USER)
 		executor_dispose(io->executor, conn->fd);
+	else
+		executor_dispose_for(
+			io->executor, conn->fd, conn_owner(conn->user, RESOURCE_CONNECTIONS));
+	if (!conn->eof) /* the charge goes when it is closed */
+		conn->user = LIMITS_NO_USER;
 	conn->fd = -1;
 }

@@ -13,6 +13,15 @@
 #include <sys/socket.h>
 
 #define CONN_BURST_MAX 8 /* datagrams of one client in one wake-up */
+/* A turn that cost more (dispatch_cost) is followed by one of a single datagram. */
+#define CONN_TURN_COST (DISPATCH_COST_MAX / 4)
+
+/*
+ * SCM_MAX_FD, include/net/scm.h. There is always room for all that a datagram can carry:
+ * descriptors that do not fit are closed by the kernel in the middle of our recvmsg(), and a close
+ * may block.
+ */
+#define CONN_FDS_MAX 253
 
 struct conn;
 
@@ -37,13 +46,16 @@ struct conn {
 		struct session *session; /* CONN_PARKED */
 	};
 	uint64_t since_ms;
+	uint64_t period_ms; /* CONN_STALLED: when `owed` was what it had not read */
+	uint32_t owed;
+	uint32_t sent; /* bytes, by the last conn_send() */
 	int fd, pidfd;
 	uint32_t user; /* who is charged for it while there is a socket, else LIMITS_NO_USER */
 	enum conn_list list;
 	uint8_t burst; /* datagrams to ask for at the next wake-up */
 	bool eof;      /* the other end is closed and everything was read */
-	bool had_fds;  /* descriptors came in the last burst */
-	bool held;     /* not read until fewer descriptors wait to be closed */
+	bool held;     /* not read until its user has room for descriptors and replies */
+	bool blocked;  /* not everything could be sent */
 	bool asking;   /* credentials come with every datagram: nobody has said hello yet */
 };
 
@@ -51,6 +63,7 @@ struct conn {
 struct conn_io {
 	struct dispatch *dispatch;
 	struct executor *executor;
+	struct limits *limits;
 	struct conn_buffers *buffers;
 	/* Told of each datagram of a connection that is `asking`, before the dispatcher is. */
 	void (*identify)(void *ctx, struct conn *conn, struct msghdr *header);
@@ -66,10 +79,20 @@ enum conn_result {
 	CONN_BLOCKED, /* not everything could be sent */
 	CONN_LOST,    /* end of file, or an error: the socket is of no more use */
 	CONN_ABUSE,   /* to be disconnected */
+	CONN_HELD,    /* too many descriptors of its user wait to be closed: nothing was read */
 };
 
-/* Takes in up to a burst of datagrams. CONN_OK, CONN_LOST or CONN_ABUSE. */
+/*
+ * Takes in up to a burst of datagrams. CONN_OK, CONN_LOST, CONN_ABUSE or CONN_HELD. Descriptors
+ * that come are charged to the connection's user until they are closed or the broker has them.
+ */
 enum conn_result conn_receive(const struct conn_io *io, struct conn *conn);
+/* Has its user room for the descriptors of another datagram? */
+bool conn_has_room(const struct conn_io *io, const struct conn *conn);
+/* The dispatcher's port: a descriptor that nobody will look at. */
+void conn_dispose(const struct conn_io *io, int fd);
+/* What executor_on_closed() told of. */
+void conn_closed(const struct conn_io *io, uint64_t owner);
 
 /* Is the other end closed, and everything read? */
 bool conn_is_over(struct conn *conn);
@@ -79,7 +102,7 @@ enum conn_result conn_send(const struct conn_io *io, struct conn *conn);
 
 /*
  * Gives up the socket. What may still lie in it unread, with descriptors of any kind, is closed by
- * a worker: that could block.
+ * a worker: that could block. Until then its user stays charged for the connection.
  */
 void conn_close(const struct conn_io *io, struct conn *conn);
 

@@ -210,7 +210,7 @@ int handle_binding_list(struct call *call)
 	struct binding_message message;
 	struct binding_info info;
 	struct set_id set;
-	int r = ref_set(call, request->set, &set);
+	int r = ref_list(call, request->set, &set);
 
 	if (r)
 		return r;

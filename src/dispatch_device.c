@@ -175,7 +175,7 @@ int handle_device_list(struct call *call)
 	struct device_message message;
 	struct device_info info;
 	struct set_id set;
-	int r = ref_set(call, request->set, &set);
+	int r = ref_list(call, request->set, &set);
 
 	if (r)
 		return r;

@@ -141,7 +141,7 @@ int handle_limit_list(struct call *call)
 	const bool only_sets = call->actor.role == ROLE_VMM || request->set != NULL;
 	struct page page = page_begin(call, request->after, request->limit);
 	struct set_id set;
-	int r = ref_set(call, request->set, &set);
+	int r = ref_list(call, request->set, &set);
 
 	if (r)
 		return r;

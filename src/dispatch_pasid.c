@@ -233,7 +233,7 @@ int handle_grant_list(struct call *call)
 	struct grant_message message;
 	struct grant_info info;
 	struct set_id set;
-	int r = ref_set(call, request->set, &set);
+	int r = ref_list(call, request->set, &set);
 
 	if (r)
 		return r;

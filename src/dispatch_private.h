@@ -304,6 +304,8 @@ int handed_hello(struct call *call, const Pasid__V1__Hello *hello, struct sessio
 /* The set that a request names; v == 0 when it names none: its own, or in a list of an admin's all.
  */
 int ref_set(struct call *call, const Pasid__V1__SetRef *ref, struct set_id *ret_set);
+/* The same for a list: a set that is named must be there. */
+int ref_list(struct call *call, const Pasid__V1__SetRef *ref, struct set_id *ret_set);
 int ref_pasid(struct call *call, const Pasid__V1__PasidRef *ref, struct pasid_ref *ret_ref);
 int ref_device(struct call *call, uint64_t id, struct device_id *ret_device);
 /* Into d->devices. */

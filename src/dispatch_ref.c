@@ -24,6 +24,16 @@ int ref_set(struct call *call, const Pasid__V1__SetRef *ref, struct set_id *ret_
 	return 0;
 }
 
+int ref_list(struct call *call, const Pasid__V1__SetRef *ref, struct set_id *ret_set)
+{
+	struct set_info info;
+	int r = ref_set(call, ref, ret_set);
+
+	if (r || !ref)
+		return r;
+	return broker_set_get(call->d->broker, &call->actor, *ret_set, &info, &call->error);
+}
+
 int ref_pasid(struct call *call, const Pasid__V1__PasidRef *ref, struct pasid_ref *ret_ref)
 {
 	if (!ref || ref->key_case == PASID__V1__PASID_REF__KEY__NOT_SET)

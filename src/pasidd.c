@@ -3,6 +3,7 @@
  * The daemon: options, wiring, readiness. Everything here happens once, before or after the loop.
  */
 #include "config.h"
+#include "conn.h"
 #include "hw/executor.h"
 #include "hw/probe.h"
 #include "hw/sim.h"
@@ -350,6 +351,16 @@ static uint32_t limit_or_most(uint32_t limit)
 	return limit != 0 ? limit : UINT32_MAX;
 }
 
+/* What clients may have sent at once must not use up what there may be open. */
+static void daemon_cut_received(struct daemon *daemon, uint32_t most)
+{
+	const uint32_t limit = limit_or_most(daemon->config->limits.of[RESOURCE_RECEIVED].host);
+
+	if (most < CONN_FDS_MAX)
+		most = CONN_FDS_MAX;
+	limits_set_host(daemon->limits, RESOURCE_RECEIVED, most < limit ? most : limit);
+}
+
 static int daemon_start_server(struct daemon *daemon)
 {
 	const struct config *config = daemon->config;
@@ -373,6 +384,7 @@ static int daemon_start_server(struct daemon *daemon)
 			"LimitNOFILE= of the service or lower limits.connections.host.",
 			connections);
 	limits_set_host(daemon->limits, RESOURCE_CONNECTIONS, connections);
+	daemon_cut_received(daemon, runtime_descriptors_left(connections) / 2);
 	daemon->dispatch = (struct dispatch_config){
 		.version = PASIDD_VERSION,
 		.backend = daemon->backend,

@@ -249,3 +249,13 @@ bool runtime_descriptors(uint32_t *connections)
 	*connections = (uint32_t)room;
 	return true;
 }
+
+uint32_t runtime_descriptors_left(uint32_t connections)
+{
+	const rlim_t used = RUNTIME_SPARE_FDS + 2 * (rlim_t)connections;
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur <= used)
+		return 0;
+	return limit.rlim_cur - used < UINT32_MAX ? (uint32_t)(limit.rlim_cur - used) : UINT32_MAX;
+}

@@ -50,5 +50,7 @@ int runtime_activated(int *ret_fd, struct runtime_error *ret_error);
  * takes two (its socket and the pidfd of its peer). Returns true when it was cut.
  */
 bool runtime_descriptors(uint32_t *connections);
+/* How many more there may be beside so many connections and what the daemon needs itself. */
+uint32_t runtime_descriptors_left(uint32_t connections);
 
 #endif

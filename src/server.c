@@ -13,12 +13,6 @@
 
 #define DEATHS_BURST 64
 
-/*
- * While so many descriptors wait to be closed, who brings more is not read any further, so that
- * they cannot use up what the daemon may have open.
- */
-#define DISPOSALS_MAX 2048u
-
 /* ---------------------------------------------------------------- one wake-up */
 
 void server_wake(struct server *server)
@@ -51,6 +45,7 @@ static void server_arm_timer(struct server *server)
 	at = server_min(at, server_list_due(server, CONN_NEW, server->options.hello_ms));
 	at = server_min(at, server_list_due(server, CONN_STALLED, server->options.stalled_ms));
 	at = server_min(at, server_min(server->accept_at, server->stop_at));
+	at = server_min(at, server->hold_at);
 	if (at == server->timer_at)
 		return;
 	server->timer_at = at;
@@ -68,21 +63,16 @@ static void server_arm_timer(struct server *server)
 /* Sends what a connection has to be sent, and watches it for what comes next. */
 static void server_flush(struct server *server, struct conn *conn)
 {
-	const size_t unsent = dispatch_unsent(conn->link);
 	const enum conn_result result = conn_send(&server->io, conn);
 
 	if (result == CONN_LOST || dispatch_doomed(conn->link)) {
 		server_drop(server, conn, false);
 		return;
 	}
-	if (result == CONN_BLOCKED) {
-		/* The time it has starts again with everything that it reads. */
-		if (conn->list == CONN_OPEN ||
-			(conn->list == CONN_STALLED && dispatch_unsent(conn->link) < unsent))
-			server_move(server, conn, CONN_STALLED);
-	} else if (conn->list == CONN_STALLED) {
+	if (result == CONN_BLOCKED)
+		server_note_blocked(server, conn);
+	else if (conn->list == CONN_STALLED)
 		server_move(server, conn, CONN_OPEN);
-	}
 	server_watch(server, conn, result == CONN_BLOCKED);
 }
 
@@ -93,40 +83,6 @@ static void server_check_stop(struct server *server)
 		server->stopped = true;
 }
 
-static void server_hold(struct server *server, struct conn *conn)
-{
-	conn->held = true;
-	server->holding = true;
-	(void)event_del(&conn->io);
-}
-
-static void server_release_list(struct server *server, enum conn_list list)
-{
-	struct conn *conn, *next;
-
-	for (conn = server->lists[list].first; conn != NULL; conn = next) {
-		next = conn->next;
-		if (!conn->held)
-			continue;
-		conn->held = false;
-		/* What it waits for may be another thing by now, or the same. */
-		server_watch(server, conn, list == CONN_STALLED);
-		if (conn->list == list && event_add(&conn->io, NULL) < 0)
-			server_drop(server, conn, false);
-	}
-}
-
-static void server_release(struct server *server)
-{
-	static const enum conn_list lists[] = {CONN_HANDED, CONN_NEW, CONN_OPEN, CONN_STALLED};
-
-	if (!server->holding || executor_backlog(server->options.executor) > DISPOSALS_MAX / 2)
-		return;
-	server->holding = false;
-	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
-		server_release_list(server, lists[i]);
-}
-
 /* The end of a wake-up: everything that was ready has run. */
 static void server_settle(struct server *server)
 {
@@ -135,9 +91,11 @@ static void server_settle(struct server *server)
 	dispatch_pump(server->dispatch);
 	while ((link = dispatch_next_output(server->dispatch)) != NULL)
 		server_flush(server, link_user(link));
+	server_shed_unread(server);
 	server_release(server);
 	server_log_changes(server);
 	server_reap(server);
+	server_check_accepting(server);
 	server_check_stop(server);
 	server_arm_timer(server);
 	server->awake = false;
@@ -155,34 +113,38 @@ static void server_on_io(evutil_socket_t fd, short what, void *arg)
 	server_wake(server);
 	if (conn->list == CONN_GONE || conn->list == CONN_PARKED)
 		return;
-	if (what & EV_READ)
-		result = conn_receive(&server->io, conn);
+	if (what & EV_READ) /* its user may have come to a limit since it was waited for */
+		result = dispatch_readable(server->dispatch, conn->link)
+				 ? conn_receive(&server->io, conn)
+				 : CONN_HELD;
 	if (conn->list == CONN_NEW && link_session(conn->link) != 0) {
 		server_move(server, conn, CONN_OPEN);
 		if (server_hand_greeted(server, conn) < 0)
 			result = CONN_LOST;
 	}
-	if (result == CONN_ABUSE) {
+	if (result == CONN_ABUSE && !dispatch_doomed(conn->link)) {
 		server_log_conn(server, conn, "abuse", "disconnected: one refusal after another");
+		dispatch_count_edge(server->dispatch, EDGE_ABUSE);
 		(void)conn_send(&server->io, conn);
 	}
-	if (result != CONN_OK || dispatch_doomed(conn->link))
-		server_drop(server, conn, false);
-	else if ((what & EV_WRITE) || !dispatch_readable(server->dispatch, conn->link))
-		server_flush(server, conn);
-	if (conn->had_fds && conn->fd >= 0 &&
-		executor_backlog(server->options.executor) > DISPOSALS_MAX)
+	if (result == CONN_HELD)
 		server_hold(server, conn);
+	else if (result != CONN_OK || dispatch_doomed(conn->link)) {
+		server_drop(server, conn, false);
+		return;
+	}
+	if ((what & EV_WRITE) || conn->held || !dispatch_readable(server->dispatch, conn->link))
+		server_flush(server, conn);
 }
 
 void server_watch(struct server *server, struct conn *conn, bool blocked)
 {
-	const bool read = dispatch_readable(server->dispatch, conn->link);
-	/* With nothing else to wait for, a refused reader waits until it can be written to. */
-	const short events = (short)((read ? EV_READ : 0) | (blocked || !read ? EV_WRITE : 0));
+	const bool read = !conn->held && dispatch_readable(server->dispatch, conn->link);
+	const short events = (short)((read ? EV_READ : 0) | (blocked ? EV_WRITE : 0));
 
-	if (conn->held)
-		return;
+	conn->blocked = blocked;
+	if (!read && !blocked) /* its user is at a limit, and it has nothing to do with that */
+		server_hold(server, conn);
 	if (event_initialized(&conn->io)) {
 		if ((event_get_events(&conn->io) & (EV_READ | EV_WRITE)) == events)
 			return;
@@ -190,7 +152,7 @@ void server_watch(struct server *server, struct conn *conn, bool blocked)
 	}
 	if (event_assign(&conn->io, server->base, conn->fd, (short)(events | EV_PERSIST),
 		    server_on_io, conn) < 0 ||
-		event_add(&conn->io, NULL) < 0)
+		(events != 0 && event_add(&conn->io, NULL) < 0))
 		server_drop(server, conn, false);
 }
 
@@ -242,8 +204,8 @@ static void server_on_deaths(evutil_socket_t fd, short what, void *arg)
 }
 
 /* Disconnects those of a list that have waited for too long. */
-static void server_expire(
-	struct server *server, enum conn_list list, uint32_t limit_ms, const char *text)
+static void server_expire(struct server *server, enum conn_list list, uint32_t limit_ms,
+	enum edge_counter counter, const char *text)
 {
 	const uint64_t now = server->options.clock->now_ms;
 
@@ -252,6 +214,7 @@ static void server_expire(
 
 		server_log_conn(
 			server, conn, "timeout", "disconnected: %s for %u ms", text, limit_ms);
+		dispatch_count_edge(server->dispatch, counter);
 		server_drop(server, conn, false);
 	}
 }
@@ -267,8 +230,9 @@ static void server_on_timer(evutil_socket_t fd, short what, void *arg)
 	server_wake(server);
 	server->timer_at = UINT64_MAX;
 	dispatch_tick(server->dispatch);
-	server_expire(server, CONN_NEW, server->options.hello_ms, "no hello");
-	server_expire(server, CONN_STALLED, server->options.stalled_ms, "no reply was read");
+	server_expire(server, CONN_NEW, server->options.hello_ms, EDGE_HELLO_TIMEOUTS, "no hello");
+	server_expire(server, CONN_STALLED, server->options.stalled_ms, EDGE_STALLED,
+		"no reply was read");
 	if (server->accept_at <= server->options.clock->now_ms)
 		server_resume_accepting(server);
 }
@@ -341,9 +305,18 @@ static void server_random(void *ctx, void *ret_bytes, size_t size)
 
 static void server_dispose(void *ctx, int fd)
 {
+	const struct server *server = ctx;
+
+	conn_dispose(&server->io, fd);
+}
+
+/* The executor has closed what was given to it for somebody. */
+static void server_closed(void *ctx, uint64_t owner)
+{
 	struct server *server = ctx;
 
-	executor_dispose(server->options.executor, fd);
+	conn_closed(&server->io, owner);
+	server->freed = true;
 }
 
 static int server_start_dispatch(struct server *server)
@@ -415,8 +388,10 @@ static int server_start(struct server *server)
 		return r;
 	server->io.dispatch = server->dispatch;
 	server->io.executor = server->options.executor;
+	server->io.limits = server->options.limits;
 	server->io.identify = server_identify;
 	server->io.ctx = server;
+	executor_on_closed(server->options.executor, server_closed, server);
 	r = server_start_events(server);
 	if (r != 0)
 		return r;
@@ -431,7 +406,7 @@ int server_new(const struct server_options *options, struct server **ret_server)
 	if (server == NULL)
 		return -ENOMEM;
 	server->options = *options;
-	server->timer_at = server->accept_at = server->stop_at = UINT64_MAX;
+	server->timer_at = server->accept_at = server->stop_at = server->hold_at = UINT64_MAX;
 	server->deaths_fd = server->spare_fd = -1;
 	server->change_next = 1;
 	r = server_start(server);
@@ -476,6 +451,7 @@ void server_free(struct server *server)
 		return;
 	if (server->dispatch != NULL)
 		server_close_all(server);
+	executor_on_closed(server->options.executor, NULL, NULL);
 	conn_buffers_free(server->io.buffers);
 	/* Frees no event, but takes them out: they are parts of us. */
 	if (server->base != NULL)
@@ -496,4 +472,9 @@ uint32_t server_connections(const struct server *server)
 uint32_t server_parked(const struct server *server)
 {
 	return server->lists[CONN_PARKED].count;
+}
+
+uint64_t server_counted(const struct server *server, enum edge_counter counter)
+{
+	return dispatch_edge(server->dispatch, counter);
 }

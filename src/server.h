@@ -13,7 +13,7 @@
 #include "hw/executor.h"
 
 #define SERVER_STOP_MS   3000 /* that a shutdown waits for operations under way */
-#define SERVER_ACCEPT_MS 100  /* that accepting rests when there is no room */
+#define SERVER_ACCEPT_MS 1000 /* that accepting rests when there is no room, at most */
 
 struct server;
 
@@ -45,5 +45,6 @@ void server_free(struct server *server);
 /* For tests and the log: connections with a socket, and sessions that wait for one. */
 uint32_t server_connections(const struct server *server);
 uint32_t server_parked(const struct server *server);
+uint64_t server_counted(const struct server *server, enum edge_counter counter);
 
 #endif

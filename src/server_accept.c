@@ -16,10 +16,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define ACCEPT_BURST 64
+#define ACCEPT_BURST   64
+#define ACCEPT_BACKLOG 1024u /* descriptors that wait to be closed while others are accepted */
 
-static void server_pause_accepting(struct server *server)
+static void server_pause_accepting(struct server *server, enum edge_counter counter)
 {
+	dispatch_count_edge(server->dispatch, counter);
+	server->freed = false;
 	(void)event_del(&server->listener);
 	server->accept_at = server->options.clock->now_ms + SERVER_ACCEPT_MS;
 }
@@ -31,6 +34,17 @@ void server_resume_accepting(struct server *server)
 		(void)event_add(&server->listener, NULL);
 }
 
+static uint32_t server_room(const struct server *server)
+{
+	return limits_room(server->options.limits, NULL, LIMITS_NO_USER, RESOURCE_CONNECTIONS);
+}
+
+void server_check_accepting(struct server *server)
+{
+	if (server->accept_at != UINT64_MAX && server->freed && server_room(server) > 0)
+		server_resume_accepting(server);
+}
+
 /* Tells a client why it is not served, as far as that goes without waiting, and closes. */
 static void server_turn_away(struct server *server, int fd, const struct error *error)
 {
@@ -38,6 +52,7 @@ static void server_turn_away(struct server *server, int fd, const struct error *
 	struct wire_out out = wire_out_init(data, sizeof(data));
 	ssize_t n;
 
+	dispatch_count_edge(server->dispatch, EDGE_TURNED_AWAY);
 	wire_out_status(&out, WIRE_TO_CLIENT_REFUSED, (int)reason_status(error->reason), error);
 	do
 		n = out.full ? 0 : send(fd, data, out.size, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -45,11 +60,20 @@ static void server_turn_away(struct server *server, int fd, const struct error *
 	executor_dispose(server->options.executor, fd);
 }
 
+/* No descriptor is left for it. */
+static void server_turn_away_bare(struct server *server, int fd)
+{
+	struct error error;
+
+	(void)error_set(&error, REASON_OVERLOAD,
+		"the daemon has no descriptor left for this connection; try again later");
+	server_turn_away(server, fd, &error);
+}
+
 /* No descriptor is left: uses the spare one, so that at least one waiting client is told. */
 static void server_shed(struct server *server)
 {
 	const struct log_about about = {.operation = "accept", .by_client = true};
-	struct error error;
 	int fd;
 
 	log_write(LOG_LEVEL_ERROR, &about,
@@ -58,11 +82,8 @@ static void server_shed(struct server *server)
 		return;
 	close(server->spare_fd);
 	fd = accept4(server->options.listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-	if (fd >= 0) {
-		(void)error_set(&error, REASON_OVERLOAD,
-			"the daemon has no descriptor left for this connection; try again later");
-		server_turn_away(server, fd, &error);
-	}
+	if (fd >= 0)
+		server_turn_away_bare(server, fd);
 	server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
@@ -115,7 +136,8 @@ static int server_introduce(struct server *server, struct conn *conn,
 	return 0;
 }
 
-static void server_accept_one(struct server *server, int fd)
+/* 0, or -EMFILE or -ENFILE: the next one will fare no better. */
+static int server_accept_one(struct server *server, int fd)
 {
 	const struct log_about about = {.operation = "accept", .by_client = true};
 	struct dispatch_peer peer;
@@ -124,18 +146,22 @@ static void server_accept_one(struct server *server, int fd)
 	int pidfd;
 	int r = peer_identify(fd, server->options.dispatch->policy, &peer, &pidfd);
 
+	if (r == -EMFILE || r == -ENFILE) {
+		server_turn_away_bare(server, fd);
+		return r;
+	}
 	if (r < 0) {
 		if (r != -ESRCH)
 			log_write(LOG_LEVEL_WARNING, &about, "a peer cannot be identified: %s",
 				strerror(-r));
 		executor_dispose(server->options.executor, fd);
-		return;
+		return 0;
 	}
 	conn = server_conn_new(server, fd, pidfd);
 	if (conn == NULL) {
 		close(pidfd);
 		executor_dispose(server->options.executor, fd);
-		return;
+		return 0;
 	}
 	if (server_introduce(server, conn, &peer, &error) != 0) {
 		log_write(LOG_LEVEL_WARNING, &about, "process %d was turned away: %s", peer.pid,
@@ -143,45 +169,49 @@ static void server_accept_one(struct server *server, int fd)
 		server_turn_away(server, fd, &error);
 		conn->fd = -1;
 		server_insert(server, conn, CONN_GONE);
-		return;
+		return 0;
 	}
 	server_insert(server, conn, CONN_NEW);
 	server_watch(server, conn, false);
+	return 0;
 }
 
-static uint32_t server_room(const struct server *server)
+/* One of those who wait. 0, or -errno: no more now. */
+static int server_accept(struct server *server)
 {
-	return limits_room(server->options.limits, NULL, LIMITS_NO_USER, RESOURCE_CONNECTIONS);
+	int fd, r;
+
+	if (server_room(server) == 0)
+		return -EUSERS;
+	/* Those who were turned away wait to be closed, too. */
+	if (executor_backlog(server->options.executor) > ACCEPT_BACKLOG)
+		return -ENOBUFS;
+	fd = accept4(server->options.listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	if (fd >= 0)
+		return server_accept_one(server, fd);
+	if (errno == EINTR || errno == ECONNABORTED)
+		return 0;
+	r = -errno;
+	if (r == -EMFILE || r == -ENFILE)
+		server_shed(server);
+	return r;
 }
 
 static void server_on_accept(evutil_socket_t listen_fd, short what, void *arg)
 {
 	struct server *server = arg;
-	int fd;
+	int r = 0;
 
+	(void)listen_fd;
 	(void)what;
 	server_wake(server);
 	if (server->spare_fd < 0) /* it could not be opened again when it was last needed */
 		server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	for (int i = 0; i < ACCEPT_BURST; i++) {
-		if (server_room(server) == 0) {
-			server_pause_accepting(server);
-			return;
-		}
-		fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-		if (fd >= 0) {
-			server_accept_one(server, fd);
-			continue;
-		}
-		if (errno == EINTR || errno == ECONNABORTED)
-			continue;
-		if (errno == EAGAIN)
-			return;
-		if (errno == EMFILE || errno == ENFILE)
-			server_shed(server);
-		server_pause_accepting(server);
-		return;
-	}
+	for (int i = 0; i < ACCEPT_BURST && r == 0; i++)
+		r = server_accept(server);
+	if (r != 0 && r != -EAGAIN)
+		server_pause_accepting(
+			server, r == -EUSERS ? EDGE_ACCEPT_LIMIT : EDGE_ACCEPT_DESCRIPTORS);
 }
 
 int server_listen(struct server *server)

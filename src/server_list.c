@@ -54,6 +54,7 @@ void server_reap(struct server *server)
 		server_unlink(server, conn);
 		if (conn->pidfd >= 0)
 			close(conn->pidfd);
+		server->freed = true;
 		server_discharge(server, conn);
 		free(conn);
 	}
@@ -66,6 +67,7 @@ void server_discharge(struct server *server, struct conn *conn)
 	if (user == LIMITS_NO_USER)
 		return;
 	conn->user = LIMITS_NO_USER;
+	server->freed = true;
 	limits_release(server->options.limits, NULL, user, RESOURCE_CONNECTIONS, 1);
 	limits_user_close(server->options.limits, user);
 }

@@ -23,11 +23,12 @@ struct server {
 	uint64_t timer_at;    /* what the timer is armed for, UINT64_MAX: not armed */
 	uint64_t accept_at;   /* when accepting goes on, UINT64_MAX: it is on */
 	uint64_t stop_at;     /* end of the shutdown, UINT64_MAX: none */
+	uint64_t hold_at;     /* when those who are held are looked at, UINT64_MAX: nobody is */
 	uint64_t change_next; /* the next change to be logged */
 	int deaths_fd;        /* an epoll descriptor over all pidfds */
 	int spare_fd;         /* given up to accept one more when there are no descriptors */
 	bool awake, stopping, stopped;
-	bool holding; /* a connection may be held */
+	bool freed; /* a descriptor was closed, or a connection is gone */
 };
 
 /* ---------------------------------------------------------------- server.c */
@@ -59,6 +60,21 @@ int server_charge(struct server *server, uint32_t uid, struct conn *conn, struct
 /* Listens on server->options.listen_fd. 0 or -errno. */
 int server_listen(struct server *server);
 void server_resume_accepting(struct server *server);
+/* At the end of a wake-up: accepts again when what there was none of is there. */
+void server_check_accepting(struct server *server);
+
+/* ---------------------------------------------------------------- server_flow.c */
+
+#define SERVER_UNREAD_ROOM 65536u /* bytes of unread replies that the host always has room for */
+
+/* The connection is not read until its user has room. server_watch() comes next. */
+void server_hold(struct server *server, struct conn *conn);
+/* Reads those again who need not be held any more. */
+void server_release(struct server *server);
+/* Not everything could be sent to it. */
+void server_note_blocked(struct server *server, struct conn *conn);
+/* Where the host's limit of unread replies is reached, who has not read for longest goes. */
+void server_shed_unread(struct server *server);
 
 /* ---------------------------------------------------------------- server_list.c */
 

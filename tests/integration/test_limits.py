@@ -14,7 +14,7 @@ from hostile.limits import FILLERS, USER, Full, config
 from pasid_client import eventually, host, pb
 
 # At these a client is not refused: it is not read from.
-SILENT = {"unread_bytes"}
+SILENT = {"unread_bytes", "received_descriptors"}
 SLOW_MS = 150  # of the hardware, so that work is under way
 
 

@@ -3,6 +3,7 @@
 #include "dispatch_rig.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static struct rig rig, *const r = &rig;
@@ -344,6 +345,41 @@ START_TEST(quarantined_numbers_are_listed_with_their_reason)
 	}
 END_TEST
 
+START_TEST(a_list_of_a_set_that_is_not_there_says_so)
+	{
+		static const struct {
+			uint32_t operation;
+			const ProtobufCMessageDescriptor *type;
+		} lists[] = {
+			{OPERATION(GRANT_LIST), &pasid__v1__grant_list__descriptor},
+			{OPERATION(DEVICE_LIST), &pasid__v1__device_list__descriptor},
+			{OPERATION(BINDING_LIST), &pasid__v1__binding_list__descriptor},
+			{OPERATION(LIMIT_LIST), &pasid__v1__limit_list__descriptor},
+		};
+		struct link *vm1 = rig_vmm(r, "vm1", SET_TRANSLATED);
+		struct link *vm2 = rig_vmm(r, "vm2", SET_TRANSLATED);
+		struct link *admin = rig_hello(r, ROLE_ADMIN);
+		Pasid__V1__SetRef ref = PASID__V1__SET_REF__INIT;
+		Pasid__V1__SetGet get = PASID__V1__SET_GET__INIT;
+
+		ref.key_case = PASID__V1__SET_REF__KEY_ID;
+		for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+			/* `set` is the first field of all of them. */
+			Pasid__V1__GrantList *list = calloc(1, lists[i].type->sizeof_message);
+
+			protobuf_c_message_init(lists[i].type, list);
+			list->set = &ref;
+			ref.id = rig_ok(r, vm1, OPERATION(SET_GET), &get)->set_get->id;
+			(void)rig_ok(r, vm1, lists[i].operation, list);
+			(void)rig_ok(r, admin, lists[i].operation, list);
+			rig_refused(r, vm2, lists[i].operation, list, REASON_NO_SET);
+			ref.id += 1000000;
+			rig_refused(r, admin, lists[i].operation, list, REASON_NO_SET);
+			free(list);
+		}
+	}
+END_TEST
+
 START_TEST(a_page_of_grants_always_fits_a_datagram)
 	{
 		Pasid__V1__Allocate allocate = PASID__V1__ALLOCATE__INIT;
@@ -430,6 +466,7 @@ int main(void)
 		two_sets_may_hold_one_guest_pasid,
 		host_find_tells_a_vmm_nothing_of_others,
 		quarantined_numbers_are_listed_with_their_reason,
+		a_list_of_a_set_that_is_not_there_says_so,
 		a_page_of_grants_always_fits_a_datagram,
 		status_counts_what_there_is_and_what_was_refused,
 	};

@@ -5,13 +5,14 @@ No attacks of a siege: they need a daemon with limits that can be reached soon.
 """
 
 import contextlib
+import os
 
 from pasid_client import Client, Refused, host, pb
 
 USER = {
     "connections": 30, "sessions": 25, "sets": 12, "pasids": 300, "promised_pasids": 5000, "operations": 6,
-    "unread_bytes": 131072, "remembered_bytes": 131072, "descriptors": 3, "devices": 3, "page_tables": 6, "bindings": 9,
-    "map_pages": 14, "watches": 4,
+    "unread_bytes": 131072, "remembered_bytes": 131072, "descriptors": 3, "received_descriptors": 300, "devices": 3,
+    "page_tables": 6, "bindings": 9, "map_pages": 14, "watches": 4,
 }
 FILLERS = {}
 
@@ -136,6 +137,16 @@ def fill_descriptors(full):
             full.machine().call("device_add", fds=fds)
 
     return full.until_refused(device, 3)
+
+
+@filler
+def fill_received_descriptors(full):
+    """Nobody is refused for that, but nobody is read any further until they are closed."""
+    null = os.open("/dev/null", os.O_RDONLY)
+    for client in [full.client() for _ in range(3)]:
+        for _ in range(10):
+            client.send(client.request("ping"), fds=[null] * 200)
+    os.close(null)
 
 
 @filler
