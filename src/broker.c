@@ -213,8 +213,11 @@ static int broker_allocate_tables(struct broker *b)
 	b->devices = calloc(state->capacity[STATE_DEVICES], sizeof(*b->devices));
 	b->grant_of = calloc(PASID_COUNT, sizeof(*b->grant_of));
 	b->changes = calloc(BROKER_CHANGES, sizeof(*b->changes));
+	b->by_name = calloc(BROKER_BUCKETS, sizeof(*b->by_name));
+	b->by_session = calloc(BROKER_BUCKETS, sizeof(*b->by_session));
 	b->ops = calloc(b->op_capacity, sizeof(*b->ops));
-	if (!b->sets || !b->devices || !b->grant_of || !b->changes || !b->ops || !b->user_scratch)
+	if (!b->by_name || !b->by_session || !b->sets || !b->devices || !b->grant_of ||
+		!b->changes || !b->ops || !b->user_scratch)
 		return -ENOMEM;
 	if (pool_init(&b->set_pool, STATE_SETS, state->capacity[STATE_SETS]) ||
 		pool_init(&b->device_pool, STATE_DEVICES, state->capacity[STATE_DEVICES]) ||
@@ -267,7 +270,11 @@ int broker_new(const struct broker_config *config, const struct broker_ports *po
 	b->change_next = 1;
 	b->grant_free = b->cooling_first = b->cooling_last = STATE_NONE;
 	b->op_free = b->ended_first = b->ended_last = b->refused_first = STATE_NONE;
-	b->retry_first = STATE_NONE;
+	b->retry_first = b->first_shared = STATE_NONE;
+	b->long_first = b->long_last = STATE_NONE;
+	b->work = BROKER_WORK_MAX;
+	memset(b->by_name, 0xff, BROKER_BUCKETS * sizeof(*b->by_name));
+	memset(b->by_session, 0xff, BROKER_BUCKETS * sizeof(*b->by_session));
 	*ret_broker = b;
 	return 0;
 }
@@ -287,6 +294,8 @@ void broker_free(struct broker *b)
 	free(b->devices);
 	free(b->grant_of);
 	free(b->changes);
+	free(b->by_name);
+	free(b->by_session);
 	free(b->ops);
 	free(b->user_scratch);
 	free(b);

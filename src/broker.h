@@ -29,6 +29,13 @@
 #define BROKER_ALLOCATE_MAX 4096 /* numbers in one allocate */
 #define BROKER_SPACES_MAX   16   /* address spaces of one device registration */
 
+/*
+ * Iterations (broker_*_next) take a cursor that starts at 0. They look at a bounded number of
+ * records at a time: when one returns false, *cursor is BROKER_END if there is no more, and
+ * otherwise where to go on, at once or in a later request.
+ */
+#define BROKER_END UINT64_MAX
+
 struct broker;
 
 enum broker_policy {
@@ -43,6 +50,7 @@ struct broker_config {
 	uint32_t set_quota_max;     /* what a quota of 0 ("what remains") is cut to */
 	enum broker_policy policy;
 	uint64_t cooling_ms; /* quarantine by time, at least this long */
+	uint64_t name_key; /* a secret: who does not know it finds no names that slow down others */
 };
 
 struct broker_ports {
@@ -116,8 +124,7 @@ int broker_set_get(struct broker *broker, const struct actor *actor, struct set_
 	struct set_info *ret_info, struct error *ret_error);
 int broker_set_by_name(struct broker *broker, const struct actor *actor, const char *name,
 	struct set_id *ret_set, struct error *ret_error);
-/* Iteration: *cursor starts at 0. false: no more. Sets that the actor may not see are passed over.
- */
+/* Sets that the actor may not see are passed over. */
 bool broker_set_next(struct broker *broker, const struct actor *actor, uint64_t *cursor,
 	struct set_info *ret_info);
 /* The session is over: its set is torn down, without an outcome. */
@@ -207,7 +214,7 @@ struct grant_info {
 /* Admins and observers learn whose it is or that it is idle; a VMM finds its own only (F17). */
 int broker_host_find(struct broker *broker, const struct actor *actor, struct hpasid host,
 	struct grant_info *ret_info, struct error *ret_error);
-/* Of one set, or with set.v == 0 for admins and observers all. *cursor starts at 0. */
+/* Of one set, or with set.v == 0 for admins and observers all. */
 bool broker_grant_next(struct broker *broker, const struct actor *actor, struct set_id set,
 	bool quarantined, uint64_t *cursor, struct grant_info *ret_info);
 /* Admins only: they vouch that nothing can use the number any more. Refused while it is bound or
@@ -379,9 +386,15 @@ bool broker_change_get(const struct broker *broker, uint64_t from, struct change
 /* May this actor be told? A VMM hears of its own set only. */
 bool broker_change_visible(const struct actor *actor, const struct change *change);
 
-/* Ends quarantines whose time has come. */
+/*
+ * Ends quarantines whose time has come, and goes on with the ends of sets that have many numbers: a
+ * bounded number of records each time.
+ */
 void broker_tick(struct broker *broker);
-/* When broker_tick() has something to do: ms on the broker's clock, UINT64_MAX for never. */
+/*
+ * When broker_tick() has something to do: ms on the broker's clock, in the past when it is behind;
+ * UINT64_MAX for never.
+ */
 uint64_t broker_next_tick(const struct broker *broker);
 
 /* One account of a set. */
@@ -395,7 +408,7 @@ struct limit_info {
 
 /*
  * The accounts that the broker keeps for sets: of one, or with set.v == 0 for admins and observers
- * of all. A VMM sees its own set's. *cursor starts at 0.
+ * of all. A VMM sees its own set's.
  */
 bool broker_limit_next(struct broker *broker, const struct actor *actor, struct set_id set,
 	uint64_t *cursor, struct limit_info *ret_info);

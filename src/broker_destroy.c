@@ -79,11 +79,16 @@ static void drop_closed(struct broker *b, uint32_t set)
 	}
 }
 
-static void destroy_numbers(struct broker *b, uint32_t set)
+/* Frees what the work until the next tick is enough for; false: there is more. */
+static bool destroy_numbers(struct broker *b, uint32_t set)
 {
 	uint32_t next;
 
+	/* those that are free-pending stay in the list, and are done already */
 	for (uint32_t g = b->sets[set].grants; g != STATE_NONE; g = next) {
+		if (b->work == 0)
+			return false;
+		b->work--;
 		next = b->grant_slots[g].next;
 		/* those who held it held it for this set */
 		broker_commit(b, &b->grant_slots[g].word,
@@ -93,9 +98,13 @@ static void destroy_numbers(struct broker *b, uint32_t set)
 	}
 	/* what might have come back to this set must wait for draining now */
 	for (uint32_t g = b->sets[set].returnable; g != STATE_NONE; g = next) {
+		if (b->work == 0)
+			return false;
+		b->work--;
 		next = b->grant_slots[g].next;
 		grant_requeue(b, g);
 	}
+	return true;
 }
 
 static void destroy_done(struct broker *b, struct op *op)
@@ -107,6 +116,20 @@ static void destroy_done(struct broker *b, struct op *op)
 	op_end(b, op);
 }
 
+/* The set has more numbers than one turn is for. */
+static void destroy_later(struct broker *b, struct op *op)
+{
+	uint32_t index = (uint32_t)(op - b->ops);
+
+	op->phase = PHASE_NUMBERS;
+	op->refused_next = STATE_NONE;
+	if (b->long_last == STATE_NONE)
+		b->long_first = index;
+	else
+		b->ops[b->long_last].refused_next = index;
+	b->long_last = index;
+}
+
 static void destroy_next(struct broker *b, struct op *op)
 {
 	uint32_t device, binding;
@@ -114,8 +137,9 @@ static void destroy_next(struct broker *b, struct op *op)
 	drop_closed(b, op->set);
 	device = next_device(b, op->set);
 	if (device == STATE_NONE) {
-		destroy_numbers(b, op->set);
-		if (b->sets[op->set].has_lane)
+		if (!destroy_numbers(b, op->set))
+			destroy_later(b, op);
+		else if (b->sets[op->set].has_lane)
 			lane_end(b, op, set_name_of(b, op->set));
 		else
 			destroy_done(b, op);
@@ -135,6 +159,18 @@ static void destroy_next(struct broker *b, struct op *op)
 void destroy_start(struct broker *b, struct op *op)
 {
 	destroy_next(b, op);
+}
+
+void destroy_tick(struct broker *b)
+{
+	while (b->long_first != STATE_NONE && b->work) {
+		struct op *op = &b->ops[b->long_first];
+
+		b->long_first = op->refused_next;
+		if (b->long_first == STATE_NONE)
+			b->long_last = STATE_NONE;
+		destroy_next(b, op);
+	}
 }
 
 static void detach_completed(struct broker *b, struct op *op, const struct hw_result *result)
@@ -212,6 +248,7 @@ void destroy_completed(struct broker *b, struct op *op, const struct hw_result *
 		return;
 	case PHASE_OPEN:
 	case PHASE_UNDO:
+	case PHASE_NUMBERS:
 		assert(false); /* the end of a set has no such phase */
 		return;
 	}

@@ -54,6 +54,7 @@ int device_for_change(struct broker *b, const struct actor *actor, uint32_t set,
 static void device_init(struct broker *b, uint32_t device, uint32_t set, enum device_kind kind)
 {
 	struct device_slot *slot = &b->device_slots[device];
+	uint32_t *link;
 
 	memset(slot, 0, sizeof(*slot));
 	b->devices[device] = (struct device){.bindings = STATE_NONE, .set_next = STATE_NONE};
@@ -61,11 +62,11 @@ static void device_init(struct broker *b, uint32_t device, uint32_t set, enum de
 	slot->shared = STATE_NONE;
 	slot->rid = slot->group = RID_UNKNOWN;
 	slot->handle = ++b->handle;
-	if (set != STATE_NONE) {
-		b->devices[device].set_next = b->sets[set].first_device;
-		b->sets[set].first_device = device;
+	link = set == STATE_NONE ? &b->first_shared : &b->sets[set].first_device;
+	b->devices[device].set_next = *link;
+	*link = device;
+	if (set != STATE_NONE)
 		b->sets[set].devices++;
-	}
 	broker_commit(b, &slot->word, broker_generation(b) | (uint64_t)kind << 4 | DEVICE_ADDING);
 }
 
@@ -89,18 +90,17 @@ void device_set_closed(struct broker *b, uint32_t device)
 void device_drop(struct broker *b, uint32_t device)
 {
 	struct device_slot *slot = &b->device_slots[device];
-	uint32_t *link = slot->set == STATE_NONE ? NULL : &b->sets[slot->set].first_device;
+	uint32_t *link =
+		slot->set == STATE_NONE ? &b->first_shared : &b->sets[slot->set].first_device;
 
 	assert(b->devices[device].bindings == STATE_NONE);
-	if (link) {
-		while (*link != device)
-			link = &b->devices[*link].set_next;
-		*link = b->devices[device].set_next;
-		b->sets[slot->set].devices--;
-	}
+	while (*link != device)
+		link = &b->devices[*link].set_next;
+	*link = b->devices[device].set_next;
 	if (slot->shared != STATE_NONE)
 		b->devices[slot->shared].slices--;
 	if (slot->set != STATE_NONE) {
+		b->sets[slot->set].devices--;
 		set_release(b, slot->set, RESOURCE_DEVICES, 1);
 		device_drop_descriptors(b, device);
 		table_drop_spaces(b, device);
@@ -442,12 +442,12 @@ void device_add_completed(struct broker *b, struct op *op, const struct hw_resul
 
 static uint32_t shared_by_rid(const struct broker *b, struct rid rid)
 {
-	for (uint32_t i = 0; i < b->device_pool.used; i++) {
-		if (device_state(b, i) == DEVICE_READY && device_kind(b, i) == DEVICE_SHARED &&
-			b->device_slots[i].rid == rid.v)
-			return i;
-	}
-	return STATE_NONE;
+	uint32_t i = b->first_shared;
+
+	while (i != STATE_NONE &&
+		(device_state(b, i) != DEVICE_READY || b->device_slots[i].rid != rid.v))
+		i = b->devices[i].set_next;
+	return i;
 }
 
 /* What is not shared and what the policy denies are the same to a VMM (invariant O). */

@@ -277,19 +277,43 @@ int broker_device_get(struct broker *b, const struct actor *actor, struct device
 	return 0;
 }
 
+/* The first device of a set at or above the cursor. */
+static uint32_t device_at_or_above(const struct broker *b, uint32_t set, uint64_t cursor)
+{
+	uint32_t lowest = STATE_NONE;
+
+	for (uint32_t d = b->sets[set].first_device; d != STATE_NONE; d = b->devices[d].set_next) {
+		if (d >= cursor && d < lowest)
+			lowest = d;
+	}
+	return lowest;
+}
+
 bool broker_device_next(struct broker *b, const struct actor *actor, struct set_id id,
 	uint64_t *cursor, struct device_info *ret_info)
 {
+	uint32_t set = STATE_NONE;
+
+	if (id.v || !actor_sees_all(actor)) {
+		set = set_slot_of(b, id.v ? id : actor->set);
+		if (set == STATE_NONE)
+			*cursor = BROKER_END;
+	}
 	for (; *cursor < b->device_pool.used; (*cursor)++) {
 		uint32_t device = (uint32_t)*cursor;
 
-		if (!device_is_visible(b, actor, device))
-			continue;
-		if (id.v && set_name_of(b, b->device_slots[device].set) != id.v)
+		if (set != STATE_NONE && b->sets[set].devices <= BROKER_LIST_MAX)
+			device = device_at_or_above(b, set, *cursor);
+		if (device == STATE_NONE)
+			break;
+		*cursor = device;
+		if (!device_is_visible(b, actor, device) ||
+			(set != STATE_NONE && b->device_slots[device].set != set))
 			continue;
 		device_fill_info(b, device, ret_info);
 		(*cursor)++;
 		return true;
 	}
+	*cursor = BROKER_END;
 	return false;
 }

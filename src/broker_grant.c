@@ -190,15 +190,8 @@ static int choose_block(struct broker *b, const struct allocate *a, bool tell,
 static uint32_t choose_returnable(const struct broker *b, uint32_t set, const struct allocate *a,
 	const struct space_query *range, uint32_t have, struct hpasid *numbers)
 {
-	uint32_t grant = STATE_NONE;
-
-	while (have < a->count) {
-		grant = grant_find_returnable(b, set, range->min, range->max, grant);
-		if (grant == STATE_NONE)
-			break;
-		numbers[have++].v = grant_host(&b->grant_slots[grant]);
-	}
-	return have;
+	return have +
+	       grants_returnable(b, set, range->min, range->max, numbers + have, a->count - have);
 }
 
 static int choose(struct broker *b, uint32_t set, const struct allocate *a, bool tell,

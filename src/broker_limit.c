@@ -33,8 +33,10 @@ bool broker_limit_next(struct broker *b, const struct actor *actor, struct set_i
 	uint32_t only;
 
 	if (id.v || !actor_sees_all(actor)) {
-		if (set_for_reading(b, actor, id, &only, &ignored))
+		if (set_for_reading(b, actor, id, &only, &ignored)) {
+			*cursor = BROKER_END;
 			return false;
+		}
 		first = only;
 		end = only + UINT64_C(1);
 	}
@@ -51,6 +53,7 @@ bool broker_limit_next(struct broker *b, const struct actor *actor, struct set_i
 		(*cursor)++;
 		return true;
 	}
+	*cursor = BROKER_END;
 	return false;
 }
 

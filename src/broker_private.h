@@ -14,7 +14,11 @@
 
 #define BROKER_CHANGES     8192u      /* kept change records, a power of two */
 #define BROKER_OPS_MAX     (1u << 16) /* places of operations, the ends of sets aside */
-#define BROKER_RETRY_MS    100u       /* between attempts to hand a worker what must be done */
+#define BROKER_WORK_MAX    4096u      /* records that one call looks at, where it may be many */
+#define BROKER_SEARCH_MAX  16384u     /* the same where each is looked at only briefly */
+#define BROKER_LIST_MAX    64u        /* up to here a list is walked for each of its entries */
+#define BROKER_BUCKETS     4096u
+#define BROKER_RETRY_MS    100u /* between attempts to hand a worker what must be done */
 #define BROKER_SHARED_LANE (UINT64_C(1) << 63)
 
 /* ------------------------------------------------------------------ records' words */
@@ -102,6 +106,7 @@ enum op_phase {
 	PHASE_CLOSE,       /* of a device */
 	PHASE_LEAVE,       /* of a slice */
 	PHASE_END,         /* of a lane */
+	PHASE_NUMBERS,     /* of a set, many of which are still to be freed */
 };
 
 struct op_pair {
@@ -156,7 +161,7 @@ struct device {
 	uint32_t binding_count; /* those that are or may be attached */
 	uint32_t draining;      /* shared devices: numbers that may still be queued in it */
 	uint32_t slices;        /* shared devices */
-	uint32_t set_next;      /* in its set's list */
+	uint32_t set_next;      /* in its set's list, or in that of shared ones */
 	uint32_t descriptors;   /* those that a worker has of it, as charged to its set */
 	uint32_t spaces;        /* bits of address spaces that were charged for mappings */
 	struct device_table tables[DEVICE_TABLES];
@@ -184,6 +189,7 @@ struct broker {
 	struct device_slot *device_slots;
 	struct binding_slot *binding_slots;
 	struct set *sets;
+	uint32_t *by_name, *by_session; /* buckets of sets that are not gone */
 	struct device *devices;
 	struct pool set_pool, device_pool, binding_pool;
 	uint32_t grant_free, grant_used; /* grants link their free slots themselves */
@@ -192,6 +198,9 @@ struct broker {
 	uint32_t *grant_of; /* by host PASID: slot + 1 of the grant that has it, 0 for none */
 	uint32_t cooling_first, cooling_last;
 	uint32_t quarantined, bound;
+	uint32_t first_shared; /* list of devices that belong to no set */
+	uint32_t work;         /* records that may still be worked on before the next tick */
+	uint32_t long_first, long_last; /* ends of sets that go on with the next tick */
 
 	struct op *ops;
 	uint32_t op_capacity, op_used, op_free, op_live, destroy_live;
@@ -270,6 +279,8 @@ static inline void set_release(struct broker *b, uint32_t set, enum resource res
 int set_refuse_ending(const struct broker *b, uint32_t set, struct error *ret_error);
 /* It is empty, and in use again. */
 void set_return(struct broker *b, uint32_t set);
+/* Whether it is found by its name, and by the session that it ends with. */
+bool set_is_listed(const struct broker *b, uint32_t set);
 /* Frees the slot of a gone set when nothing keeps it any more. */
 void set_reap(struct broker *b, uint32_t set);
 /* Whether nothing but its record is left of it: no numbers, devices, operations. */
@@ -293,10 +304,12 @@ bool grant_free(struct broker *b, uint32_t grant);
 void grant_settle(struct broker *b, uint32_t grant);
 /* A quarantined grant whose bindings or whose set changed: sees where it belongs now. */
 void grant_requeue(struct broker *b, uint32_t grant);
-/* Takes a returnable number of the set in [min, max] back into use; STATE_NONE when there is none.
+/*
+ * Finds up to count numbers in [min, max] that the set may take back into use; says how many. Of a
+ * set that has very many of them some may be missed, in a range that is wide and yet holds few.
  */
-uint32_t grant_find_returnable(
-	const struct broker *b, uint32_t set, uint32_t min, uint32_t max, uint32_t after);
+uint32_t grants_returnable(const struct broker *b, uint32_t set, uint32_t min, uint32_t max,
+	struct hpasid *numbers, uint32_t count);
 void grant_drop_guest(struct broker *b, uint32_t grant);
 
 /* ------------------------------------------------------------------ broker_device.c */
@@ -439,6 +452,8 @@ void op_take_loss(struct op *op);
 
 void destroy_start(struct broker *b, struct op *op);
 void destroy_completed(struct broker *b, struct op *op, const struct hw_result *result);
+/* Ends of sets go on, as far as the work of one tick goes. */
+void destroy_tick(struct broker *b);
 /* Begins the end of a set; cookie 0: nobody waits. */
 void set_begin_end(struct broker *b, uint32_t set, struct op *op);
 

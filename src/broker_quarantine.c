@@ -201,26 +201,50 @@ void grant_requeue(struct broker *b, uint32_t grant)
 	grant_link(b, grant, grant_is_returnable(b, grant) ? LIST_RETURNABLE : LIST_PARKED);
 }
 
-uint32_t grant_find_returnable(
-	const struct broker *b, uint32_t set, uint32_t min, uint32_t max, uint32_t after)
+static bool grant_is_returnable_now(const struct broker *b, uint32_t grant, uint32_t set)
 {
-	uint32_t grant = after == STATE_NONE ? b->sets[set].returnable : b->grant_slots[after].next;
+	const struct grant_slot *slot = &b->grant_slots[grant];
 
-	for (; grant != STATE_NONE; grant = b->grant_slots[grant].next) {
+	return slot->set == set && grant_state(slot) == GRANT_QUARANTINED &&
+	       grant_list(slot) == LIST_RETURNABLE;
+}
+
+/* A narrow range is gone through number by number, otherwise the list. */
+uint32_t grants_returnable(const struct broker *b, uint32_t set, uint32_t min, uint32_t max,
+	struct hpasid *numbers, uint32_t count)
+{
+	uint32_t found = 0, grant = b->sets[set].returnable;
+
+	if (grant != STATE_NONE && max - min < BROKER_SEARCH_MAX) {
+		for (uint32_t host = min; host <= max && found < count; host++) {
+			uint32_t other = grant_of_host(b, host);
+
+			if (other != STATE_NONE && grant_is_returnable_now(b, other, set))
+				numbers[found++].v = host;
+		}
+		return found;
+	}
+	for (uint32_t n = 0; n < BROKER_SEARCH_MAX && grant != STATE_NONE && found < count; n++) {
 		uint32_t host = grant_host(&b->grant_slots[grant]);
 
 		if (host >= min && host <= max)
-			break;
+			numbers[found++].v = host;
+		grant = b->grant_slots[grant].next;
 	}
-	return grant;
+	return found;
 }
 
 void broker_tick(struct broker *b)
 {
 	uint64_t now = broker_now(b);
 
-	while (b->cooling_first != STATE_NONE && b->grant_slots[b->cooling_first].data <= now)
+	b->work = BROKER_WORK_MAX;
+	destroy_tick(b);
+	for (uint32_t n = 0; n < BROKER_WORK_MAX && b->cooling_first != STATE_NONE; n++) {
+		if (b->grant_slots[b->cooling_first].data > now)
+			break;
 		grant_requeue(b, b->cooling_first);
+	}
 	if (b->retry_first != STATE_NONE && b->retry_at <= now)
 		op_retry(b);
 }
@@ -231,6 +255,8 @@ uint64_t broker_next_tick(const struct broker *b)
 		b->cooling_first == STATE_NONE ? UINT64_MAX : b->grant_slots[b->cooling_first].data;
 	uint64_t retry = b->retry_first == STATE_NONE ? UINT64_MAX : b->retry_at;
 
+	if (b->long_first != STATE_NONE)
+		return 0;
 	return cooled < retry ? cooled : retry;
 }
 
@@ -322,24 +348,50 @@ int broker_host_find(struct broker *b, const struct actor *actor, struct hpasid 
 	return 0;
 }
 
+/* The lowest grant of a short list, not in quarantine, at or above the cursor. */
+static uint32_t grant_at_or_above(const struct broker *b, uint32_t set, uint64_t cursor)
+{
+	uint32_t lowest = STATE_NONE;
+
+	for (uint32_t g = b->sets[set].grants; g != STATE_NONE; g = b->grant_slots[g].next) {
+		if (g >= cursor && g < lowest)
+			lowest = g;
+	}
+	return lowest;
+}
+
+static bool grant_tell(
+	const struct broker *b, uint32_t grant, uint64_t *cursor, struct grant_info *ret_info)
+{
+	grant_fill_info(b, grant, ret_info);
+	*cursor = grant + UINT64_C(1);
+	return true;
+}
+
 bool broker_grant_next(struct broker *b, const struct actor *actor, struct set_id id,
 	bool quarantined, uint64_t *cursor, struct grant_info *ret_info)
 {
-	uint64_t wanted = actor_sees_all(actor) ? id.v : actor->set.v;
+	uint32_t set = STATE_NONE, n = 0, grant;
+	struct error ignored;
 
-	if (!actor_sees_all(actor) && (wanted == 0 || (id.v && id.v != wanted)))
-		return false;
-	for (; *cursor < b->grant_used; (*cursor)++) {
-		uint32_t grant = (uint32_t)*cursor;
-		enum grant_state state = grant_state(&b->grant_slots[grant]);
+	if ((id.v || !actor_sees_all(actor)) && set_for_reading(b, actor, id, &set, &ignored))
+		*cursor = BROKER_END;
+	else if (set != STATE_NONE && !quarantined && b->sets[set].active <= BROKER_LIST_MAX) {
+		grant = grant_at_or_above(b, set, *cursor);
+		if (grant != STATE_NONE)
+			return grant_tell(b, grant, cursor, ret_info);
+		*cursor = BROKER_END;
+	}
+	for (; *cursor < b->grant_used && n < BROKER_WORK_MAX; (*cursor)++, n++) {
+		enum grant_state state;
 
+		grant = (uint32_t)*cursor;
+		state = grant_state(&b->grant_slots[grant]);
 		if (state == GRANT_FREE || (state == GRANT_QUARANTINED && !quarantined))
 			continue;
-		if (wanted && set_name_of(b, b->grant_slots[grant].set) != wanted)
-			continue;
-		grant_fill_info(b, grant, ret_info);
-		(*cursor)++;
-		return true;
+		if (set == STATE_NONE || b->grant_slots[grant].set == set)
+			return grant_tell(b, grant, cursor, ret_info);
 	}
+	*cursor = *cursor < b->grant_used ? *cursor : BROKER_END;
 	return false;
 }

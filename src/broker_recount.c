@@ -180,6 +180,8 @@ static int check_set(const struct broker *b, uint32_t set, struct error *ret_err
 		return wrong(ret_error, "devices or bindings of a set", set);
 	if (set_state(b, set) != SET_ZOMBIE && guests != translate_count(&run->map))
 		return wrong(ret_error, "G: the map has other entries than the grants", set);
+	if (set_state(b, set) != SET_ZOMBIE && !set_is_listed(b, set))
+		return wrong(ret_error, "a set is not found by name or session", set);
 	if (run->map.held != translate_recount(&run->map))
 		return wrong(ret_error, "G: pages of a map", set);
 	return check_ending(b, set, ret_error);
@@ -230,18 +232,23 @@ static void binding_fill_info(
 bool broker_binding_next(struct broker *b, const struct actor *actor, struct set_id id,
 	uint64_t *cursor, struct binding_info *ret_info)
 {
-	for (; *cursor < b->binding_pool.used; (*cursor)++) {
-		uint32_t binding = (uint32_t)*cursor;
-		uint64_t set;
+	uint32_t set = STATE_NONE, n = 0;
+	struct error ignored;
 
-		if (binding_state(b, binding) == BINDING_FREE || !binding_is_live(b, binding))
-			continue;
-		set = set_name_of(b, b->binding_slots[binding].set);
-		if ((id.v && set != id.v) || !(actor_sees_all(actor) || set == actor->set.v))
+	if ((id.v || !actor_sees_all(actor)) && set_for_reading(b, actor, id, &set, &ignored))
+		*cursor = BROKER_END;
+	else if (set != STATE_NONE && b->sets[set].bindings == 0)
+		*cursor = BROKER_END;
+	for (; *cursor < b->binding_pool.used && n < BROKER_WORK_MAX; (*cursor)++, n++) {
+		uint32_t binding = (uint32_t)*cursor;
+
+		if (binding_state(b, binding) == BINDING_FREE || !binding_is_live(b, binding) ||
+			(set != STATE_NONE && b->binding_slots[binding].set != set))
 			continue;
 		binding_fill_info(b, binding, ret_info);
 		(*cursor)++;
 		return true;
 	}
+	*cursor = *cursor < b->binding_pool.used ? *cursor : BROKER_END;
 	return false;
 }

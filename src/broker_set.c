@@ -15,14 +15,74 @@ static bool name_is_valid(const char *name)
 	return length >= 1 && length <= STATE_NAME_MAX && strspn(name, allowed) == length;
 }
 
+/* ------------------------------------------------------------------ found by name and session */
+
+/*
+ * A polynomial at a secret point, modulo a prime: names are chosen by clients, and none of them can
+ * know which fall together.
+ */
+static uint32_t *name_bucket(const struct broker *b, const char *name)
+{
+	const uint64_t prime = (UINT64_C(1) << 31) - 1;
+	const uint64_t point = 256 + b->config.name_key % (prime - 256);
+	uint64_t hash = 0;
+
+	for (size_t i = 0; i < STATE_NAME_MAX && name[i]; i++)
+		hash = (hash * point + (unsigned char)name[i]) % prime;
+	return &b->by_name[hash % BROKER_BUCKETS];
+}
+
+/* Sessions are numbered by the daemon. */
+static uint32_t *session_bucket(const struct broker *b, uint64_t session)
+{
+	return &b->by_session[session % BROKER_BUCKETS];
+}
+
 static uint32_t set_slot_by_name(const struct broker *b, const char *name)
 {
-	for (uint32_t i = 0; i < b->set_pool.used; i++) {
-		if (set_state(b, i) != SET_FREE && set_state(b, i) != SET_ZOMBIE &&
-			strncmp(b->set_slots[i].name, name, STATE_NAME_MAX) == 0)
-			return i;
-	}
-	return STATE_NONE;
+	uint32_t set = *name_bucket(b, name);
+
+	while (set != STATE_NONE && strncmp(b->set_slots[set].name, name, STATE_NAME_MAX) != 0)
+		set = b->sets[set].name_next;
+	return set;
+}
+
+static void set_enter_buckets(struct broker *b, uint32_t set)
+{
+	uint32_t *name = name_bucket(b, b->set_slots[set].name);
+	uint32_t *session = session_bucket(b, b->set_slots[set].session);
+
+	b->sets[set].name_next = *name;
+	*name = set;
+	if (b->set_slots[set].session == 0)
+		return;
+	b->sets[set].session_next = *session;
+	*session = set;
+}
+
+bool set_is_listed(const struct broker *b, uint32_t set)
+{
+	uint64_t session = b->set_slots[set].session;
+	uint32_t i = *session_bucket(b, session);
+
+	while (session && i != STATE_NONE && i != set)
+		i = b->sets[i].session_next;
+	return set_slot_by_name(b, b->set_slots[set].name) == set && (!session || i == set);
+}
+
+static void set_leave_buckets(struct broker *b, uint32_t set)
+{
+	uint32_t *link = name_bucket(b, b->set_slots[set].name);
+
+	while (*link != set)
+		link = &b->sets[*link].name_next;
+	*link = b->sets[set].name_next;
+	if (b->set_slots[set].session == 0)
+		return;
+	link = session_bucket(b, b->set_slots[set].session);
+	while (*link != set)
+		link = &b->sets[*link].session_next;
+	*link = b->sets[set].session_next;
 }
 
 void set_commit_state(struct broker *b, uint32_t set, enum set_state state)
@@ -87,6 +147,7 @@ static void set_write(
 	slot->quota = set_quota(&b->sets[set]);
 	broker_commit(b, &slot->word,
 		broker_generation(b) | flags | (uint64_t)create->mode << 4 | SET_ACTIVE);
+	set_enter_buckets(b, set);
 }
 
 /* A place for the set, and what it is promised. */
@@ -212,17 +273,20 @@ int broker_set_by_name(struct broker *b, const struct actor *actor, const char *
 bool broker_set_next(
 	struct broker *b, const struct actor *actor, uint64_t *cursor, struct set_info *ret_info)
 {
-	for (; *cursor < b->set_pool.used; (*cursor)++) {
-		uint32_t set = (uint32_t)*cursor;
+	uint32_t own = actor_sees_all(actor) ? STATE_NONE : set_slot_of(b, actor->set);
+	uint64_t end = b->set_pool.used;
 
-		if (set_state(b, set) == SET_FREE)
+	if (!actor_sees_all(actor)) {
+		end = own == STATE_NONE ? 0 : own + UINT64_C(1);
+		*cursor = *cursor < own ? own : *cursor;
+	}
+	for (; *cursor < end; (*cursor)++) {
+		if (set_state(b, (uint32_t)*cursor) == SET_FREE)
 			continue;
-		if (!actor_sees_all(actor) && set_name_of(b, set) != actor->set.v)
-			continue;
-		set_fill_info(b, set, ret_info);
-		(*cursor)++;
+		set_fill_info(b, (uint32_t)(*cursor)++, ret_info);
 		return true;
 	}
+	*cursor = BROKER_END;
 	return false;
 }
 
@@ -302,23 +366,31 @@ int broker_set_destroy(struct broker *b, const struct actor *actor, struct set_i
 	return 0;
 }
 
-void broker_session_end(struct broker *b, uint64_t session)
+static void set_end_with_session(struct broker *b, uint32_t set)
 {
 	struct error error;
 	struct op *op;
 
-	for (uint32_t set = 0; set < b->set_pool.used; set++) {
-		if (b->set_slots[set].session != session)
-			continue;
-		if (set_is_emptying(b, set))
-			set_take_over_end(b, set, 0);
-		if (set_state(b, set) != SET_ACTIVE)
-			continue;
-		/* there is a place for the end of each set, so this cannot be refused */
-		if (op_new(b, OP_DESTROY, set, 0, &op, &error))
-			assert(false); /* no place for the end of a set */
-		metrics_add(&b->metrics, METRIC_TEARDOWNS, 1);
-		set_begin_end(b, set, op);
+	if (set_is_emptying(b, set))
+		set_take_over_end(b, set, 0);
+	if (set_state(b, set) != SET_ACTIVE)
+		return;
+	/* there is a place for the end of each set, so this cannot be refused */
+	if (op_new(b, OP_DESTROY, set, 0, &op, &error))
+		assert(false); /* no place for the end of a set */
+	metrics_add(&b->metrics, METRIC_TEARDOWNS, 1);
+	set_begin_end(b, set, op);
+}
+
+void broker_session_end(struct broker *b, uint64_t session)
+{
+	uint32_t next, set = *session_bucket(b, session);
+
+	/* one that has nothing leaves its bucket at once, and no other one */
+	for (; set != STATE_NONE; set = next) {
+		next = b->sets[set].session_next;
+		if (b->set_slots[set].session == session)
+			set_end_with_session(b, set);
 	}
 }
 
@@ -361,6 +433,7 @@ void set_close(struct broker *b, uint32_t set)
 	ledger_close(&b->ledger, &b->sets[set]);
 	metrics_add(&b->metrics, METRIC_SETS_DESTROYED, 1);
 	broker_change(b, CHANGE_SET_DESTROYED, set, STATE_NONE, STATE_NONE);
+	set_leave_buckets(b, set);
 	set_commit_state(b, set, SET_ZOMBIE);
 	set_reap(b, set);
 }

@@ -214,7 +214,8 @@ int handle_binding_list(struct call *call)
 
 	if (r)
 		return r;
-	while (broker_binding_next(call->d->broker, &call->actor, set, &page.cursor, &info)) {
+	while (page_goes_on(&page) &&
+		broker_binding_next(call->d->broker, &call->actor, set, &page.cursor, &info)) {
 		if (!binding_matches(request, &info))
 			continue;
 		binding_fill(&message, &info);

@@ -237,8 +237,8 @@ int handle_grant_list(struct call *call)
 
 	if (r)
 		return r;
-	while (broker_grant_next(
-		call->d->broker, &call->actor, set, request->quarantined, &page.cursor, &info)) {
+	while (page_goes_on(&page) && broker_grant_next(call->d->broker, &call->actor, set,
+					      request->quarantined, &page.cursor, &info)) {
 		grant_fill(&message, &info);
 		if (!page_add(&page, &message.info.base))
 			break;

@@ -319,9 +319,16 @@ struct page {
 	uint64_t next;   /* where the page after this one begins */
 	uint32_t left;
 	bool full;
+	/* The broker's iteration passes over what is not wanted, from `first` on. */
+	bool scans;
+	uint64_t first;
+	uint32_t calls;
 };
 
 struct page page_begin(struct call *call, uint64_t after, uint32_t limit);
+/* May the iteration go on, for this request? Otherwise, or when it found nothing more for now, the
+ * page says where the next one begins. For what can be passed over in great numbers. */
+bool page_goes_on(struct page *page);
 /* Adds an entry that the iteration found; false: it belongs to the next page, stop. */
 bool page_add(struct page *page, const ProtobufCMessage *entry);
 void page_end(struct page *page);

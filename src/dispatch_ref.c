@@ -76,9 +76,13 @@ int ref_address(struct call *call, const char *text, struct rid *ret_rid)
 
 /* ---------------------------------------------------------------- lists */
 
+/* What one request is for: records passed over, and records found that it did not ask for. */
+#define PAGE_SCAN_MAX  65536u
+#define PAGE_CALLS_MAX 2048u
+
 struct page page_begin(struct call *call, uint64_t after, uint32_t limit)
 {
-	struct page page = {.call = call, .cursor = after, .next = after};
+	struct page page = {.call = call, .cursor = after, .next = after, .first = after};
 
 	page.left = limit ? limit : DISPATCH_PAGE_DEFAULT;
 	if (page.left > DISPATCH_PAGE_MAX)
@@ -102,12 +106,22 @@ bool page_add(struct page *page, const ProtobufCMessage *entry)
 	return true;
 }
 
+bool page_goes_on(struct page *page)
+{
+	page->scans = true;
+	return page->cursor - page->first < PAGE_SCAN_MAX && page->calls++ < PAGE_CALLS_MAX;
+}
+
 void page_end(struct page *page)
 {
 	struct wire_out *out = &page->call->out;
 
 	out->room += wire_field_size(PAGE_NEXT, sizeof(uint64_t) + 2);
 	out->full = false;
+	if (page->scans && !page->full && page->cursor != BROKER_END) {
+		page->full = true; /* nothing found as far as one request looks */
+		page->next = page->cursor;
+	}
 	if (page->full)
 		wire_out_uint(out, PAGE_NEXT, page->next);
 }

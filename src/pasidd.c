@@ -227,6 +227,7 @@ static int daemon_wire(struct daemon *daemon)
 		.now_ctx = &daemon->clock,
 		.policy = &daemon->config->policy,
 	};
+	struct broker_config config = daemon->config->broker;
 	int r = state_memory_new(&daemon->state);
 
 	if (r == 0)
@@ -240,7 +241,9 @@ static int daemon_wire(struct daemon *daemon)
 	ports.state = state_memory_state(daemon->state);
 	ports.pages = state_memory_pages(daemon->state);
 	ports.limits = daemon->limits;
-	r = broker_new(&daemon->config->broker, &ports, &daemon->broker);
+	if (getrandom(&config.name_key, sizeof(config.name_key), 0) != sizeof(config.name_key))
+		return daemon_out_of_memory(-EIO);
+	r = broker_new(&config, &ports, &daemon->broker);
 	return r != 0 ? daemon_out_of_memory(r) : EXIT_STATUS_OK;
 }
 

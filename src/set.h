@@ -30,8 +30,9 @@ struct set {
 	uint32_t returnable; /* cooled, but for this set only until a shared device is drained */
 	uint32_t first_device;
 	uint32_t first_op, last_op, ops;
-	uint32_t untold; /* ends of it whose outcomes were not fetched */
-	bool has_lane;   /* a worker of its own was asked for */
+	uint32_t untold;                  /* ends of it whose outcomes were not fetched */
+	bool has_lane;                    /* a worker of its own was asked for */
+	uint32_t name_next, session_next; /* in the broker's buckets, while it is not gone */
 	uint32_t recounted, recounted_bindings, recounted_records; /* scratch of broker_recount() */
 	struct translate map;
 };

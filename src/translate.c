@@ -141,10 +141,12 @@ int translate_attach(struct translate *t, struct gpasid g, struct hpasid h)
 	return 0;
 }
 
-/* Looks first behind the entry that went: sets are emptied upwards, so the next one mostly says no.
- */
+/* Looks first at the neighbours of the entry that went: sets are emptied upwards or downwards, so
+ * one of them mostly says no. */
 static bool translate_table_is_empty(const uint32_t *table, uint32_t gone)
 {
+	if (table[(gone - 1) % TRANSLATE_TABLE_ENTRIES] != 0)
+		return false;
 	for (uint32_t i = 1; i < TRANSLATE_TABLE_ENTRIES; i++) {
 		if (table[(gone + i) % TRANSLATE_TABLE_ENTRIES] != 0)
 			return false;
