@@ -240,8 +240,32 @@ static void executor_drain(
 {
 	struct hw_result result;
 
-	while (budget-- > 0 && executor_worker_receive(worker, &result) > 0)
+	/* Who has answered everything is not asked again; what else there may be, epoll says. */
+	while (executor_worker_receive(worker, &result) > 0) {
 		executor_answer(worker, &result, handler);
+		if (--budget == 0 || !worker->first)
+			break;
+	}
+}
+
+/*
+ * While a single worker has something to do, what woke us is most likely its answer: that is read
+ * without asking who it was. Once in a while all are asked. Returns whether there was an answer.
+ */
+static bool executor_dispatch_hot(struct executor *e, const struct executor_handler *handler)
+{
+	struct executor_worker *worker = e->hot;
+	struct hw_result result;
+
+	if (!worker || worker->load == 0 || worker->load != e->load || worker->unsent ||
+		e->shortcuts >= EXECUTOR_SHORTCUTS ||
+		executor_worker_receive(worker, &result) <= 0) {
+		e->shortcuts = 0;
+		return false;
+	}
+	e->shortcuts++;
+	executor_answer(worker, &result, handler);
+	return true;
 }
 
 /* --- ends --- */
@@ -341,10 +365,13 @@ static struct executor_worker *executor_dispatch_events(const struct epoll_event
 void executor_dispatch(struct executor *executor, const struct executor_handler *handler)
 {
 	struct epoll_event events[EXECUTOR_EVENTS];
-	int count = epoll_wait(executor->epoll, events, EXECUTOR_EVENTS, 0);
 	bool wake = false;
 	struct executor_worker *worker, *next;
+	int count;
 
+	if (executor_dispatch_hot(executor, handler))
+		return;
+	count = epoll_wait(executor->epoll, events, EXECUTOR_EVENTS, 0);
 	/* Workers are freed only after the last event that may name them. */
 	worker = executor_dispatch_events(events, count, handler, &wake);
 	for (; worker; worker = next) {

@@ -63,6 +63,9 @@ struct executor_key {
  */
 #define EXECUTOR_JANITOR_MS   1000u
 #define EXECUTOR_JANITORS_MAX 32u
+#define EXECUTOR_RESERVE      3 /* descriptors: both ends of a janitor's socket, its pidfd */
+
+#define EXECUTOR_SHORTCUTS 8u
 
 /* In the epoll data of a worker: its pidfd is readable, not its socket. */
 #define EXECUTOR_PIDFD 1u
@@ -77,6 +80,11 @@ struct executor {
 	struct executor_worker *buckets[EXECUTOR_BUCKETS];
 	struct executor_worker *janitors;
 	uint32_t janitor_count;
+	int reserve[EXECUTOR_RESERVE]; /* given up for a janitor when no descriptor is left */
+	uint32_t reserved;
+	struct executor_worker *hot; /* was given an operation last */
+	uint32_t load;               /* items of all workers */
+	uint32_t shortcuts;          /* answers of it in a row for which nobody else was asked */
 	struct executor_key *keys;
 	uint64_t last_key;
 	bool closing; /* no more janitors */

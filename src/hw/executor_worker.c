@@ -119,6 +119,8 @@ void executor_worker_free(struct executor_worker *worker)
 	while ((item = executor_worker_pop(worker)) != NULL)
 		executor_item_free(worker, item);
 	executor_worker_drop_refused(worker);
+	if (worker->executor->hot == worker)
+		worker->executor->hot = NULL;
 	executor_keys_remove_worker(worker->executor, worker);
 	executor_worker_close_socket(worker);
 	if (worker->pidfd >= 0)
@@ -151,6 +153,8 @@ int executor_worker_push(
 	*worker->last = item;
 	worker->last = &item->next;
 	worker->load++;
+	worker->executor->load++;
+	worker->executor->hot = worker;
 	if (!internal)
 		worker->count++;
 	executor_worker_flush(worker);
@@ -169,6 +173,7 @@ struct executor_item *executor_worker_pop(struct executor_worker *worker)
 	if (worker->unsent == item)
 		worker->unsent = item->next;
 	worker->load--;
+	worker->executor->load--;
 	if (!item->internal)
 		worker->count--;
 	worker->since_ns = executor_now();
