@@ -6,6 +6,7 @@
 #include "executor_state.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -15,6 +16,27 @@
 
 #define NS_PER_MS 1000000u
 
+/*
+ * Without a descriptor left no janitor can be had, and without a janitor none is ever given back:
+ * what a janitor takes is kept for it.
+ */
+static void executor_reserve(struct executor *e)
+{
+	while (e->reserved < EXECUTOR_RESERVE) {
+		int fd = fcntl(e->timer, F_DUPFD_CLOEXEC, 3);
+
+		if (fd < 0)
+			return;
+		e->reserve[e->reserved++] = fd;
+	}
+}
+
+static void executor_unreserve(struct executor *e)
+{
+	while (e->reserved > 0)
+		(void)close(e->reserve[--e->reserved]);
+}
+
 int executor_janitor_init(struct executor *e)
 {
 	struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
@@ -22,6 +44,7 @@ int executor_janitor_init(struct executor *e)
 	e->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	if (e->timer < 0 || epoll_ctl(e->epoll, EPOLL_CTL_ADD, e->timer, &event) < 0)
 		return -errno;
+	executor_reserve(e);
 	return 0;
 }
 
@@ -60,6 +83,7 @@ void executor_janitor_tick(struct executor *e)
 		return;
 	e->timing = false;
 	executor_janitor_adopt(e);
+	executor_reserve(e);
 	for (worker = e->janitors; worker; worker = worker->next) {
 		if (worker->gone || worker->load == 0)
 			continue;
@@ -67,8 +91,18 @@ void executor_janitor_tick(struct executor *e)
 		if (executor_now() - worker->since_ns >= (uint64_t)EXECUTOR_JANITOR_MS * NS_PER_MS)
 			executor_worker_kill(worker); /* what it did not get goes to another */
 	}
-	if (busy)
+	if (busy || e->reserved < EXECUTOR_RESERVE)
 		executor_janitor_arm(e);
+}
+
+static int executor_janitor_new(struct executor *e, struct executor_worker **ret_worker)
+{
+	int r = executor_worker_new(e, 0, true, true, ret_worker);
+
+	if ((r != -EMFILE && r != -ENFILE) || e->reserved == 0)
+		return r;
+	executor_unreserve(e);
+	return executor_worker_new(e, 0, true, true, ret_worker);
 }
 
 /* The least busy janitor, another one while all are busy; NULL when none can be had. */
@@ -87,7 +121,7 @@ static struct executor_worker *executor_janitor(struct executor *e)
 	if ((best && best->load == 0) || living >= EXECUTOR_JANITORS ||
 		e->janitor_count >= EXECUTOR_JANITORS_MAX || e->closing)
 		return best;
-	if (executor_worker_new(e, 0, true, true, &worker) < 0)
+	if (executor_janitor_new(e, &worker) < 0)
 		return best;
 	worker->next = e->janitors;
 	e->janitors = worker;
@@ -132,6 +166,7 @@ void executor_janitor_done(struct executor *e)
 {
 	struct executor_orphan *orphan;
 
+	executor_unreserve(e);
 	while ((orphan = e->orphans) != NULL) {
 		e->orphans = orphan->next;
 		executor_close_last(e, orphan->fd, orphan->owner);

@@ -125,6 +125,14 @@ class Descriptors(unittest.TestCase):
         self.assertLess(peak, 12000)
         self.assertTrue(eventually(lambda: self.daemon.open_files() < 60), self.daemon.open_files())
 
+    def test_who_cannot_be_served_for_want_of_descriptors_is_not_kept_waiting(self):
+        """The connection takes the last one; to close it another process is needed, and that takes some, too."""
+        self.daemon.limit_files(self.daemon.open_files() + 1)
+        with self.daemon.client(hello=False) as client:
+            self.assertTrue(client.closed(timeout=5))
+        self.daemon.limit_files(4096)
+        self.assert_served()
+
     @staticmethod
     def release(pid):
         with contextlib.suppress(ProcessLookupError):
