@@ -11,7 +11,8 @@
 int peer_new(const struct policy_peer *who, int32_t pid, struct limits *limits,
 	struct peer **ret_peer, struct error *ret_error)
 {
-	/* Groups begin where the struct's padding would be: idle connections are counted in bytes. */
+	/* Groups begin where the struct's padding would be: idle connections are counted in bytes.
+	 */
 	size_t groups = who->group_count * sizeof(who->groups[0]);
 	struct peer *peer;
 	int r;
