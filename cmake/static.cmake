@@ -13,7 +13,9 @@ add_custom_command(
   OUTPUT ${LIBPASID_A}
   COMMAND ${CMAKE_LINKER} -r -o libpasid.o $<TARGET_OBJECTS:pasid_client> $<TARGET_FILE:pasid_wire>
     $<TARGET_FILE:pasid_proto> $<TARGET_FILE:pasid_core>
-  COMMAND ${CMAKE_OBJCOPY} --keep-global-symbols=libpasid.names libpasid.o
+  # what only this compiler could optimise again stays here
+  COMMAND ${CMAKE_OBJCOPY} --keep-global-symbols=libpasid.names --remove-section=.gnu.lto_*
+    --remove-section=.gnu.debuglto_* libpasid.o
   COMMAND ${CMAKE_COMMAND} -E rm -f ${LIBPASID_A}
   COMMAND ${CMAKE_AR} qcD ${LIBPASID_A} libpasid.o
   COMMAND ${CMAKE_RANLIB} -D ${LIBPASID_A}
