@@ -164,6 +164,15 @@ uint64_t link_session(const struct link *link)
 	return link->session ? link->session->id : 0;
 }
 
+bool link_who(const struct link *link, int32_t *ret_pid, uint32_t *ret_uid)
+{
+	if (!link->peer)
+		return false;
+	*ret_pid = link->peer->pid;
+	*ret_uid = link->peer->uid;
+	return true;
+}
+
 struct set_id link_set(const struct link *link)
 {
 	return link->session ? link->session->set : (struct set_id){0};

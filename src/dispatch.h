@@ -204,6 +204,8 @@ uint32_t dispatch_operations(const struct dispatch *dispatch);
 
 /* For the log: the session behind the link, 0 when there is none yet; its set, v == 0 when none. */
 uint64_t link_session(const struct link *link);
+/* Who is at the other end; false: nobody is known yet. */
+bool link_who(const struct link *link, int32_t *ret_pid, uint32_t *ret_uid);
 struct set_id link_set(const struct link *link);
 
 #endif

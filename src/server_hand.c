@@ -4,6 +4,7 @@
  * peer of both ends, so who is there is learnt from the credentials of what comes before and with
  * hello; until the first of that nothing is waited for.
  */
+#include "log.h"
 #include "peer.h"
 #include "server_private.h"
 
@@ -39,6 +40,9 @@ static int hand_open(struct server *server, struct conn *conn, struct set_id set
 	link_set_user(conn->link, conn);
 	server_insert(server, conn, CONN_HANDED);
 	server_watch(server, conn, false);
+	log_write(LOG_LEVEL_INFO,
+		&(struct log_about){.operation = "set-connect", .set = set.v, .by_client = true},
+		"connection made for user %u", uid);
 	return 0;
 }
 
@@ -100,6 +104,19 @@ void server_identify(void *ctx, struct conn *conn, struct msghdr *header)
 		server_move(server, conn, CONN_NEW);
 }
 
+static void hand_log(const struct conn *conn)
+{
+	const struct log_about about = {.operation = "hello",
+		.session = link_session(conn->link),
+		.set = link_set(conn->link).v,
+		.by_client = true};
+	int32_t pid;
+	uint32_t uid;
+
+	if (link_who(conn->link, &pid, &uid))
+		log_write(LOG_LEVEL_INFO, &about, "process %d of user %u serves the set", pid, uid);
+}
+
 int server_hand_greeted(struct server *server, struct conn *conn)
 {
 	struct epoll_event death = {.events = EPOLLIN, .data.ptr = conn};
@@ -108,6 +125,7 @@ int server_hand_greeted(struct server *server, struct conn *conn)
 		return 0;
 	conn->asking = false;
 	(void)peer_ask(conn->fd, false);
+	hand_log(conn);
 	if (epoll_ctl(server->deaths_fd, EPOLL_CTL_ADD, conn->pidfd, &death) < 0)
 		return -errno;
 	return 0;

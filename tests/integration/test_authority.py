@@ -7,7 +7,6 @@ import json
 import os
 import pathlib
 import re
-import signal
 import socket
 import subprocess
 import time
@@ -192,6 +191,22 @@ class Authority(unittest.TestCase):
         time.sleep(0.1)
         self.assertNotEqual(vmm.allocate(), before)
         self.assertEqual(self.info("vm").active, 2)
+
+    def test_the_daemon_stops_beside_it(self):
+        self.admin.create("vm")
+        vmm = self.handed("vm")
+        device = vmm.add(self.daemon, ONE).id
+        vmm.map_memory(device)
+        vmm.bind(host(vmm.allocate()[0]), device)
+        self.assertEqual(self.daemon.stop(), 0)
+        self.assertTrue(vmm.closed())
+
+    def test_the_log_says_who_uses_it(self):
+        self.admin.create("vm")
+        vmm = Handed(hand(self.admin, "vm"), lambda client: client.welcome.session)
+        self.addCleanup(vmm.kill)
+        line = f"process {vmm.pid} of user {os.geteuid()} serves the set"
+        eventually(lambda: line in self.daemon.log())
 
     def test_the_end_of_the_set_ends_it_after_its_replies(self):
         self.admin.create("vm")
@@ -602,14 +617,19 @@ class Pasidctl(unittest.TestCase):
             self.assertEqual(done.returncode, code, done)
             self.assertIn(text, done.stderr)
         self.assertEqual(self.run_it("connect", "vm1", "--", "true").returncode, 0)
-        holder = subprocess.Popen(
-            [str(BUILD / "pasidctl"), "--socket", str(self.daemon.socket), "connect", "vm1", "--", "sleep", "60"]
-        )
-        try:
-            eventually(lambda: "set-connected" in self.run_it("--json", "connect", "vm1", "--", "true").stdout)
-        finally:
-            holder.send_signal(signal.SIGKILL)
-            holder.wait()
+
+    def test_a_second_connection_is_refused(self):
+        self.run_it("set", "create", "vm1")
+        line = ["connect", "vm1", "--", "sh", "-c", "echo ready; exec sleep 60"]
+        with subprocess.Popen(
+            [str(BUILD / "pasidctl"), "--socket", str(self.daemon.socket), *line], stdout=subprocess.PIPE
+        ) as holder:
+            self.assertEqual(holder.stdout.readline(), b"ready\n")
+            done = self.run_it("--json", "connect", "vm1", "--", "true")
+            self.assertEqual(done.returncode, 1)
+            self.assertEqual(json.loads(done.stdout)["reason"], "set-connected")
+            holder.kill()
+        eventually(lambda: self.run_it("connect", "vm1", "--", "true").returncode == 0)
 
 
 if __name__ == "__main__":
