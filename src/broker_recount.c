@@ -235,9 +235,8 @@ bool broker_binding_next(struct broker *b, const struct actor *actor, struct set
 	uint32_t set = STATE_NONE, n = 0;
 	struct error ignored;
 
-	if ((id.v || !actor_sees_all(actor)) && set_for_reading(b, actor, id, &set, &ignored))
-		*cursor = BROKER_END;
-	else if (set != STATE_NONE && b->sets[set].bindings == 0)
+	if (((id.v || !actor_sees_all(actor)) && set_for_reading(b, actor, id, &set, &ignored)) ||
+		(set != STATE_NONE && b->sets[set].bindings == 0))
 		*cursor = BROKER_END;
 	for (; *cursor < b->binding_pool.used && n < BROKER_WORK_MAX; (*cursor)++, n++) {
 		uint32_t binding = (uint32_t)*cursor;
