@@ -12,6 +12,7 @@ class Report:
         self.passed = 0
         self.failed = 0
         self.verbose = verbose
+        self.figures = ""
         self._start = time.monotonic()
 
     def step(self, title):
@@ -47,6 +48,11 @@ class Report:
             yield
         except Exception as error:  # whatever went wrong, the count must show it
             self.check(False, what, [f"{type(error).__name__}: {error}"])
+
+    def figure(self, line):
+        """A measured figure, for whoever asked for figures."""
+        self.figures += line
+        self.note(line)
 
     def finish(self):
         """Prints the last line; the exit status of the program."""

@@ -6,6 +6,7 @@ scripts/vm-test prepares QEMU, the kernel and the programs, and calls this.
 """
 
 import argparse
+import contextlib
 import importlib
 import os
 import signal
@@ -16,7 +17,8 @@ import initramfs
 import report as reports
 import views
 
-SCENARIOS = ("pasidd", "smoke", "second_stage")
+SCENARIOS = ("pasidd", "descriptors", "smoke", "second_stage")
+BENCHES = ("bench",)
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -52,6 +54,16 @@ def run_scenario(name, options, report):
                 print(machine.logs(), end="", flush=True)
 
 
+def run_benches(options, report):
+    """Exit status 1 when something could not be measured."""
+    with contextlib.redirect_stdout(sys.stderr):
+        for name in BENCHES:
+            run_scenario(name, options, report)
+        status = report.finish()
+    print(report.figures, end="", flush=True)
+    return status
+
+
 def serve_shell(machine):
     """Runs what comes on standard input in the guest, a command a line."""
     print("a shell in the guest, one command a line; end with ^D", flush=True)
@@ -80,6 +92,11 @@ def main():
         action="store_true",
         help="instead of a scenario, run commands from standard input",
     )
+    parser.add_argument(
+        "--bench",
+        action="store_true",
+        help="measure instead: figures on standard output, all else on standard error",
+    )
     parser.add_argument("scenarios", nargs="*", help=f"of: {' '.join(SCENARIOS)} (default: all)")
     options = parser.parse_args()
     unknown = set(options.scenarios) - set(SCENARIOS)
@@ -92,6 +109,8 @@ def main():
     if not options.shell:
         signal.alarm(options.timeout)
     report = reports.Report(verbose=not options.quiet)
+    if options.bench:
+        return run_benches(options, report)
     for name in options.scenarios or SCENARIOS:
         run_scenario(name, options, report)
     return report.finish()
