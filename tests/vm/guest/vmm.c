@@ -9,6 +9,7 @@
 #include "libpasid.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -205,7 +206,30 @@ static void vmm_foreign(char **words)
 	agent_report(foreign_iommufd < 0 || (words[3] && foreign_device < 0) ? -1 : 0);
 }
 
-/* own: ends "foreign". */
+static int vmm_open(const char *path)
+{
+	int fd = path && strcmp(path, "-") != 0 ? open(path, O_RDWR | O_CLOEXEC) : -1;
+
+	return fd < 0 && path && errno == EISDIR ? open(path, O_RDONLY | O_CLOEXEC) : fd;
+}
+
+/* pass IOMMUFD DEVICE: paths of what "device" passes from here on; "-": what it would have. */
+static void vmm_pass(char **words)
+{
+	vmm_forget_foreign();
+	if (!words[1] || !words[2]) {
+		agent_fail(EINVAL);
+		return;
+	}
+	foreign_iommufd = vmm_open(words[1]);
+	foreign_device = vmm_open(words[2]);
+	agent_report((foreign_iommufd < 0 && strcmp(words[1], "-") != 0) ||
+				     (foreign_device < 0 && strcmp(words[2], "-") != 0)
+			     ? -1
+			     : 0);
+}
+
+/* own: ends "foreign" and "pass". */
 static void vmm_own(char **words)
 {
 	(void)words;
@@ -329,6 +353,7 @@ static const struct agent_command vmm_commands[] = {
 	{"device", vmm_device},
 	{"device-open", vmm_device_open},
 	{"foreign", vmm_foreign},
+	{"pass", vmm_pass},
 	{"own", vmm_own},
 	{"descriptors", vmm_descriptors},
 	{"share", vmm_share},
