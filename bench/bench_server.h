@@ -83,6 +83,7 @@ struct bench_load {
 	char *out, *in;      /* buffers of peers */
 	struct pasid_client *client;
 	uint32_t count; /* numbers in one request */
+	uint32_t taken; /* since they were given back */
 	unsigned waiting;
 };
 

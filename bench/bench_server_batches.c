@@ -2,12 +2,13 @@
 /* P3, P4: processor time of the server for requests that come in batches. */
 #include "bench_server.h"
 
-#define ROUNDS         40u
-#define ROUNDS_MANY    10u
-#define BATCHES_NS_MIN 4096u /* requests in a round */
-#define WARM_BATCHES   4u
-#define MANY           64u /* numbers in a request */
-#define MANY_DEPTH     64u
+#define ROUNDS        40u
+#define ROUNDS_MANY   10u
+#define REQUESTS      4096u /* in a round */
+#define REQUESTS_MANY 1024u
+#define WARM_BATCHES  4u
+#define MANY          64u /* numbers in a request */
+#define MANY_DEPTH    64u
 
 /* Server nanoseconds a request. */
 static double batches_cost(struct bench_load *load, unsigned depth, unsigned requests)
@@ -74,7 +75,7 @@ void bench_batches(const struct bench_options *options)
 		bench_load_memcached_incr(&loads[2], &options->memcached);
 	series.rounds = options->rounds > 0 ? options->rounds : ROUNDS;
 	for (unsigned i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
-		batches_run(loads, memcached ? 3 : 2, steps[i].depth, BATCHES_NS_MIN, &series);
+		batches_run(loads, memcached ? 3 : 2, steps[i].depth, REQUESTS, &series);
 		bench_report(&steps[i].redis, &series, 0, 1);
 		if (memcached)
 			bench_report(&steps[i].memcached, &series, 0, 2);
@@ -95,7 +96,7 @@ void bench_many_ids(const struct bench_options *options)
 	bench_load_redis_spop(&loads[1], &options->redis, MANY);
 	loads[1].refill(&loads[1]);
 	series.rounds = options->rounds > 0 ? options->rounds : ROUNDS_MANY;
-	batches_run(loads, 2, MANY_DEPTH, BATCHES_NS_MIN, &series);
+	batches_run(loads, 2, MANY_DEPTH, REQUESTS_MANY, &series);
 	for (unsigned side = 0; side < 2; side++) {
 		for (unsigned round = 0; round < series.rounds; round++)
 			series.values[side][round] = MANY * 1e9 / series.values[side][round];

@@ -33,6 +33,7 @@ static void load_batch(struct bench_load *load, unsigned depth)
 	const struct pasid_allocate_args args = {.count = load->count};
 	uint32_t numbers[PASID_ALLOCATE_MAX];
 
+	load->taken += load->count * depth;
 	if (depth == 1) {
 		load_check(load, pasid_allocate(load->client, &args, numbers));
 		return;
@@ -46,12 +47,15 @@ static void load_batch(struct bench_load *load, unsigned depth)
 	}
 }
 
-/* Gives everything back, and waits until the numbers have cooled. */
+/* Gives everything back when half of it is out, and waits until the numbers have cooled. */
 static void load_refill(struct bench_load *load)
 {
 	const struct pasid_set_ref own = {0};
 	struct pasid_set_info info;
 
+	if (load->taken < BENCH_NUMBERS / 2)
+		return;
+	load->taken = 0;
 	load_check(
 		load, pasid_free(load->client, &(struct pasid_free_args){.all = true}, NULL, NULL));
 	do {

@@ -163,15 +163,16 @@ static void text_call(struct bench_load *load, const char *request, unsigned lin
 
 /* ------------------------------------------------------------ redis, memcached */
 
-/* All numbers that pasidd has to give, as members of the set "free". */
+/* As many members of the set "free" as pasidd has numbers to give; new ones for those that went. */
 static void redis_fill(struct bench_load *load)
 {
-	char request[256];
+	char request[512];
 
 	(void)snprintf(request, sizeof(request),
-		"EVAL \"redis.call('DEL','owner') for n=%u,%u do redis.call('SADD','free',n) end "
+		"EVAL \"local k=%u-redis.call('SCARD','free') local n=redis.call('INCRBY','next',k) "
+		"for i=n-k+1,n do redis.call('SADD','free',i) end redis.call('DEL','owner') "
 		"return 1\" 0\r\n",
-		BENCH_FIRST_FREE, BENCH_NUMBERS - 1);
+		BENCH_NUMBERS - BENCH_FIRST_FREE);
 	text_call(load, request, 1);
 }
 
