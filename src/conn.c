@@ -298,14 +298,14 @@ static ssize_t conn_send_one(int fd, const struct dispatch_datagram *datagram)
 	return sendmsg(fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-enum conn_result conn_send(const struct conn_io *io, struct conn *conn)
+enum conn_result conn_send(const struct conn_io *io, struct conn *conn, uint32_t *ret_sent)
 {
 	const struct dispatch_datagram *datagram;
 
-	conn->sent = 0;
+	*ret_sent = 0;
 	while ((datagram = dispatch_peek(io->dispatch, conn->link)) != NULL) {
 		if (conn_send_one(conn->fd, datagram) >= 0) {
-			conn->sent += (uint32_t)datagram->size;
+			*ret_sent += (uint32_t)datagram->size;
 			dispatch_sent(io->dispatch, conn->link);
 		} else if (errno == EAGAIN) {
 			return CONN_BLOCKED;

@@ -48,10 +48,9 @@ struct conn {
 	uint64_t since_ms;
 	uint64_t period_ms; /* CONN_STALLED: when `owed` was what it had not read */
 	uint32_t owed;
-	uint32_t sent; /* bytes, by the last conn_send() */
 	int fd, pidfd;
 	uint32_t user; /* who is charged for it while there is a socket, else LIMITS_NO_USER */
-	enum conn_list list;
+	enum conn_list list : 8;
 	uint8_t burst; /* datagrams to ask for at the next wake-up */
 	bool eof;      /* the other end is closed and everything was read */
 	bool held;     /* not read until its user has room for descriptors and replies */
@@ -97,8 +96,8 @@ void conn_closed(const struct conn_io *io, uint64_t owner);
 /* Is the other end closed, and everything read? */
 bool conn_is_over(struct conn *conn);
 
-/* Sends what the dispatcher has for it. CONN_OK, CONN_BLOCKED or CONN_LOST. */
-enum conn_result conn_send(const struct conn_io *io, struct conn *conn);
+/* Sends what the dispatcher has for it, so many bytes. CONN_OK, CONN_BLOCKED or CONN_LOST. */
+enum conn_result conn_send(const struct conn_io *io, struct conn *conn, uint32_t *ret_sent);
 
 /*
  * Gives up the socket. What may still lie in it unread, with descriptors of any kind, is closed by

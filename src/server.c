@@ -63,14 +63,15 @@ static void server_arm_timer(struct server *server)
 /* Sends what a connection has to be sent, and watches it for what comes next. */
 static void server_flush(struct server *server, struct conn *conn)
 {
-	const enum conn_result result = conn_send(&server->io, conn);
+	uint32_t sent;
+	const enum conn_result result = conn_send(&server->io, conn, &sent);
 
 	if (result == CONN_LOST || dispatch_doomed(conn->link)) {
 		server_drop(server, conn, false);
 		return;
 	}
 	if (result == CONN_BLOCKED)
-		server_note_blocked(server, conn);
+		server_note_blocked(server, conn, sent);
 	else if (conn->list == CONN_STALLED)
 		server_move(server, conn, CONN_OPEN);
 	server_watch(server, conn, result == CONN_BLOCKED);
@@ -108,6 +109,7 @@ static void server_on_io(evutil_socket_t fd, short what, void *arg)
 	struct conn *conn = arg;
 	struct server *server = conn->server;
 	enum conn_result result = CONN_OK;
+	uint32_t sent;
 
 	(void)fd;
 	server_wake(server);
@@ -125,7 +127,7 @@ static void server_on_io(evutil_socket_t fd, short what, void *arg)
 	if (result == CONN_ABUSE && !dispatch_doomed(conn->link)) {
 		server_log_conn(server, conn, "abuse", "disconnected: one refusal after another");
 		dispatch_count_edge(server->dispatch, EDGE_ABUSE);
-		(void)conn_send(&server->io, conn);
+		(void)conn_send(&server->io, conn, &sent);
 	}
 	if (result == CONN_HELD)
 		server_hold(server, conn);

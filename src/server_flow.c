@@ -71,7 +71,7 @@ static void server_begin_period(struct server *server, struct conn *conn)
 	server_move(server, conn, CONN_STALLED);
 }
 
-void server_note_blocked(struct server *server, struct conn *conn)
+void server_note_blocked(struct server *server, struct conn *conn, uint32_t sent)
 {
 	const uint64_t now = server->options.clock->now_ms;
 	const uint32_t patience = server->options.stalled_ms;
@@ -80,9 +80,9 @@ void server_note_blocked(struct server *server, struct conn *conn)
 		server_begin_period(server, conn);
 		return;
 	}
-	if (conn->list != CONN_STALLED || conn->sent == 0)
+	if (conn->list != CONN_STALLED || sent == 0)
 		return;
-	conn->owed -= conn->sent < conn->owed ? conn->sent : conn->owed;
+	conn->owed -= sent < conn->owed ? sent : conn->owed;
 	if (conn->owed == 0 && now - conn->period_ms <= patience)
 		server_begin_period(server, conn);
 	else if (now - conn->period_ms < (uint64_t)(STALLED_PERIODS - 1) * patience)

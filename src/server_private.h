@@ -71,8 +71,8 @@ void server_check_accepting(struct server *server);
 void server_hold(struct server *server, struct conn *conn);
 /* Reads those again who need not be held any more. */
 void server_release(struct server *server);
-/* Not everything could be sent to it. */
-void server_note_blocked(struct server *server, struct conn *conn);
+/* Not everything could be sent to it, only so many bytes. */
+void server_note_blocked(struct server *server, struct conn *conn, uint32_t sent);
 /* Where the host's limit of unread replies is reached, who has not read for longest goes. */
 void server_shed_unread(struct server *server);
 
