@@ -388,6 +388,7 @@ int main(int argc, char **argv)
 	pthread_mutex_init(&r->lock, NULL);
 	record_listen();
 	record_scenes();
+	record_hard_scenes();
 	(void)unlink(r->path);
 	(void)rmdir(r->folder_of_path);
 	return EXIT_SUCCESS;

@@ -32,7 +32,8 @@ int record_fd(enum world_fd_kind kind, unsigned number);
 #define RECORD_NOT(client, call)  record_expect_result((client), (call), false, #call)
 void record_expect_result(struct pasid_client *client, int result, bool wanted, const char *what);
 
-/* record_scenes.c: everything that is recorded. */
+/* Everything that is recorded: what clients do, and what goes wrong. */
 void record_scenes(void);
+void record_hard_scenes(void);
 
 #endif
