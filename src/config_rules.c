@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "config_rules.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <grp.h>
 #include <pwd.h>
@@ -201,9 +202,11 @@ static int config_read_cgroup(struct json_reader *reader, const json_t *element,
 		rule = policy->cgroup_count;
 		r = config_add_cgroup(reader, policy, path);
 	}
-	if (r == 0)
-		who->cgroups |= UINT64_C(1) << rule;
-	return r;
+	if (r != 0)
+		return r;
+	assert(rule < POLICY_CGROUPS_MAX);
+	who->cgroups |= UINT64_C(1) << rule;
+	return 0;
 }
 
 static int config_read_cgroups(

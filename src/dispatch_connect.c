@@ -41,18 +41,18 @@ void handed_free(struct dispatch *d, struct link *link)
 int dispatch_connect_handed(struct dispatch *d, struct set_id set, uint32_t uid,
 	struct link **ret_link, struct error *ret_error)
 {
-	struct link *link = link_new(d);
 	struct handed *handed = calloc(1, sizeof(*handed));
+	struct link *link = handed ? link_new(d) : NULL;
 	int r;
 
-	if (link && handed)
-		r = limits_user_open(d->config.limits, uid, &link->place, ret_error);
-	else
-		r = error_set(
+	if (!link) {
+		free(handed);
+		return error_set(
 			ret_error, REASON_NO_MEMORY, "no memory for another connection; try again");
+	}
+	r = limits_user_open(d->config.limits, uid, &link->place, ret_error);
 	if (r) {
-		if (link)
-			link_free(d, link);
+		link_free(d, link);
 		free(handed);
 		return r;
 	}
