@@ -15,7 +15,7 @@
 static struct wire_batch batch, again;
 static struct wire_arena arena;
 static struct error error;
-static uint8_t written[4 * WIRE_DATAGRAM_MAX], packed[2][WIRE_DATAGRAM_MAX];
+static uint8_t written[4 * WIRE_DATAGRAM_MAX], packed[2][WIRE_DATAGRAM_MAX + 1];
 
 /* ---------------------------------------------------------------- what is refused */
 
@@ -66,7 +66,8 @@ static void check_request(const struct wire_request *request, const Pasid__V1__R
 	FUZZ_CHECK(message->descriptor == other->descriptor);
 	FUZZ_CHECK(message_is_acceptable(message));
 	size = protobuf_c_message_get_packed_size(message);
-	FUZZ_CHECK(size <= request->body_size && size <= sizeof(packed[0]));
+	/* a list of one number may have come in a byte less than it is written with */
+	FUZZ_CHECK(size <= (size_t)request->body_size + 1 && size <= sizeof(packed[0]));
 	FUZZ_CHECK(size == protobuf_c_message_get_packed_size(other));
 	FUZZ_CHECK(protobuf_c_message_pack(message, packed[0]) == size);
 	FUZZ_CHECK(protobuf_c_message_pack(other, packed[1]) == size);
@@ -98,7 +99,7 @@ static void check_written(const struct wire_batch *from)
 
 		FUZZ_CHECK(a->id == b->id && a->operation == b->operation &&
 			   a->descriptors == b->descriptors && a->has_deadline == b->has_deadline &&
-			   a->deadline_ms == b->deadline_ms && a->body_size <= b->body_size);
+			   a->deadline_ms == b->deadline_ms);
 	}
 }
 

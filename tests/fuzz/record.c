@@ -200,6 +200,14 @@ static void record_turn(void)
 	}
 }
 
+/* The client has gone. */
+static void record_hang_up(enum world_slot slot)
+{
+	record_append(SCRIPT_DISCONNECT, slot, (const uint8_t[]){0}, 1);
+	world_disconnect(&r->world, slot, false);
+	record_close(slot);
+}
+
 static void record_receive(enum world_slot slot)
 {
 	static uint8_t data[WIRE_DATAGRAM_MAX];
@@ -220,9 +228,7 @@ static void record_receive(enum world_slot slot)
 	if (size < 0 && errno == EAGAIN)
 		return;
 	if (size <= 0) {
-		record_append(SCRIPT_DISCONNECT, slot, (const uint8_t[]){0}, 1);
-		world_disconnect(&r->world, slot, false);
-		record_close(slot);
+		record_hang_up(slot);
 		return;
 	}
 	if (head && head->cmsg_type == SCM_RIGHTS) {
@@ -240,7 +246,8 @@ static void record_accept(void)
 
 	if (fd < 0)
 		return;
-	record_close(r->expected);
+	if (r->sockets[r->expected] >= 0)
+		record_hang_up(r->expected);
 	r->sockets[r->expected] = fd;
 	record_append(SCRIPT_CONNECT, r->expected, NULL, 0);
 	world_connect(&r->world, r->expected);
