@@ -13,6 +13,7 @@ import pwd
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -77,9 +78,12 @@ class Client:
             self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         else:
             self.sock = socket.socket(fileno=fd)  # a handed connection
-        self.sock.settimeout(TIMEOUT)
         if fd is None:
+            # A socket with a time of Python's does not wait while too many others want to connect.
+            wait = struct.pack("ll", int(TIMEOUT), 0)
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, wait)
             self.sock.connect(str(path))
+        self.sock.settimeout(TIMEOUT)
         self.next_id = first_id
         self.seen_below = 0
         self.replies = {}
