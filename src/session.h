@@ -7,7 +7,7 @@
  * A reply is remembered for sure: room for it, in memory and in the user's account, is found before
  * the change is done (session_reserve).
  *
- * A session that was never used costs some 300 bytes, its peer and its connection included.
+ * A session that was never used costs some 350 bytes, its peer and its connection included.
  */
 #ifndef PASIDD_SESSION_H
 #define PASIDD_SESSION_H

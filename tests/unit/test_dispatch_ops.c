@@ -410,6 +410,33 @@ END_TEST
 
 /* ---------------------------------------------------------------- status */
 
+START_TEST(what_happens_at_the_edge_is_in_the_status_by_name)
+	{
+		/* Programs know these names: they stay as they are. */
+		static const char *const names[] = {"hello-timeouts", "stalled-disconnects",
+			"abuse-disconnects", "connections-turned-away", "accept-pauses-descriptors",
+			"accept-pauses-limit", "datagrams-refused", "connections-held"};
+		struct link *link = rig_hello(r, ROLE_OBSERVER);
+		Pasid__V1__GetStatus get = PASID__V1__GET_STATUS__INIT;
+		const Pasid__V1__StatusResult *status;
+
+		_Static_assert(ARRAY_SIZE(names) == EDGE_COUNT, "a name for each");
+		for (unsigned i = 0; i < EDGE_COUNT; i++)
+			for (unsigned n = 0; n <= i; n++)
+				dispatch_count_edge(r->d, (enum edge_counter)i);
+		status = rig_ok(r, link, OPERATION(GET_STATUS), &get)->get_status;
+		for (unsigned i = 0; i < EDGE_COUNT; i++) {
+			size_t at = 0;
+
+			while (at < status->n_counters &&
+				strcmp(status->counters[at]->name, names[i]) != 0)
+				at++;
+			ck_assert_msg(at < status->n_counters, "%s", names[i]);
+			ck_assert_uint_eq(status->counters[at]->value, i + 1);
+		}
+	}
+END_TEST
+
 static uint64_t counter(const Pasid__V1__StatusResult *status, const char *name)
 {
 	for (size_t i = 0; i < status->n_counters; i++) {
@@ -468,6 +495,7 @@ int main(void)
 		quarantined_numbers_are_listed_with_their_reason,
 		a_list_of_a_set_that_is_not_there_says_so,
 		a_page_of_grants_always_fits_a_datagram,
+		what_happens_at_the_edge_is_in_the_status_by_name,
 		status_counts_what_there_is_and_what_was_refused,
 	};
 
