@@ -477,6 +477,14 @@ class SlowCloses(DescriptorTest):
             sock.close()
             self.assert_nobody_waits()
 
+    def test_as_memory_of_a_slice_it_does_not_keep_the_others_on_the_device(self):
+        """Nobody else has a copy: whoever refuses it would be the one to close it."""
+        with lingering() as sock:
+            fields = {"device": self.target, "space": 1, "iova": 0, "length": 1 << 16}
+            self.attacker.send(self.attacker.request("memory_map", [0], **fields), fds=[sock.fileno()])
+            sock.close()
+            self.assert_nobody_waits()
+
     def test_many_of_them_leave_the_attackers_own_worker_free(self):
         with contextlib.ExitStack() as stack:
             for _ in range(8):
