@@ -24,12 +24,16 @@ static void device_link(struct broker *b, uint32_t binding, uint32_t device)
 	if (run->bindings != STATE_NONE)
 		b->binding_slots[run->bindings].device_prev = binding;
 	run->bindings = binding;
+	if (slot->grant == STATE_NONE)
+		run->rid_binding = binding;
 }
 
 static void device_unlink(struct broker *b, uint32_t binding)
 {
 	struct binding_slot *slot = &b->binding_slots[binding];
 
+	if (slot->grant == STATE_NONE)
+		b->devices[slot->device].rid_binding = STATE_NONE;
 	if (slot->device_prev != STATE_NONE)
 		b->binding_slots[slot->device_prev].device_next = slot->device_next;
 	else
@@ -241,13 +245,8 @@ uint32_t binding_find(const struct broker *b, uint32_t grant, uint32_t device)
 	}
 	for (uint32_t d = b->sets[b->device_slots[device].set].first_device; d != STATE_NONE;
 		d = b->devices[d].set_next) {
-		if (b->device_slots[d].group != group)
-			continue;
-		for (i = b->devices[d].bindings; i != STATE_NONE;
-			i = b->binding_slots[i].device_next) {
-			if (b->binding_slots[i].grant == STATE_NONE)
-				return i;
-		}
+		if (b->device_slots[d].group == group && b->devices[d].rid_binding != STATE_NONE)
+			return b->devices[d].rid_binding;
 	}
 	return STATE_NONE;
 }

@@ -57,7 +57,8 @@ static void device_init(struct broker *b, uint32_t device, uint32_t set, enum de
 	uint32_t *link;
 
 	memset(slot, 0, sizeof(*slot));
-	b->devices[device] = (struct device){.bindings = STATE_NONE, .set_next = STATE_NONE};
+	b->devices[device] = (struct device){
+		.bindings = STATE_NONE, .rid_binding = STATE_NONE, .set_next = STATE_NONE};
 	slot->set = set;
 	slot->shared = STATE_NONE;
 	slot->rid = slot->group = RID_UNKNOWN;

@@ -68,10 +68,10 @@ static int wrong(struct error *ret_error, const char *level, enum resource resou
 		(unsigned long long)counted);
 }
 
-/* The bindings of one device that share a table, by place. */
+/* What a device remembers of its bindings: those that share a table, by place, and its RID's. */
 static bool tables_agree(const struct broker *b, uint32_t device)
 {
-	uint32_t refs[DEVICE_TABLES] = {0};
+	uint32_t refs[DEVICE_TABLES] = {0}, rid = STATE_NONE;
 
 	for (uint32_t i = b->devices[device].bindings; i != STATE_NONE;
 		i = b->binding_slots[i].device_next) {
@@ -79,6 +79,7 @@ static bool tables_agree(const struct broker *b, uint32_t device)
 
 		if (place != STATE_NONE && place >= DEVICE_TABLES)
 			return false;
+		rid = b->binding_slots[i].grant == STATE_NONE ? i : rid;
 		if (place != STATE_NONE)
 			refs[place]++;
 	}
@@ -86,7 +87,7 @@ static bool tables_agree(const struct broker *b, uint32_t device)
 		if (refs[i] != b->devices[device].tables[i].refs)
 			return false;
 	}
-	return true;
+	return rid == b->devices[device].rid_binding;
 }
 
 /* What the devices of a set account for; false: one contradicts itself. */

@@ -158,6 +158,7 @@ struct table_charge {
 /* What the broker keeps of a device beside its record. */
 struct device {
 	uint32_t bindings;      /* list of binding slots */
+	uint32_t rid_binding;   /* the one of its RID among them, or STATE_NONE */
 	uint32_t binding_count; /* those that are or may be attached */
 	uint32_t draining;      /* shared devices: numbers that may still be queued in it */
 	uint32_t slices;        /* shared devices */
