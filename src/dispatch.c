@@ -189,7 +189,8 @@ bool dispatch_readable(const struct dispatch *d, const struct link *link)
 
 bool dispatch_doomed(const struct link *link)
 {
-	return link->doomed || (link->ending && TAILQ_EMPTY(&link->output));
+	/* A datagram without anything in it is room for a reply that may come much later. */
+	return link->doomed || (link->ending && !link->unsent);
 }
 
 /* Nobody waits for what is under way; `orphan`: nor can anybody ask for it later. */

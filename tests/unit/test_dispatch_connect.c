@@ -305,6 +305,37 @@ START_TEST(the_end_of_the_set_ends_it_after_its_replies)
 	}
 END_TEST
 
+/* A reply that nobody knows the time of is not waited for, and no room that was made for it either.
+ */
+START_TEST(one_that_waits_for_the_hardware_ends_too)
+	{
+		struct rig *r = &rig;
+		struct link *admin = rig_hello(r, ROLE_ADMIN);
+		uint64_t set = make_set(r, admin, "a"), other = make_set(r, admin, "b");
+		struct link *link = handed_vmm(r, admin, set, RIG_VMM_UID);
+		Pasid__V1__SetRef ref = ref_of(set);
+		Pasid__V1__SetDestroy destroy = PASID__V1__SET_DESTROY__INIT;
+		Pasid__V1__DeviceAdd add = PASID__V1__DEVICE_ADD__INIT;
+		int fds[] = {10, MODEL_DEVICE_FD(1)};
+
+		r->f.model.hung_lane = set;
+		destroy.set = &ref;
+		destroy.force = true;
+		rig_begin(r);
+		rig_add_as(r, ++r->last_id, RIG_NO_DEADLINE, 2, OPERATION(DEVICE_ADD), &add);
+		ck_assert_int_eq(rig_send(r, link, fds, 2), 0);
+		rig_begin(r);
+		(void)rig_add(r, OPERATION(SET_DESTROY), &destroy);
+		ck_assert_int_eq(rig_send(r, admin, NULL, 0), 0);
+		ref = ref_of(other);
+		(void)rig_ok(r, admin, OPERATION(SET_DESTROY), &destroy);
+		ck_assert(!dispatch_readable(r->d, link));
+		ck_assert(dispatch_doomed(link));
+		ck_assert_ptr_null(dispatch_disconnect(r->d, link, false, NULL));
+		r->f.model.hung_lane = 0;
+	}
+END_TEST
+
 START_TEST(one_that_nobody_used_ends_with_its_set)
 	{
 		struct rig *r = &rig;
@@ -476,6 +507,7 @@ int main(void)
 		its_end_empties_the_set,
 		the_admins_end_changes_nothing,
 		the_end_of_the_set_ends_it_after_its_replies,
+		one_that_waits_for_the_hardware_ends_too,
 		one_that_nobody_used_ends_with_its_set,
 		a_repeated_request_makes_no_other_connection,
 		a_reply_that_is_never_sent_closes_what_goes_with_it,
