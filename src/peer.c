@@ -218,6 +218,7 @@ static int peer_sender_by_number(const struct ucred *cred, int *ret_pidfd)
 int peer_identify_sender(struct msghdr *header, const struct policy *policy,
 	struct dispatch_peer *ret_peer, int *ret_pidfd)
 {
+	static const struct policy nothing;
 	struct dispatch_peer peer = {.who = {.group_count = 1}};
 	struct ucred cred;
 	int pidfd, r = 0;
@@ -243,11 +244,15 @@ int peer_identify_sender(struct msghdr *header, const struct policy *policy,
 	peer.pid = cred.pid;
 	peer.who.uid = cred.uid;
 	peer.who.groups[0] = cred.gid;
-	/* Groups that cannot be read allow nothing. */
-	(void)peer_status(peer.pid, &peer.who);
+	/*
+	 * What cannot be read allows nothing; nor does what a process has that is not the user's:
+	 * the root of a container may name any process of it as the sender, also one that came in
+	 * from outside.
+	 */
+	r = peer_status(peer.pid, &peer.who);
 	if (peer_is_dead(pidfd)) {
 		close(pidfd);
 		return -ESRCH;
 	}
-	return peer_finish(&peer, policy, pidfd, ret_peer, ret_pidfd);
+	return peer_finish(&peer, r == 0 ? policy : &nothing, pidfd, ret_peer, ret_pidfd);
 }

@@ -179,6 +179,56 @@ START_TEST(the_sender_is_known_and_not_who_made_the_pair)
 	}
 END_TEST
 
+/* Says that it comes from this process with that user, as who is root in a container may. */
+static int claim(int socket, pid_t pid, uid_t uid)
+{
+	struct credentials c;
+	struct msghdr *header = credentials_of(&c, pid, uid);
+	struct iovec data = {.iov_base = (char[1]){0}, .iov_len = 1};
+
+	header->msg_iov = &data;
+	header->msg_iovlen = 1;
+	return sendmsg(socket, header, 0) == 1 ? 0 : -errno;
+}
+
+/* How many rules of that policy, and groups, the next sender has. */
+static void check_claim(int socket, const struct policy *all, uint64_t cgroups, uint32_t groups)
+{
+	struct credentials c = {0};
+	struct iovec data = {.iov_base = (char[8]){0}, .iov_len = 8};
+	struct dispatch_peer peer;
+	int pidfd = -1;
+
+	c.header = (struct msghdr){.msg_iov = &data,
+		.msg_iovlen = 1,
+		.msg_control = c.control,
+		.msg_controllen = sizeof(c.control)};
+	ck_assert_int_eq(recvmsg(socket, &c.header, MSG_CMSG_CLOEXEC), 1);
+	ck_assert_int_eq(peer_identify_sender(&c.header, all, &peer, &pidfd), 0);
+	close(pidfd);
+	ck_assert_uint_eq(peer.who.cgroups, cgroups);
+	ck_assert_uint_eq(peer.who.group_count, groups);
+}
+
+START_TEST(a_process_that_is_another_users_lends_nothing)
+	{
+		const char *rules[] = {"/"};
+		const struct policy all = {.cgroups = rules, .cgroup_count = 1};
+		int ends[2];
+
+		ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+		ck_assert_int_eq(peer_ask(ends[0], true), 0);
+		ck_assert_int_eq(claim(ends[1], getpid(), getuid()), 0);
+		check_claim(ends[0], &all, peer_cgroups(getpid(), &all),
+			(uint32_t)getgroups(0, NULL) + 1);
+		/* without privileges the kernel does not take it */
+		if (claim(ends[1], getpid(), getuid() + 1) == 0)
+			check_claim(ends[0], &all, 0, 1);
+		close(ends[0]);
+		close(ends[1]);
+	}
+END_TEST
+
 START_TEST(a_message_of_the_dead_is_nobodys)
 	{
 		struct credentials c = {0};
@@ -294,6 +344,7 @@ int main(void)
 		a_peer_is_who_connected,
 		older_kernels_know_the_sender_by_its_number,
 		the_sender_is_known_and_not_who_made_the_pair,
+		a_process_that_is_another_users_lends_nothing,
 		a_message_of_the_dead_is_nobodys,
 		a_process_matches_the_rules_about_its_cgroup,
 		the_pidfd_tells_of_the_peers_death,
