@@ -92,7 +92,8 @@ static Pasid__V1__Table table = PASID__V1__TABLE__INIT;
 
 static struct link *before_create(void)
 {
-	create.name = "vm1";
+	/* Its reply needs memory of its own to be remembered. */
+	create.name = "a-set-whose-name-is-as-long-as-the-name-of-a-set-can-be";
 	create.quota_case = PASID__V1__SET_CREATE__QUOTA_PASIDS;
 	create.pasids = 32768;
 	return connect_vmm(false);
