@@ -234,8 +234,6 @@ int peer_identify_sender(struct msghdr *header, const struct policy *policy,
 		r = peer_sender_by_number(&cred, &pidfd);
 	if (r == 0 && pidfd < 0)
 		r = pidfd;
-	if (r == 0 && peer_is_dead(pidfd))
-		r = -ESRCH;
 	if (r < 0) {
 		if (pidfd >= 0)
 			close(pidfd);

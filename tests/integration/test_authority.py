@@ -172,6 +172,19 @@ class Authority(unittest.TestCase):
         time.sleep(0.4)
         late.allocate()
 
+    def test_credentials_come_with_hello_also_behind_an_empty_datagram(self):
+        """One looks like the end of the connection, which is found out by way of credentials, too."""
+        self.admin.create("vm")
+        client = Client(fd=hand(self.admin, "vm"), hello=False)
+        self.addCleanup(client.close)
+        client.send_raw(b"")
+        request = client.request("hello", version_min=1, version_max=1)
+        client.send(request)
+        client.sock.shutdown(socket.SHUT_WR)
+        client.result(request.id)
+        self.assertTrue(client.closed())
+        self.emptied("vm")
+
     def test_the_admins_death_changes_nothing(self):
         self.admin.create("vm")
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
