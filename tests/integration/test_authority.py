@@ -181,8 +181,8 @@ class Authority(unittest.TestCase):
         request = client.request("hello", version_min=1, version_max=1)
         client.send(request)
         client.sock.shutdown(socket.SHUT_WR)
-        client.result(request.id)
         self.assertTrue(client.closed())
+        self.assertIn(f"process {os.getpid()} of user {os.geteuid()} serves the set", self.daemon.log())
         self.emptied("vm")
 
     def test_the_admins_death_changes_nothing(self):
