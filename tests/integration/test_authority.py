@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import socket
 import subprocess
 import time
@@ -177,10 +178,11 @@ class Authority(unittest.TestCase):
         self.admin.create("vm")
         client = Client(fd=hand(self.admin, "vm"), hello=False)
         self.addCleanup(client.close)
+        self.daemon.process.send_signal(signal.SIGSTOP)  # so that it finds all of it at once
         client.send_raw(b"")
-        request = client.request("hello", version_min=1, version_max=1)
-        client.send(request)
+        client.send(client.request("hello", version_min=1, version_max=1))
         client.sock.shutdown(socket.SHUT_WR)
+        self.daemon.process.send_signal(signal.SIGCONT)
         self.assertTrue(client.closed())
         self.assertIn(f"process {os.getpid()} of user {os.geteuid()} serves the set", self.daemon.log())
         self.emptied("vm")
