@@ -60,15 +60,40 @@ static void executor_janitor_arm(struct executor *e)
 		e->timing = timerfd_settime(e->timer, 0, &after, NULL) == 0;
 }
 
-/* Tries again with what no janitor could take. */
+static void executor_close_last(struct executor *e, int fd, uint64_t owner)
+{
+	executor_close_here(fd);
+	executor_closed(e, owner);
+}
+
+static bool executor_janitors_idle(const struct executor *e)
+{
+	const struct executor_worker *worker = e->janitors;
+
+	while (worker && worker->load == 0)
+		worker = worker->next;
+	return !worker;
+}
+
+/*
+ * Tries again with what no janitor could take. The kernel limits how many descriptors a user may
+ * have on their way. While none of them are ours, only processes of our own user, who could as well
+ * kill us, have used that up, perhaps on connections that can end only when we close them: nobody
+ * gains by our waiting.
+ */
 static void executor_janitor_adopt(struct executor *e)
 {
 	struct executor_orphan *orphan = TAKE_PTR(e->orphans), *next;
+	const bool here = e->crowded && executor_janitors_idle(e);
 
+	e->crowded = false;
 	e->orphan_count = 0;
 	for (; orphan; orphan = next) {
 		next = orphan->next;
-		executor_dispose_for(e, orphan->fd, orphan->owner);
+		if (here)
+			executor_close_last(e, orphan->fd, orphan->owner);
+		else
+			executor_dispose_for(e, orphan->fd, orphan->owner);
 		free(orphan);
 	}
 }
@@ -140,12 +165,6 @@ void executor_closed(const struct executor *e, uint64_t owner)
 {
 	if (owner && e->closed)
 		e->closed(e->closed_ctx, owner);
-}
-
-static void executor_close_last(struct executor *e, int fd, uint64_t owner)
-{
-	executor_close_here(fd);
-	executor_closed(e, owner);
 }
 
 void executor_postpone(struct executor *e, int fd, uint64_t owner)

@@ -82,6 +82,7 @@ struct executor {
 	uint32_t janitor_count;
 	int reserve[EXECUTOR_RESERVE]; /* given up for a janitor when no descriptor is left */
 	uint32_t reserved;
+	bool crowded; /* the kernel lets us pass on no more descriptors: ETOOMANYREFS */
 	struct executor_worker *hot; /* was given an operation last */
 	uint32_t load;               /* items of all workers */
 	uint32_t shortcuts;          /* answers of it in a row for which nobody else was asked */

@@ -242,6 +242,7 @@ static int executor_worker_send_fds(struct executor_worker *worker, struct execu
 	if (executor_worker_later(r) || r == -EPIPE || r == -ECONNRESET)
 		return r;
 	sent = r == 0;
+	worker->executor->crowded = worker->executor->crowded || r == -ETOOMANYREFS;
 	for (uint32_t i = 0; i < op->fd_count; i++) {
 		int fd = TAKE_FD(op->fds[i]);
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The daemon of a user without any privilege, which is how the whole suite runs with PASIDD_TEST_USER."""
 
+import contextlib
 import os
 import pathlib
 import signal
@@ -9,7 +10,8 @@ import sys
 import unittest
 from unittest import mock
 
-from pasid_client import TIMEOUT, Daemon, host
+from hostile.attack import as_user
+from pasid_client import TIMEOUT, Daemon, daemon_user, host
 
 LAUNCHER = str(pathlib.Path(__file__).with_name("unprivileged.py"))
 USER = os.environ.get("PASIDD_TEST_USER") or "nobody"
@@ -19,6 +21,16 @@ def status(pid):
     """The fields of /proc/PID/status."""
     lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def flood(clients):
+    """As many descriptors as the kernel lets a user have on their way, and then some."""
+    with open("/dev/null", "rb") as null:
+        for client in clients * 400:
+            client.sock.setblocking(False)
+            with contextlib.suppress(OSError):
+                client.send_raw(b"\xff", [null.fileno()] * 253)
+                client.send(client.request("ping"))  # no abuse, then
 
 
 @unittest.skipUnless(os.geteuid() == 0, "only root can become another user; without root all tests are of this kind")
@@ -45,6 +57,24 @@ class Unprivileged(unittest.TestCase):
             self.assertTrue(daemon.workers())
             for pid in (daemon.process.pid, *daemon.workers()):
                 self.assert_unprivileged(pid)
+
+    def test_a_flood_of_descriptors_by_its_own_user_ends(self):
+        """The kernel counts what is on its way by user: then the daemon cannot pass any on either."""
+        with mock.patch.dict(os.environ, PASIDD_TEST_USER=USER):
+            daemon = Daemon()
+            uid = daemon_user()[0]
+        self.addCleanup(daemon.cleanup)
+        child = os.fork()
+        if child == 0:
+            try:
+                daemon.folder.chmod(0o755)
+                as_user(uid)
+                flood([daemon.client() for _ in range(8)])
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+        with daemon.admin() as admin:
+            self.assertTrue(admin.status().consistent)
 
     def test_the_filter_kills(self):
         for call in ("libc.ptrace(0, 0, 0, 0)", "libc.unshare(0)", "libc.mount(0, 0, 0, 0, 0)"):
