@@ -207,7 +207,9 @@ static int choose(struct broker *b, uint32_t set, const struct allocate *a, bool
 		return choose_block(b, a, tell, range, ret_numbers, ret_error);
 	}
 	_Static_assert(sizeof(*ret_numbers) == sizeof(uint32_t), "a number is its type");
-	if (want && space_find_many(spaces, 1, range, want, &ret_numbers->v, &found))
+	if (want == 1)
+		found = space_find(spaces, 1, range, &ret_numbers->v) == 0;
+	else if (want && space_find_many(spaces, 1, range, want, &ret_numbers->v, &found))
 		found = 0;
 	total = found;
 	if (found < a->count && !a->consecutive)

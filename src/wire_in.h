@@ -25,9 +25,19 @@ bool wire_in_long_varint(struct wire_in *in, uint64_t *ret_value);
 
 static inline bool wire_in_varint(struct wire_in *in, uint64_t *ret_value)
 {
-	if (in->at == in->end || *in->at > 0x7f)
+	const uint8_t *at = in->at;
+
+	if (at == in->end)
+		return false;
+	if (*at < 0x80) {
+		*ret_value = *at;
+		in->at = at + 1;
+		return true;
+	}
+	if (in->end - at == 1 || at[1] > 0x7f)
 		return wire_in_long_varint(in, ret_value);
-	*ret_value = *in->at++;
+	*ret_value = (*at & 0x7fu) | (uint64_t)at[1] << 7;
+	in->at = at + 2;
 	return true;
 }
 

@@ -8,7 +8,7 @@
 
 static size_t wire_varint_size(uint64_t value)
 {
-	return (size_t)(63 - __builtin_clzll(value | 1)) / 7 + 1;
+	return value < 0x80 ? 1 : (size_t)(63 - __builtin_clzll(value)) / 7 + 1;
 }
 
 static size_t wire_tag_size(uint32_t field)
@@ -52,6 +52,14 @@ static bool wire_out_fits(struct wire_out *out, size_t size)
 /* Writes the front of a field of which `content` bytes follow, if all of it fits. */
 static bool wire_out_open(struct wire_out *out, uint32_t field, size_t content)
 {
+	/* the most common case, where neither needs a second byte */
+	if (field < 16 && content < 0x80) {
+		if (!wire_out_fits(out, 2 + content))
+			return false;
+		out->data[out->size++] = (uint8_t)(field << 3 | WIRE_TYPE_BYTES);
+		out->data[out->size++] = (uint8_t)content;
+		return true;
+	}
 	if (!wire_out_fits(out, wire_field_size(field, content)))
 		return false;
 	wire_put_tag(out, field, WIRE_TYPE_BYTES);
