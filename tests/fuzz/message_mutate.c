@@ -205,14 +205,14 @@ static void insert_request(
 	Pasid__V1__Request **longer, *request = take(sizeof(*request));
 	size_t at = fuzz_below(random, (uint32_t)batch->n_requests + 1);
 
-	longer = take((batch->n_requests + 1) * sizeof(*longer));
+	longer = take((batch->n_requests + 1) * sizeof(void *));
 	if (!from || !request || !longer || batch->n_requests >= WIRE_REQUESTS_MAX)
 		return;
 	*request = *from;
 	if (batch->n_requests) {
-		memcpy(longer, batch->requests, at * sizeof(*longer));
+		memcpy(longer, batch->requests, at * sizeof(void *));
 		memcpy(longer + at + 1, batch->requests + at,
-			(batch->n_requests - at) * sizeof(*longer));
+			(batch->n_requests - at) * sizeof(void *));
 	}
 	longer[at] = request;
 	batch->requests = longer;
@@ -261,7 +261,7 @@ static void remove_request(Pasid__V1__ToServer *batch, size_t at)
 {
 	batch->n_requests--;
 	memmove(batch->requests + at, batch->requests + at + 1,
-		(batch->n_requests - at) * sizeof(*batch->requests));
+		(batch->n_requests - at) * sizeof(void *));
 }
 
 void message_mutate(Pasid__V1__ToServer *batch, const Pasid__V1__ToServer *other, uint64_t *random)

@@ -92,12 +92,17 @@ int record_fd(enum world_fd_kind kind, unsigned number)
 /* What a descriptor that came is: its name says so. */
 static void record_read_kind(int fd, unsigned *ret_kind, unsigned *ret_number)
 {
-	char link[64], name[128] = "";
+	static const char prefix[] = "/memfd:kind-";
+	char link[64], name[128] = "", *end;
 
+	*ret_kind = WORLD_FD_JUNK;
+	*ret_number = 0;
 	(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 	if (readlink(link, name, sizeof(name) - 1) < 0 ||
-		sscanf(name, "/memfd:kind-%u-%u", ret_kind, ret_number) != 2)
-		*ret_kind = WORLD_FD_JUNK, *ret_number = 0;
+		strncmp(name, prefix, sizeof(prefix) - 1) != 0)
+		return;
+	*ret_kind = (unsigned)strtoul(name + sizeof(prefix) - 1, &end, 10);
+	*ret_number = (unsigned)strtoul(end + 1, NULL, 10);
 }
 
 /* ---------------------------------------------------------------- the server */
@@ -315,6 +320,18 @@ void record_expect(enum world_slot slot)
 	pthread_mutex_lock(&r->lock);
 	r->expected = slot;
 	pthread_mutex_unlock(&r->lock);
+}
+
+void record_gone(enum world_slot slot)
+{
+	bool gone = false;
+
+	while (!gone) {
+		pthread_mutex_lock(&r->lock);
+		gone = r->sockets[slot] < 0;
+		pthread_mutex_unlock(&r->lock);
+		(void)poll(NULL, 0, 1);
+	}
 }
 
 struct pasid_client *record_client(enum world_slot slot, enum pasid_role role)

@@ -19,6 +19,8 @@ void record_end(void);
 struct pasid_client *record_client(enum world_slot slot, enum pasid_role role);
 /* The next connection is taken for this slot. */
 void record_expect(enum world_slot slot);
+/* Waits until it was noticed that the client of this slot has gone. */
+void record_gone(enum world_slot slot);
 /* Something that is not a datagram, with up to four bytes. */
 void record_action(
 	enum script_action action, unsigned slot, uint8_t a, uint8_t b, uint8_t c, uint8_t d);

@@ -447,6 +447,7 @@ static void scene_resume(void)
 	(void)allocate();
 	DONE(pasid_set_get(c, &(struct pasid_set_ref){0}, NULL));
 	pasid_close(c);
+	record_gone(WORLD_A2);
 	record_action(SCRIPT_TIME, 0, 255, 3, 0, 0);
 	c = record_client(WORLD_A2, PASID_ROLE_VMM);
 	make_set("resumed");
