@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -17,15 +18,28 @@ struct conn_control {
 		uint8_t bytes[CMSG_SPACE(CONN_FDS_MAX * sizeof(int)) + PEER_CONTROL_SIZE];
 };
 
+/*
+ * What came over one connection and waits to be closed; it may have to do that for longer than the
+ * connection is there. VMs of one user have a connection each: none may use up all that is the
+ * user's.
+ */
+struct conn_share {
+	LIST_ENTRY(conn_share) link;
+	uint32_t user;
+	uint32_t count;
+	bool abandoned; /* the connection is gone */
+};
+
 /* The descriptors of the datagram that the dispatcher has before it. */
 struct conn_intake {
+	struct conn_share *share;
 	const int *fds;
 	size_t count, next; /* `next` is where the one that is disposed of next is likely to be */
 	uint32_t charged;   /* of them, not yet passed on to be closed */
-	uint32_t user;
 };
 
 struct conn_buffers {
+	LIST_HEAD(, conn_share) shares;
 	struct conn_intake intake;
 	struct mmsghdr headers[CONN_BURST_MAX];
 	struct iovec vectors[CONN_BURST_MAX];
@@ -43,8 +57,15 @@ struct conn_buffers *conn_buffers_new(void)
 
 void conn_buffers_free(struct conn_buffers *buffers)
 {
-	if (buffers != NULL)
-		(void)munmap(buffers, sizeof(*buffers));
+	struct conn_share *share;
+
+	if (buffers == NULL)
+		return;
+	while ((share = LIST_FIRST(&buffers->shares)) != NULL) {
+		LIST_REMOVE(share, link);
+		free(share);
+	}
+	(void)munmap(buffers, sizeof(*buffers));
 }
 
 /* ---------------------------------------------------------------- in */
@@ -126,34 +147,76 @@ static void conn_identify(const struct conn_io *io, struct conn *conn, struct ms
 
 /* ---------------------------------------------------------------- whose descriptors they are */
 
-static uint64_t conn_owner(uint32_t user, enum resource resource)
+/* Who is told that a descriptor is closed: a share, by its address, or the user of a connection. */
+#define OWNER_CONNECTION 1u
+
+static uint64_t conn_owner(uint32_t user)
 {
-	return (uint64_t)(user + 1) << 8 | (uint64_t)resource;
+	return (uint64_t)(user + 1) << 8 | OWNER_CONNECTION;
+}
+
+static void conn_settle_share(struct conn_share *share)
+{
+	if (share->count > 0 || !share->abandoned)
+		return;
+	LIST_REMOVE(share, link);
+	free(share);
 }
 
 void conn_closed(const struct conn_io *io, uint64_t owner)
 {
-	const uint32_t user = (uint32_t)(owner >> 8) - 1;
+	struct conn_share *share = (void *)(uintptr_t)owner;
+	const bool connection = (owner & OWNER_CONNECTION) != 0;
+	const uint32_t user = connection ? (uint32_t)(owner >> 8) - 1 : share->user;
 
-	limits_release(io->limits, NULL, user, (enum resource)(owner & 0xff), 1);
+	limits_release(
+		io->limits, NULL, user, connection ? RESOURCE_CONNECTIONS : RESOURCE_RECEIVED, 1);
 	limits_user_close(io->limits, user);
+	if (connection)
+		return;
+	share->count--;
+	conn_settle_share(share);
+}
+
+/* How many more descriptors may come. */
+static uint32_t conn_room(const struct conn_io *io, const struct conn *conn)
+{
+	const uint32_t room = limits_room(io->limits, NULL, conn->user, RESOURCE_RECEIVED);
+	const uint32_t count = conn->share != NULL ? conn->share->count : 0;
+	const uint32_t own = count < io->received_max ? io->received_max - count : 0;
+
+	return own < room ? own : room;
 }
 
 bool conn_has_room(const struct conn_io *io, const struct conn *conn)
 {
-	return limits_room(io->limits, NULL, conn->user, RESOURCE_RECEIVED) >= CONN_FDS_MAX;
+	return conn_room(io, conn) >= CONN_FDS_MAX;
 }
 
-static void conn_charge(
-	const struct conn_io *io, const struct conn *conn, const int *fds, size_t count)
+static struct conn_share *conn_share(const struct conn_io *io, struct conn *conn)
+{
+	if (conn->share == NULL)
+		conn->share = calloc(1, sizeof(*conn->share));
+	else
+		return conn->share;
+	if (conn->share != NULL) {
+		conn->share->user = conn->user;
+		LIST_INSERT_HEAD(&io->buffers->shares, conn->share, link);
+	}
+	return conn->share;
+}
+
+static void conn_charge(const struct conn_io *io, struct conn *conn, const int *fds, size_t count)
 {
 	struct conn_intake *intake = &io->buffers->intake;
 	struct error error;
 
-	*intake = (struct conn_intake){.fds = fds, .count = count, .user = conn->user};
+	*intake = (struct conn_intake){.fds = fds, .count = count};
+	if (count > 0)
+		intake->share = conn_share(io, conn);
 	/* There is room: conn_receive() asks for no more datagrams than that. */
-	if (count > 0 && limits_charge(io->limits, NULL, conn->user, RESOURCE_RECEIVED,
-				 (uint32_t)count, &error) == 0)
+	if (intake->share != NULL && limits_charge(io->limits, NULL, conn->user, RESOURCE_RECEIVED,
+					     (uint32_t)count, &error) == 0)
 		intake->charged = (uint32_t)count;
 }
 
@@ -163,7 +226,8 @@ static void conn_discharge(const struct conn_io *io)
 	struct conn_intake *intake = &io->buffers->intake;
 
 	if (intake->charged > 0)
-		limits_release(io->limits, NULL, intake->user, RESOURCE_RECEIVED, intake->charged);
+		limits_release(
+			io->limits, NULL, intake->share->user, RESOURCE_RECEIVED, intake->charged);
 	intake->count = intake->charged = 0;
 }
 
@@ -190,8 +254,9 @@ void conn_dispose(const struct conn_io *io, int fd)
 		return;
 	}
 	intake->charged--;
-	(void)limits_user_ref(io->limits, intake->user);
-	executor_dispose_for(io->executor, fd, conn_owner(intake->user, RESOURCE_RECEIVED));
+	intake->share->count++;
+	(void)limits_user_ref(io->limits, intake->share->user);
+	executor_dispose_for(io->executor, fd, (uintptr_t)intake->share);
 }
 
 /* ---------------------------------------------------------------- a burst */
@@ -221,8 +286,7 @@ static enum conn_result conn_take(
 }
 
 /* A datagram that nobody will look at any more. */
-static void conn_discard(
-	const struct conn_io *io, const struct conn *conn, struct mmsghdr *received)
+static void conn_discard(const struct conn_io *io, struct conn *conn, struct mmsghdr *received)
 {
 	int fds[CONN_FDS_MAX];
 	size_t count = conn_collect(&received->msg_hdr, fds);
@@ -252,7 +316,7 @@ static void conn_adapt(struct conn *conn, unsigned received, uint64_t cost)
 
 enum conn_result conn_receive(const struct conn_io *io, struct conn *conn)
 {
-	const uint32_t room = limits_room(io->limits, NULL, conn->user, RESOURCE_RECEIVED);
+	const uint32_t room = conn_room(io, conn);
 	const uint64_t cost = dispatch_cost(io->dispatch);
 	struct conn_buffers *buffers = io->buffers;
 	enum conn_result result = CONN_OK;
@@ -323,9 +387,12 @@ void conn_close(const struct conn_io *io, struct conn *conn)
 	else if (conn->user == LIMITS_NO_USER)
 		executor_dispose(io->executor, conn->fd);
 	else
-		executor_dispose_for(
-			io->executor, conn->fd, conn_owner(conn->user, RESOURCE_CONNECTIONS));
+		executor_dispose_for(io->executor, conn->fd, conn_owner(conn->user));
 	if (!conn->eof) /* the charge goes when it is closed */
 		conn->user = LIMITS_NO_USER;
 	conn->fd = -1;
+	if (conn->share == NULL)
+		return;
+	conn->share->abandoned = true;
+	conn_settle_share(TAKE_PTR(conn->share));
 }

@@ -46,7 +46,8 @@ struct conn {
 		struct session *session; /* CONN_PARKED */
 	};
 	uint64_t since_ms;
-	uint64_t period_ms; /* CONN_STALLED: when `owed` was what it had not read */
+	struct conn_share *share; /* NULL: no descriptors have come */
+	uint64_t period_ms;       /* CONN_STALLED: when `owed` was what it had not read */
 	uint32_t owed;
 	int fd, pidfd;
 	uint32_t user; /* who is charged for it while there is a socket, else LIMITS_NO_USER */
@@ -63,6 +64,7 @@ struct conn_io {
 	struct dispatch *dispatch;
 	struct executor *executor;
 	struct limits *limits;
+	uint32_t received_max; /* descriptors of one connection that may wait to be closed */
 	struct conn_buffers *buffers;
 	/* Told of each datagram of a connection that is `asking`, before the dispatcher is. */
 	void (*identify)(void *ctx, struct conn *conn, struct msghdr *header);
@@ -78,7 +80,7 @@ enum conn_result {
 	CONN_BLOCKED, /* not everything could be sent */
 	CONN_LOST,    /* end of file, or an error: the socket is of no more use */
 	CONN_ABUSE,   /* to be disconnected */
-	CONN_HELD,    /* too many descriptors of its user wait to be closed: nothing was read */
+	CONN_HELD, /* too many descriptors of it or its user wait to be closed: nothing was read */
 };
 
 /*
@@ -86,7 +88,7 @@ enum conn_result {
  * that come are charged to the connection's user until they are closed or the broker has them.
  */
 enum conn_result conn_receive(const struct conn_io *io, struct conn *conn);
-/* Has its user room for the descriptors of another datagram? */
+/* Has it room for the descriptors of another datagram, and its user? */
 bool conn_has_room(const struct conn_io *io, const struct conn *conn);
 /* The dispatcher's port: a descriptor that nobody will look at. */
 void conn_dispose(const struct conn_io *io, int fd);

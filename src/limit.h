@@ -36,7 +36,7 @@
 	R(REMEMBERED, "remembered-bytes", "bytes of remembered replies", 131072, 33554432,         \
 		67108864)                                                                          \
 	R(DESCRIPTORS, "descriptors", "descriptors", 128, 2048, 4096)                              \
-	R(RECEIVED, "received-descriptors", "descriptors that came and are not closed", 0, 2048,   \
+	R(RECEIVED, "received-descriptors", "descriptors that came and are not closed", 512, 2048, \
 		16384)                                                                             \
 	R(DEVICES, "devices", "device registrations", 64, 1024, 0)                                 \
 	R(PAGE_TABLES, "page-tables", "page tables and address spaces", 4096, 65536, 0)            \

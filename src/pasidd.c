@@ -377,6 +377,7 @@ static int daemon_start_server(struct daemon *daemon)
 		.limits = daemon->limits,
 		.hello_ms = config->session.hello_ms,
 		.stalled_ms = config->session.stalled_ms,
+		.received_max = limit_or_most(limits[RESOURCE_RECEIVED].set),
 	};
 	uint32_t connections = limit_or_most(limits[RESOURCE_CONNECTIONS].host);
 	int r;

@@ -391,6 +391,8 @@ static int server_start(struct server *server)
 	server->io.dispatch = server->dispatch;
 	server->io.executor = server->options.executor;
 	server->io.limits = server->options.limits;
+	server->io.received_max =
+		server->options.received_max ? server->options.received_max : UINT32_MAX;
 	server->io.identify = server_identify;
 	server->io.ctx = server;
 	executor_on_closed(server->options.executor, server_closed, server);

@@ -26,6 +26,7 @@ struct server_options {
 	struct limits *limits; /* of the dispatcher, too: connections are charged to users */
 	uint32_t hello_ms;
 	uint32_t stalled_ms;
+	uint32_t received_max; /* descriptors of a connection that are not closed; 0: no limit */
 };
 
 /* What `options` points to is borrowed until server_free(). Returns 0 or -errno. */

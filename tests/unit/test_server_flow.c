@@ -401,6 +401,44 @@ START_TEST(descriptors_are_charged_until_they_are_closed)
 	}
 END_TEST
 
+/* VMs of one user have a connection each: what comes over one of them is not all that may come. */
+START_TEST(descriptors_of_one_connection_leave_room_for_others_of_its_user)
+	{
+		struct limits_config config;
+		struct server_options options = server_rig_options(&config);
+		const struct account *received;
+		uint8_t data[256];
+		uint64_t begin;
+		int fd, other, null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+		config.of[RESOURCE_RECEIVED].user = 600;
+		options.received_max = 300;
+		start_with(options, &config);
+		received = limits_account(limits, LIMITS_NO_USER, RESOURCE_RECEIVED);
+		fd = client_open();
+		other = client_open();
+		for (uint64_t id = 2; id < 10; id++)
+			send_fds(fd, data, encode_ping(data, sizeof(data), id), null, 200);
+		client_ping(other, 2);
+		for (uint64_t id = 2; id < 10; id++)
+			ck_assert_uint_eq(client_replies(fd), 0);
+		client_ping(fd, 10);
+		ck_assert_uint_ge(received->peak, 200);
+		ck_assert_uint_le(received->peak, 300);
+		/* what is still open when the connection goes is closed, and known to be */
+		send_fds(fd, data, encode_ping(data, sizeof(data), 11), null, 200);
+		close(fd);
+		client_ping(other, 3);
+		begin = now_ms();
+		while (received->current > 0 && now_ms() - begin < 5000)
+			(void)usleep(1000);
+		ck_assert_uint_eq(received->current, 0);
+		stop();
+		close(other);
+		close(null);
+	}
+END_TEST
+
 int main(int argc, char *argv[])
 {
 	const TTest *const tests[] = {
@@ -411,6 +449,7 @@ int main(int argc, char *argv[])
 		abuse_is_counted_and_closes,
 		a_place_that_is_free_is_given_at_once,
 		without_descriptors_who_is_there_is_served_and_nothing_spins,
+		descriptors_of_one_connection_leave_room_for_others_of_its_user,
 		descriptors_are_charged_until_they_are_closed,
 	};
 
