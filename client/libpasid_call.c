@@ -71,8 +71,8 @@ void call_free(struct call *call)
 	call_close_fds(call);
 	if (call->result.fd >= 0)
 		close(call->result.fd);
-	free(call->storage);
-	free(call->body);
+	if (call->storage != call->room)
+		free(call->storage);
 	free(call);
 }
 
@@ -113,18 +113,14 @@ static struct call *call_new(struct pasid_client *client, uint32_t operation,
 			client->session.datagram_limit);
 		return NULL;
 	}
-	struct call *call = calloc(1, sizeof(*call));
-	uint8_t *body = malloc(size > 0 ? size : 1);
-	if (call == NULL || body == NULL) {
-		free(call);
-		free(body);
+	struct call *call = malloc(sizeof(*call) + size);
+	if (call == NULL) {
 		client_fail(client, -ENOMEM, "no-memory", "no memory for a request");
 		return NULL;
 	}
+	*call = (struct call){.operation = operation};
 	call->result.fd = -1;
-	call->body = body;
-	call->body_size = protobuf_c_message_pack(message, body);
-	call->operation = operation;
+	call->body_size = protobuf_c_message_pack(message, call->body);
 	if (call_copy_fds(client, call, fds, fd_count) != 0) {
 		call_free(call);
 		return NULL;

@@ -205,8 +205,12 @@ static void decode_host(const Pasid__V1__StatusResult *status, struct pasid_host
 /* Room for count things, at least one, that goes with the call; NULL: no memory. */
 static void *decode_room(struct call *call, size_t count, size_t size)
 {
-	free(call->storage);
-	call->storage = calloc(count > 0 ? count : 1, size);
+	if (call->storage != call->room)
+		free(call->storage);
+	if (count <= sizeof(call->room) / size)
+		call->storage = memset(call->room, 0, sizeof(call->room));
+	else
+		call->storage = calloc(count, size);
 	return call->storage;
 }
 

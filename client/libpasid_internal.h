@@ -45,13 +45,14 @@ struct call {
 	uint32_t deadline_ms;
 	bool has_deadline;
 	bool was_sent; /* on this connection or one before */
-	uint8_t *body; /* the operation's message */
 	size_t body_size;
 	int fds[WIRE_FDS_MAX]; /* copies */
 	uint32_t fd_count;
 	struct pasid_result result;
 	struct pasid_error error;
-	void *storage; /* what result points to */
+	void *storage; /* what result points to: `room`, or memory of its own */
+	uint64_t room[4];
+	uint8_t body[]; /* the operation's message */
 };
 
 struct call_list {
