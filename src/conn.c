@@ -298,6 +298,10 @@ static void conn_discard(const struct conn_io *io, struct conn *conn, struct mms
 	conn_discharge(io);
 }
 
+/* So often a burst is filled before a larger one is asked for, which costs when it is not filled.
+ */
+#define CONN_PATIENCE 8
+
 /*
  * A client that fills its burst gets a larger one, so that an idle one costs a single short call;
  * one that asks for much gets a small one, so that others wait for no more than that.
@@ -308,10 +312,13 @@ static void conn_adapt(struct conn *conn, unsigned received, uint64_t cost)
 		conn->burst = 1;
 	else if (received < conn->burst)
 		conn->burst = (uint8_t)received;
+	else if (++conn->filled < CONN_PATIENCE)
+		return;
 	else if (conn->burst <= CONN_BURST_MAX / 2)
 		conn->burst = (uint8_t)(conn->burst * 2);
 	else
 		conn->burst = CONN_BURST_MAX;
+	conn->filled = 0;
 }
 
 enum conn_result conn_receive(const struct conn_io *io, struct conn *conn)

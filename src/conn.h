@@ -52,11 +52,12 @@ struct conn {
 	int fd, pidfd;
 	uint32_t user; /* who is charged for it while there is a socket, else LIMITS_NO_USER */
 	enum conn_list list : 8;
-	uint8_t burst; /* datagrams to ask for at the next wake-up */
-	bool eof;      /* the other end is closed and everything was read */
-	bool held;     /* not read until its user has room for descriptors and replies */
-	bool blocked;  /* not everything could be sent */
-	bool asking;   /* credentials come with every datagram: nobody has said hello yet */
+	uint8_t burst;    /* datagrams to ask for at the next wake-up */
+	uint8_t filled;   /* how often so many came */
+	bool eof : 1;     /* the other end is closed and everything was read */
+	bool held : 1;    /* not read until its user has room for descriptors and replies */
+	bool blocked : 1; /* not everything could be sent */
+	bool asking : 1;  /* credentials come with every datagram: nobody has said hello yet */
 };
 
 /* What all connections share. Descriptors that nobody will look at go to the executor. */
