@@ -20,7 +20,7 @@ sys.path.insert(0, str(TOP / "tests" / "integration"))
 from hostile import ATTACKS, end, launch  # noqa: E402
 from hostile.attack import STUCK_SECONDS  # noqa: E402
 from hostile.field import ATTACKED, Field, attacker_user  # noqa: E402
-from hostile.honest import percentile  # noqa: E402
+from hostile.honest import PACE, REQUESTS, Newcomer, percentile, with_those_not_asked  # noqa: E402
 from hostile.judge import Judge  # noqa: E402
 from pasid_client import daemon_user  # noqa: E402
 
@@ -197,12 +197,13 @@ class Siege:
         start, stop = self.marks[mark]
         return [seconds for one in clients for _, when, seconds in one.samples if start <= when < stop]
 
-    def figures(self, clients):
-        """{quiet, siege: {requests, p50, p99, most}} in milliseconds."""
+    def figures(self, clients, interval=PACE / REQUESTS):
+        """{quiet, siege: {requests, p50, p99, most}} in milliseconds; clients would ask once in an interval."""
         found = {}
         for mark in ("quiet", "siege"):
             values = self.latencies(clients, mark)
             found[mark] = {"requests": len(values)}
+            values = with_those_not_asked(values, interval)
             for name, share in (("p50", 0.5), ("p99", 0.99), ("most", 1.0)):
                 found[mark][name] = round((percentile(values, share) or 0) * 1000, 3)
         return found
@@ -235,7 +236,7 @@ class Siege:
             "seed": self.options.seed, "seconds": self.options.seconds, "clients": self.options.clients,
             "attackers": self.options.attackers, "attacks": dict(self.attacks.most_common()),
             "errors": dict(self.reasons.most_common()), "disconnects": self.counts["disconnects"],
-            "counts": dict(self.counts), "honest": machines, "newcomer": self.figures(self.field.newcomers),
+            "counts": dict(self.counts), "honest": machines, "newcomer": self.figures(self.field.newcomers, Newcomer.pace),
             "neighbour": self.figures(self.field.neighbours), "before": self.before, "after": self.after,
             "failed": self.verdict(machines), "limited": self.limited,
         }
@@ -298,7 +299,7 @@ def parse():
     parser.add_argument("--attackers", type=int, default=3)
     parser.add_argument("--quiet", type=float, default=10)
     parser.add_argument("--ratio", type=float, default=20)
-    parser.add_argument("--floor", type=float, default=50)
+    parser.add_argument("--floor", type=float, default=100)
     parser.add_argument("--memory", type=int, default=2048)
     parser.add_argument("--same-user", action="store_true")
     parser.add_argument("--json", action="store_true")

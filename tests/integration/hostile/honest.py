@@ -12,6 +12,7 @@ import traceback
 from pasid_client import Client, Refused, guest, pb
 
 DEADLINE_MS = 10000  # of every request; an answer after that is no answer
+REQUESTS = 6  # of a round
 PACE = 0.025  # seconds for a round: the load of eight machines that start processes, not of a benchmark
 
 
@@ -193,6 +194,21 @@ def stopped(sock):
         return sock.recv(1, socket.MSG_DONTWAIT) == b""
     except BlockingIOError:
         return False
+
+
+def with_those_not_asked(values, interval):
+    """
+    Who waits for an answer asks nothing meanwhile, so that a pause of the daemon would count once. What would have been
+    asked in that time, one request each interval, would have waited for the rest of it.
+    """
+    found = []
+    for seconds in values:
+        while seconds > 0:
+            found.append(seconds)
+            seconds -= interval
+            if seconds < interval:
+                break
+    return found
 
 
 def percentile(values, share):
