@@ -44,20 +44,29 @@ static int hello_check(struct call *call, const Pasid__V1__Hello *hello)
 	return 0;
 }
 
-static int hello_open(
-	struct call *call, const Pasid__V1__Hello *hello, struct session **ret_session)
+static int hello_check_role(struct call *call, enum role role)
 {
 	static const char *const names[] = {
 		"", "a VMM", "an admin", "an observer", "a participant"};
 	struct dispatch *d = call->d;
-	enum role role = hello->role ? (enum role)hello->role : ROLE_VMM;
 
 	peer_read(call->link->peer, &d->peer);
 	d->peer_read = call->link->peer;
-	if (!policy_allows_role(d->config.policy, &d->peer, role))
-		return error_set(&call->error, REASON_ROLE, "the policy does not let user %u be %s",
-			d->peer.uid, names[role]);
-	return session_open(d->sessions, call->link->peer, role, ret_session, &call->error);
+	if (policy_allows_role(d->config.policy, &d->peer, role))
+		return 0;
+	return error_set(&call->error, REASON_ROLE, "the policy does not let user %u be %s",
+		d->peer.uid, names[role]);
+}
+
+static int hello_open(
+	struct call *call, const Pasid__V1__Hello *hello, struct session **ret_session)
+{
+	enum role role = hello->role ? (enum role)hello->role : ROLE_VMM;
+	int r = hello_check_role(call, role);
+
+	if (r)
+		return r;
+	return session_open(call->d->sessions, call->link->peer, role, ret_session, &call->error);
 }
 
 static int hello_resume(
@@ -65,6 +74,7 @@ static int hello_resume(
 {
 	struct dispatch *d = call->d;
 	struct session *session = NULL;
+	int r;
 
 	if (hello->resume_token.len == SESSION_TOKEN_SIZE)
 		session = session_by_token(
@@ -72,6 +82,9 @@ static int hello_resume(
 	if (!session || session->handed)
 		return error_set(&call->error, REASON_RESUME_UNKNOWN,
 			"no session has this token; it ended, say hello without one");
+	r = hello_check_role(call, session->role);
+	if (r)
+		return r;
 	if (session->link)
 		dispatch_detach(d, session->link);
 	else

@@ -51,6 +51,23 @@ static uint32_t sets(void)
 	return status.sets;
 }
 
+/* Roles may be for a cgroup: another process of the user need not be in it. */
+START_TEST(a_session_is_not_resumed_by_who_may_not_have_its_role)
+	{
+		uint8_t token[WIRE_TOKEN_SIZE];
+		struct link *link = vmm_with_token(token), *other = rig_connect(r, RIG_VMM_UID);
+		Pasid__V1__Hello hello = resume_message(token);
+
+		r->f.policy.vmms.everyone = false;
+		rig_refused(r, other, OPERATION(HELLO), &hello, REASON_ROLE);
+		ck_assert(!dispatch_doomed(link));
+		(void)rig_allocate(r, link);
+		r->f.policy.vmms.everyone = true;
+		ck_assert(rig_ok(r, other, OPERATION(HELLO), &hello)->hello->resumed);
+		ck_assert(dispatch_doomed(link));
+	}
+END_TEST
+
 START_TEST(a_lost_session_is_resumed_with_its_set_and_its_replies)
 	{
 		uint8_t token[WIRE_TOKEN_SIZE];
@@ -401,6 +418,7 @@ END_TEST
 int main(void)
 {
 	const TTest *const tests[] = {
+		a_session_is_not_resumed_by_who_may_not_have_its_role,
 		a_lost_session_is_resumed_with_its_set_and_its_replies,
 		a_session_ends_with_its_grace_period,
 		a_dead_peer_ends_its_session_now,
