@@ -136,6 +136,8 @@ void broker_session_end(struct broker *broker, uint64_t session);
  * to a set that is being torn down already.
  */
 void broker_set_empty(struct broker *broker, struct set_id set);
+/* So many sets there can be; each can be in its end once. */
+uint32_t broker_sets_max(const struct broker *broker);
 /* Is it there, and not to be destroyed? */
 bool broker_set_lives(const struct broker *broker, struct set_id set);
 

@@ -409,6 +409,11 @@ void broker_set_empty(struct broker *b, struct set_id id)
 	set_begin_end(b, set, op);
 }
 
+uint32_t broker_sets_max(const struct broker *b)
+{
+	return b->set_pool.capacity;
+}
+
 bool broker_set_lives(const struct broker *b, struct set_id id)
 {
 	uint32_t set = set_slot_of(b, id);

@@ -11,7 +11,9 @@
 int operations_init(struct dispatch *d)
 {
 	/* Pages of it are there once they are used. */
-	d->operations = calloc(d->config.operations_max, sizeof(*d->operations));
+	const size_t ends = broker_sets_max(d->broker) + (size_t)1; /* one that is refused */
+
+	d->operations = calloc(d->config.operations_max + ends, sizeof(*d->operations));
 	return d->operations ? 0 : -ENOMEM;
 }
 
@@ -42,11 +44,12 @@ static int operation_check_room(struct call *call)
 			"%u operations of this session are under way, of at most %u; wait for "
 			"replies",
 			call->session->running, d->config.operations_per_session);
-	if (d->operation_count >= d->config.operations_max)
+	/* Nobody is charged for the end of a set: however many hang, others have their places. */
+	if (!call->type->is_end && d->operation_count - d->end_count >= d->config.operations_max)
 		return error_set_limit(&call->error, REASON_OVERLOAD, call->id,
-			d->config.operations_max, d->operation_count,
+			d->config.operations_max, d->operation_count - d->end_count,
 			"%u operations of all sessions are under way, of at most %u; try again",
-			d->operation_count, d->config.operations_max);
+			d->operation_count - d->end_count, d->config.operations_max);
 	return 0;
 }
 
@@ -74,6 +77,7 @@ int operation_open(
 	operation->reserved = 0;
 	operation->used = true;
 	d->operation_count++;
+	d->end_count += call->type->is_end;
 	call->session->running++;
 	call->cookie = operation_cookie(d, operation);
 	*ret_operation = operation;
@@ -89,6 +93,7 @@ void operation_close(struct dispatch *d, struct operation *operation)
 	operation->remembered = NULL;
 	operation->used = false;
 	d->operation_count--;
+	d->end_count -= operation->type->is_end;
 	TAILQ_INSERT_HEAD(&d->free_operations, operation, by_deadline);
 }
 

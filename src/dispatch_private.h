@@ -147,6 +147,7 @@ struct operation_type {
 	bool no_hello;     /* allowed before hello */
 	bool is_change;    /* done once, reply remembered */
 	bool is_async;
+	bool is_end; /* of a set: at most one for each, which the broker never refuses for load */
 	bool has_result; /* pasid.v1.Reply has a field of the same number */
 };
 
@@ -169,10 +170,10 @@ struct dispatch {
 	struct outbuf_list spare;
 	uint32_t spare_count;
 
-	struct operation *operations; /* operations_max of them */
+	struct operation *operations; /* operations_max of them, and the ends of all sets */
 	uint32_t operations_touched;  /* those above were never used */
 	struct operation_list free_operations, by_deadline;
-	uint32_t operation_count;
+	uint32_t operation_count, end_count;
 
 	uint64_t next_change;
 	uint32_t watcher_count;

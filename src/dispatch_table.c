@@ -35,7 +35,7 @@ static const struct operation_type operation_types[] = {
 	OP(SET_CREATE) = {CHANGE(handle_set_create), .roles = ALLOW_MAKERS, .has_result = true, .cost = cost_work},
 	OP(SET_ADJUST) = {CHANGE(handle_set_adjust), .roles = ALLOW_MAKERS, .has_result = true},
 	OP(SET_DESTROY) = {ASYNC(handle_set_destroy, finish_set_destroy), .roles = ALLOW_MAKERS,
-		.fd_counts = FDS_NONE, .cost = cost_set_destroy},
+		.fd_counts = FDS_NONE, .cost = cost_set_destroy, .is_end = true},
 	OP(SET_CONNECT) = {CHANGE(handle_set_connect), .roles = ALLOW_ADMIN, .has_result = true, .cost = cost_work},
 	OP(SET_GET) = {READ(handle_set_get), .roles = ALLOW_READERS},
 	OP(SET_LIST) = {SEARCH(handle_set_list), .roles = ALLOW_READERS},

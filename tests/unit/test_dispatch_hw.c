@@ -352,6 +352,38 @@ START_TEST(a_killed_vmm_leaves_nothing_and_others_do_not_notice)
 	}
 END_TEST
 
+/* Nobody is charged for them, so they must not take what others are to have. */
+START_TEST(ends_of_sets_that_hang_take_no_place_of_others)
+	{
+		Pasid__V1__SetDestroy destroy = PASID__V1__SET_DESTROY__INIT;
+		struct link *vms[3];
+		char name[] = "vm0";
+
+		rig_close(r);
+		rig_config(r);
+		r->config.operations_max = 2;
+		rig_open(r);
+		for (unsigned i = 0; i < 3; i++) {
+			name[2] = (char)('0' + i);
+			vms[i] = rig_vmm(r, name, SET_TRANSLATED);
+		}
+		destroy.force = true;
+		for (unsigned i = 0; i < 2; i++) {
+			(void)rig_device(r, vms[i], 8 + i, 5 + (int)i);
+			rig_begin(r);
+			(void)rig_add(r, OPERATION(SET_DESTROY), &destroy);
+			/* it is not carried out before the test is over */
+			ck_assert_int_eq(rig_send(r, vms[i], NULL, 0), 0);
+			r->f.model.hung_lane = link_set(vms[0]).v;
+		}
+		ck_assert_uint_eq(dispatch_operations(r->d), 2);
+		(void)rig_device(r, vms[2], 10, 7);
+		r->f.model.hung_lane = 0;
+		rig_run(r);
+		ck_assert_uint_eq(dispatch_operations(r->d), 0);
+	}
+END_TEST
+
 int main(void)
 {
 	const TTest *const tests[] = {
@@ -366,6 +398,7 @@ int main(void)
 		the_rid_itself_is_attached_and_detached,
 		two_sets_share_a_device_without_meeting,
 		a_killed_vmm_leaves_nothing_and_others_do_not_notice,
+		ends_of_sets_that_hang_take_no_place_of_others,
 	};
 
 	return rig_main(r, "dispatch_hw", tests, ARRAY_SIZE(tests));
