@@ -184,10 +184,12 @@ class Siege:
         self.wave(options.seconds / 2, "first wave")
         # What is reached for the first time is kept; what grows after that is lost.
         middle = self.settle("after the first wave", FIRST_GROWTH)
-        self.judge.before = {**self.before, "memory": middle["memory"]}
+        all_tried = set(self.attacks) == set(ATTACKS)
+        if all_tried:
+            self.judge.before = {**self.before, "memory": middle["memory"]}
         self.wave(options.seconds - options.seconds / 2, "second wave")
         self.marks["siege"] = (started, time.monotonic())
-        self.after = self.settle("after the second wave", options.memory)
+        self.after = self.settle("after the second wave", options.memory if all_tried else FIRST_GROWTH)
         self.judge.close()
         field.stop_honest()
 
