@@ -44,7 +44,7 @@ static const struct json_key namespace_keys[] = {
 };
 
 static const struct json_key quota_keys[] = {
-	FIELD("set_default", json_read_u32, broker.set_quota_default, .max = PASID_LAST),
+	FIELD("set_default", json_read_u32, broker.set_quota_default, .min = 1, .max = PASID_LAST),
 	FIELD("set_max", json_read_u32, broker.set_quota_max, .min = 1, .max = PASID_LAST),
 	END,
 };
