@@ -27,8 +27,6 @@
 #define HANGS_ON    "0000:00:01.0"
 #define GOES_ON     "0000:00:02.0"
 
-extern char **environ;
-
 struct vm {
 	struct pasid_client *client;
 	struct pasid_pair pair;

@@ -41,22 +41,30 @@ uint64_t bench_cpu_ns(pid_t pid)
 	return bench_clock_ns(clock);
 }
 
+/* The KiB of a line of smaps_rollup, if it is one that counts. */
+static uint64_t bench_memory_line(const char *line)
+{
+	static const char *const names[] = {"Private_Clean:", "Private_Dirty:", "Swap:"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (strncmp(line, names[i], strlen(names[i])) == 0)
+			return strtoull(line + strlen(names[i]), NULL, 10);
+	}
+	return 0;
+}
+
 uint64_t bench_memory(pid_t pid)
 {
 	char path[64], line[256];
-	uint64_t sum = 0, kib;
+	uint64_t sum = 0;
 	FILE *file;
 
 	(void)snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", (int)pid);
 	file = fopen(path, "re");
 	if (file == NULL)
 		err(1, "%s", path);
-	while (fgets(line, sizeof(line), file) != NULL) {
-		if (sscanf(line, "Private_Clean: %ju kB", &kib) == 1 ||
-			sscanf(line, "Private_Dirty: %ju kB", &kib) == 1 ||
-			sscanf(line, "Swap: %ju kB", &kib) == 1)
-			sum += kib * 1024;
-	}
+	while (fgets(line, sizeof(line), file) != NULL)
+		sum += bench_memory_line(line) * 1024;
 	(void)fclose(file);
 	return sum;
 }

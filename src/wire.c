@@ -101,7 +101,7 @@ int wire_unpack_operation(struct wire_arena *arena, const struct wire_request *r
 {
 	const ProtobufCFieldDescriptor *field = protobuf_c_message_descriptor_get_field(
 		&pasid__v1__request__descriptor, request->operation);
-	ProtobufCMessage *message;
+	ProtobufCMessage *message = NULL;
 	int r;
 
 	assert(field && field->type == PROTOBUF_C_TYPE_MESSAGE);
@@ -116,7 +116,7 @@ int wire_unpack_operation(struct wire_arena *arena, const struct wire_request *r
 int wire_unpack_replies(struct wire_arena *arena, const uint8_t *data, size_t size,
 	const Pasid__V1__ToClient **ret_message, struct error *ret_error)
 {
-	ProtobufCMessage *message;
+	ProtobufCMessage *message = NULL;
 	int r;
 
 	if (size > WIRE_DATAGRAM_MAX)

@@ -82,8 +82,7 @@ static ProtobufCMessage **wire_element(struct wire_arena *arena, ProtobufCMessag
 
 	/* All of them are made room for when the first one comes. */
 	if (*count == 0)
-		*elements =
-			wire_alloc(arena, (1 + wire_count(rest, field->id)) * sizeof(**elements));
+		*elements = wire_alloc(arena, (1 + wire_count(rest, field->id)) * sizeof(void *));
 	return *elements ? &(*elements)[(*count)++] : NULL;
 }
 
