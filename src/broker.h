@@ -138,7 +138,7 @@ void broker_session_end(struct broker *broker, uint64_t session);
 void broker_set_empty(struct broker *broker, struct set_id set);
 /* So many sets there can be; each can be in its end once. */
 uint32_t broker_sets_max(const struct broker *broker);
-/* Is it there, and not to be destroyed? */
+/* Is it there, and be it on its way out? */
 bool broker_set_lives(const struct broker *broker, struct set_id set);
 
 /* ---------------------------------------------------------------- numbers (F1-F6, F13-F17, F19,

@@ -418,7 +418,7 @@ bool broker_set_lives(const struct broker *b, struct set_id id)
 {
 	uint32_t set = set_slot_of(b, id);
 
-	return set != STATE_NONE && (set_state(b, set) == SET_ACTIVE || set_is_emptying(b, set));
+	return set != STATE_NONE && set_state(b, set) != SET_ZOMBIE;
 }
 
 void set_return(struct broker *b, uint32_t set)

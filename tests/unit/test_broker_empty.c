@@ -205,7 +205,7 @@ START_TEST(a_destruction_meanwhile_wins)
 		ck_assert_int_eq(broker_set_destroy(f.broker, &f.admin, set, false, 5, &f.error),
 			STATUS_RETRY);
 		ck_assert_int_eq(broker_set_destroy(f.broker, &f.admin, set, true, 5, &f.error), 0);
-		ck_assert(!broker_set_lives(f.broker, set));
+		ck_assert(!info_of(set).emptying);
 		ck_assert_int_eq(broker_set_destroy(f.broker, &f.admin, set, true, 6, &f.error),
 			STATUS_STATE);
 		outcome = fixture_outcome(&f, 5);

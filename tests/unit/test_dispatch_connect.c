@@ -305,9 +305,8 @@ START_TEST(the_end_of_the_set_ends_it_after_its_replies)
 	}
 END_TEST
 
-/* A reply that nobody knows the time of is not waited for, and no room that was made for it either.
- */
-START_TEST(one_that_waits_for_the_hardware_ends_too)
+/* It goes with its own set, when that is gone, and not with another one before. */
+START_TEST(one_that_waits_for_the_hardware_ends_when_its_set_has)
 	{
 		struct rig *r = &rig;
 		struct link *admin = rig_hello(r, ROLE_ADMIN);
@@ -329,10 +328,15 @@ START_TEST(one_that_waits_for_the_hardware_ends_too)
 		ck_assert_int_eq(rig_send(r, admin, NULL, 0), 0);
 		ref = ref_of(other);
 		(void)rig_ok(r, admin, OPERATION(SET_DESTROY), &destroy);
+		ck_assert(dispatch_readable(r->d, link));
+		ck_assert(!dispatch_doomed(link));
+		r->f.model.hung_lane = 0;
+		rig_run(r);
 		ck_assert(!dispatch_readable(r->d, link));
+		while (rig_read(r, link))
+			ck_assert_uint_ge(r->got->n_replies, 1);
 		ck_assert(dispatch_doomed(link));
 		ck_assert_ptr_null(dispatch_disconnect(r->d, link, false, NULL));
-		r->f.model.hung_lane = 0;
 	}
 END_TEST
 
@@ -507,7 +511,7 @@ int main(void)
 		its_end_empties_the_set,
 		the_admins_end_changes_nothing,
 		the_end_of_the_set_ends_it_after_its_replies,
-		one_that_waits_for_the_hardware_ends_too,
+		one_that_waits_for_the_hardware_ends_when_its_set_has,
 		one_that_nobody_used_ends_with_its_set,
 		a_repeated_request_makes_no_other_connection,
 		a_reply_that_is_never_sent_closes_what_goes_with_it,
