@@ -45,6 +45,16 @@ static bool fd_is_memory(int fd)
 	return fcntl(fd, F_GET_SEALS) >= 0;
 }
 
+bool fd_may_hang(int fd)
+{
+	struct statx st;
+	int r = fd_stat(fd, &st);
+
+	if (r == -ENOTTY || r == -EBADF)
+		return false;
+	return r < 0 || (S_ISREG(st.stx_mode) && !fd_is_memory(fd));
+}
+
 /* Files without a name are named after what made them: "anon_inode:[eventpoll]". */
 static void fd_describe_anonymous(int fd, char *ret_text, size_t size)
 {

@@ -32,6 +32,13 @@ void fd_describe(int fd, char *ret_text, size_t size);
 struct statx;
 int fd_stat(int fd, struct statx *ret_stat);
 
+/*
+ * May the close of `fd` keep whoever does it even when there are other copies? That of a file may,
+ * for its file system is told of each (FUSE); memory, devices, sockets and pipes have nobody to
+ * tell.
+ */
+bool fd_may_hang(int fd);
+
 /* Says that something else was `expected` than `fd` is: REASON_FD_KIND; returns the status. */
 int fd_refuse(int fd, const char *expected, const char *hint, struct error *ret_error);
 

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -17,6 +18,7 @@
 static int executor_init(struct executor *e, const struct executor_options *options)
 {
 	struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
+	int r;
 
 	e->program = strdup(options->program ? options->program : "/proc/self/exe");
 	if (options->simulate_dir)
@@ -29,7 +31,9 @@ static int executor_init(struct executor *e, const struct executor_options *opti
 	e->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (e->wake < 0 || epoll_ctl(e->epoll, EPOLL_CTL_ADD, e->wake, &event) < 0)
 		return -errno;
-	return executor_janitor_init(e);
+	e->closer.standin = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+	r = executor_spawner_start(e);
+	return r < 0 ? r : executor_janitor_init(e);
 }
 
 int executor_new(const struct executor_options *options, struct executor **ret_executor)
@@ -42,6 +46,8 @@ int executor_new(const struct executor_options *options, struct executor **ret_e
 	e->epoll = -1;
 	e->wake = -1;
 	e->timer = -1;
+	e->spawner_socket = -1;
+	e->closer.standin = -1;
 	r = executor_init(e, options);
 	if (r < 0) {
 		executor_free(e);
@@ -70,6 +76,8 @@ void executor_free(struct executor *executor)
 	executor->closing = true;
 	executor_free_list(&executor->janitors);
 	executor_janitor_done(executor);
+	executor_closer_done(executor);
+	executor_spawner_stop(executor);
 	if (executor->wake >= 0)
 		(void)close(executor->wake);
 	if (executor->timer >= 0)

@@ -48,7 +48,7 @@ int executor_janitor_init(struct executor *e)
 	return 0;
 }
 
-static void executor_janitor_arm(struct executor *e)
+void executor_janitor_arm(struct executor *e)
 {
 	const struct itimerspec after = {
 		.it_value = {
@@ -116,6 +116,7 @@ void executor_janitor_tick(struct executor *e)
 		if (executor_now() - worker->since_ns >= (uint64_t)EXECUTOR_JANITOR_MS * NS_PER_MS)
 			executor_worker_kill(worker); /* what it did not get goes to another */
 	}
+	busy = executor_closer_tick(e) || busy;
 	if (busy || e->reserved < EXECUTOR_RESERVE)
 		executor_janitor_arm(e);
 }
@@ -214,7 +215,7 @@ void executor_dispose(struct executor *executor, int fd)
 
 uint32_t executor_backlog(const struct executor *executor)
 {
-	uint32_t count = executor->orphan_count;
+	uint32_t count = executor->orphan_count + executor->closer.count;
 
 	for (const struct executor_worker *worker = executor->janitors; worker;
 		worker = worker->next)

@@ -67,6 +67,22 @@ struct executor_key {
 
 #define EXECUTOR_SHORTCUTS 8u
 
+#define EXECUTOR_CLOSES_MAX  4096u
+#define EXECUTOR_CLOSERS_MAX 16u
+
+/* A process that shares our table of descriptors and closes a batch of them. */
+struct executor_closer {
+	int standin; /* a regular file that anybody can close */
+	int fds[EXECUTOR_CLOSES_MAX];
+	uint32_t count; /* of fds, oldest first */
+	uint32_t batch; /* so many of them are the running process's */
+	pid_t pid;      /* 0: none runs */
+	uint64_t since_ns;
+	struct executor_progress *progress;
+	pid_t stuck[EXECUTOR_CLOSERS_MAX]; /* left alone with what they could not close */
+	uint32_t stuck_count;
+};
+
 /* In the epoll data of a worker: its pidfd is readable, not its socket. */
 #define EXECUTOR_PIDFD 1u
 
@@ -88,6 +104,9 @@ struct executor {
 	uint32_t shortcuts;          /* answers of it in a row for which nobody else was asked */
 	struct executor_key *keys;
 	uint64_t last_key;
+	pid_t spawner;
+	int spawner_socket;
+	struct executor_closer closer;
 	bool closing; /* no more janitors */
 	struct executor_orphan *orphans;
 	uint32_t orphan_count;
@@ -101,13 +120,29 @@ struct executor {
  * Starts a worker with one end of a socket pair and nothing else but standard error. `lane` is
  * shown to operators. The caller owns the process and both descriptors. 0 or -errno.
  */
-int executor_spawn(const struct executor *e, const char *lane, pid_t *ret_pid, int *ret_pidfd,
-	int *ret_socket);
+int executor_spawn(
+	struct executor *e, const char *lane, pid_t *ret_pid, int *ret_pidfd, int *ret_socket);
+/* Starts the process that starts the others (spawner.h), and ends it. 0 or -errno. */
+int executor_spawner_start(struct executor *e);
+void executor_spawner_stop(struct executor *e);
+
+/* --- executor_closer.c: descriptors whose close may keep whoever does it, last copy or not --- */
+
+/*
+ * Gives something harmless for a descriptor of that kind, which is then closed by and by in a
+ * process of its own; any other descriptor as it is.
+ */
+int executor_closer_screen(struct executor *e, int fd);
+/* Goes on with it; returns whether there is more to do later. */
+bool executor_closer_tick(struct executor *e);
+void executor_closer_done(struct executor *e);
 
 /* --- executor_janitor.c --- */
 
 /* The timer of a new executor, in its epoll descriptor. 0 or -errno. */
 int executor_janitor_init(struct executor *e);
+/* Has the timer say so, soon. */
+void executor_janitor_arm(struct executor *e);
 /* Looks after the janitors when the timer says so. */
 void executor_janitor_tick(struct executor *e);
 /* Keeps a descriptor until the timer says so, then tries again. */

@@ -4,6 +4,7 @@
 #include "backend.h"
 #include "iommufd.h"
 #include "sim.h"
+#include "spawner.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -218,13 +219,17 @@ int worker_main(int socket, const char *simulate_dir)
 
 bool worker_asked(int argc, char *const argv[], int *ret_exit)
 {
-	const char *simulate_dir = NULL;
+	const char *simulate_dir = NULL, *program = NULL;
 
 	if (argc < 2 || strcmp(argv[1], "--worker") != 0)
 		return false;
-	for (int i = 2; i + 1 < argc; i += 2)
+	for (int i = 2; i + 1 < argc; i += 2) {
 		if (strcmp(argv[i], "--simulate") == 0)
 			simulate_dir = argv[i + 1];
-	*ret_exit = worker_main(WORKER_SOCKET, simulate_dir);
+		if (strcmp(argv[i], "--start") == 0)
+			program = argv[i + 1];
+	}
+	*ret_exit = program ? spawner_main(WORKER_SOCKET, program, simulate_dir)
+			    : worker_main(WORKER_SOCKET, simulate_dir);
 	return true;
 }

@@ -44,8 +44,8 @@ struct worker_message {
 int worker_main(int socket, const char *simulate_dir);
 
 /*
- * For main(): when argv says `--worker [--lane N] [--simulate DIR]`, serves WORKER_SOCKET and
- * returns true with *ret_exit set; otherwise returns false and does nothing.
+ * For main(): when argv says `--worker [--lane N] [--simulate DIR] [--start PROGRAM]`, serves
+ * WORKER_SOCKET and returns true with *ret_exit set; otherwise returns false and does nothing.
  */
 bool worker_asked(int argc, char *const argv[], int *ret_exit);
 

@@ -391,9 +391,15 @@ class Daemon:
         os.kill(worker, signal.SIGKILL)
 
     def workers(self):
-        """The process numbers of its workers."""
+        """The process numbers of its workers; the process that starts them is none."""
         children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return [int(pid) for pid in children.read_text().split()]
+        return [int(pid) for pid in children.read_text().split() if not self.is_spawner(pid)]
+
+    @staticmethod
+    def is_spawner(pid):
+        with contextlib.suppress(FileNotFoundError):
+            return b"\0spawner\0" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+        return False
 
 
 class Vmm:

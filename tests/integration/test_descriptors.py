@@ -15,6 +15,7 @@ import tempfile
 import time
 import unittest
 
+from hanging_file import NotHere, hanging_file
 from pasid_client import Client, Daemon, Refused, daemon_user, eventually, host, opened, pb
 
 ONE, TWO, PAIR, SHARED, OTHER = (f"0000:00:0{i}.0" for i in (1, 2, 3, 4, 5))
@@ -494,6 +495,27 @@ class SlowCloses(DescriptorTest):
             started = time.monotonic()
             self.attacker.call("device_add", fds=[self.iommufd, self.device])
             self.assertLess(time.monotonic() - started, 5)
+
+    def assert_left_alone(self):
+        """The processes that sleep in a close have nothing of the daemon's."""
+        children = pathlib.Path(f"/proc/{self.daemon.process.pid}/task/{self.daemon.process.pid}/children")
+        kept = []
+        for pid in children.read_text().split():
+            if "fuse_flush" in pathlib.Path(f"/proc/{pid}/stack").read_text():
+                kept.append(len(os.listdir(f"/proc/{pid}/fd")))
+        self.assertTrue(kept, "nobody was kept: the test shows nothing")
+        self.assertLessEqual(min(kept), 8, kept)  # the other copies that were passed
+
+    def test_a_file_whose_file_system_hangs(self):
+        try:
+            with hanging_file() as fd:
+                self.attack(fd)
+                self.assert_nobody_waits()
+                self.assert_left_alone()
+                self.stack.close()
+                self.assertEqual(self.daemon.stop(), 0, "its end was kept")
+        except NotHere as why:
+            self.skipTest(f"no such file can be made here: {why}")
 
 
 class OtherUser(unittest.TestCase):
