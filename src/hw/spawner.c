@@ -80,7 +80,7 @@ int spawner_main(int socket, const char *program, const char *simulate_dir)
 	int32_t *shared = mmap(
 		NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	struct spawner_reply reply;
-	int fd, r;
+	int fd = -1, r;
 
 	if (shared == MAP_FAILED)
 		return EXIT_FAILURE;
