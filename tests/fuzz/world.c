@@ -188,7 +188,7 @@ static void world_configure(struct world *w, struct limits_config *limits)
 	limits->of[RESOURCE_OPERATIONS].set = 12;
 	limits->of[RESOURCE_OPERATIONS].host = 64;
 	limits->of[RESOURCE_SESSIONS].user = 6;
-	limits->of[RESOURCE_DEVICES].set = 6;
+	limits->of[RESOURCE_DEVICES].set = WORLD_RIDS;
 	limits->of[RESOURCE_BINDINGS].set = 48;
 	limits->of[RESOURCE_WATCHES].user = 3;
 	w->config = (struct dispatch_config){

@@ -137,8 +137,9 @@ void world_close(struct world *w)
 	world_settle(w);
 	FUZZ_CHECK(dispatch_next_output(w->d) == NULL);
 	world_destroy_sets(w);
-	world_heal(w);
 	world_take_back(w);
+	world_heal(w);
+	world_take_back(w); /* what could not go before it was healed */
 	world_check(w);
 	world_check_empty(w);
 	world_check_own(w);
