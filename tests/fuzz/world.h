@@ -11,8 +11,8 @@
 #ifndef PASIDD_FUZZ_WORLD_H
 #define PASIDD_FUZZ_WORLD_H
 
+#include "../unit/fixture.h"
 #include "dispatch.h"
-#include "fixture.h"
 #include "fuzz.h"
 #include "wire.h"
 
