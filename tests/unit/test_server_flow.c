@@ -96,7 +96,7 @@ START_TEST(who_reads_one_now_and_then_is_disconnected_all_the_same)
 		(void)fill(fd);
 		begin = now_ms();
 		/* Each time before its time is over. */
-		while (now_ms() - begin < 20 * PATIENCE_MS) {
+		while (now_ms() - begin < 20ull * PATIENCE_MS) {
 			if (recv(fd, data, sizeof(data), 0) <= 0)
 				break;
 			(void)usleep(PATIENCE_MS * 1000 / 2);
@@ -104,7 +104,7 @@ START_TEST(who_reads_one_now_and_then_is_disconnected_all_the_same)
 			if (server_counted(server, EDGE_STALLED) > 0)
 				break;
 		}
-		ck_assert_uint_lt(now_ms() - begin, 8 * PATIENCE_MS);
+		ck_assert_uint_lt(now_ms() - begin, 8ull * PATIENCE_MS);
 		stop();
 		ck_assert_uint_eq(server_counted(server, EDGE_STALLED), 1);
 		close(fd);
@@ -217,7 +217,7 @@ START_TEST(neither_pings_nor_rubbish_make_the_time_for_hello_longer)
 		pings = client_connect();
 		bad = client_connect();
 		while (server_counted(server, EDGE_HELLO_TIMEOUTS) < 2 &&
-			now_ms() - begin < 10 * PATIENCE_MS) {
+			now_ms() - begin < 10ull * PATIENCE_MS) {
 			uint8_t data[256];
 			size_t size = encode_ping(data, sizeof(data), 1);
 
@@ -226,7 +226,7 @@ START_TEST(neither_pings_nor_rubbish_make_the_time_for_hello_longer)
 				(void)send(bad, rubbish, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 			(void)usleep(PATIENCE_MS * 1000 / 12);
 		}
-		ck_assert_uint_lt(now_ms() - begin, 4 * PATIENCE_MS);
+		ck_assert_uint_lt(now_ms() - begin, 4ull * PATIENCE_MS);
 		stop();
 		ck_assert_uint_eq(server_counted(server, EDGE_HELLO_TIMEOUTS), 2);
 		ck_assert_uint_eq(server_connections(server), 0);
