@@ -15,7 +15,7 @@
 
 #define ACTORS        3
 #define STEPS         400
-#define HISTORIES     100
+#define HISTORIES     50
 #define RECOUNT_EVERY 7
 
 struct history {

@@ -229,11 +229,20 @@ START_TEST(a_user_keeps_its_place_and_its_counters)
 	}
 END_TEST
 
+/* In long loops: an assertion of Check writes to a file each time. */
+static void must_open(uint32_t uid, uint32_t place)
+{
+	uint32_t user = LIMITS_NO_USER;
+
+	if (limits_user_open(limits, uid, &user, &error) || user != place)
+		ck_abort_msg("user %u got place %u instead of %u", uid, user, place);
+}
+
 /* As many as there is room for: each bucket has several. */
 static void open_all(void)
 {
 	for (uint32_t uid = 0; uid < LIMITS_USERS_MAX; uid++)
-		ck_assert_uint_eq(open_user(uid * 7), uid);
+		must_open(uid * 7, uid);
 }
 
 START_TEST(a_full_table_refuses_and_serves_again_when_one_is_gone)
@@ -246,7 +255,7 @@ START_TEST(a_full_table_refuses_and_serves_again_when_one_is_gone)
 		ck_assert_uint_eq(user, LIMITS_NO_USER);
 		/* who is there is found, whatever else is in the bucket */
 		for (uint32_t uid = 0; uid < LIMITS_USERS_MAX; uid++) {
-			ck_assert_uint_eq(open_user(uid * 7), uid);
+			must_open(uid * 7, uid);
 			limits_user_close(limits, uid);
 		}
 		limits_user_close(limits, 4711);
@@ -289,11 +298,12 @@ START_TEST(churn_of_users_loses_nobody)
 			uint32_t place = (i * 2654435761u) % LIMITS_USERS_MAX;
 
 			limits_user_close(limits, place);
-			ck_assert_uint_eq(open_user(1000000 + i), place);
+			must_open(1000000 + i, place);
 		}
 		for (uint32_t place = 0; place < LIMITS_USERS_MAX; place++) {
-			ck_assert_uint_eq(open_user(limits_user_uid(limits, place)), place);
-			ck_assert_uint_eq(limits_user_refs(limits, place), 2);
+			must_open(limits_user_uid(limits, place), place);
+			if (limits_user_refs(limits, place) != 2)
+				ck_abort_msg("place %u is not referred to twice", place);
 		}
 	}
 END_TEST
