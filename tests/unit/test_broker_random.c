@@ -15,7 +15,7 @@
 
 #define ACTORS        3
 #define STEPS         400
-#define HISTORIES     50
+#define HISTORIES     75
 #define RECOUNT_EVERY 7
 
 struct history {
