@@ -64,7 +64,7 @@ void dispatch_encode(struct call *call, int *r, const uint8_t **ret_body, size_t
 	/* The front is written where it ends just before the result. */
 	head = wire_field_size(call->operation, size) - size;
 	assert(head <= BODY_HEAD);
-	out = wire_out_init(d->body + BODY_HEAD - head, head + size);
+	out = wire_out_init(d->body + BODY_HEAD - head, sizeof(d->body) - (BODY_HEAD - head));
 	wire_out_front(&out, call->operation, size);
 	*ret_body = out.data;
 	*ret_size = head + size;

@@ -99,14 +99,11 @@ static int wire_unpack(struct wire_arena *arena, const ProtobufCMessageDescripto
 int wire_unpack_operation(struct wire_arena *arena, const struct wire_request *request,
 	const ProtobufCMessage **ret_message, struct error *ret_error)
 {
-	const ProtobufCFieldDescriptor *field = protobuf_c_message_descriptor_get_field(
-		&pasid__v1__request__descriptor, request->operation);
 	ProtobufCMessage *message = NULL;
 	int r;
 
-	assert(field && field->type == PROTOBUF_C_TYPE_MESSAGE);
 	r = wire_unpack(
-		arena, field->descriptor, request->body, request->body_size, &message, ret_error);
+		arena, request->type, request->body, request->body_size, &message, ret_error);
 	if (r)
 		return r;
 	*ret_message = message;

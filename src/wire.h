@@ -49,8 +49,9 @@ void wire_arena_done(struct wire_arena *arena);
 
 /* A request as it stands in the datagram, validated. */
 struct wire_request {
-	uint64_t id;         /* never 0 */
-	const uint8_t *body; /* the operation's message, in the datagram */
+	uint64_t id;                            /* never 0 */
+	const uint8_t *body;                    /* the operation's message, in the datagram */
+	const ProtobufCMessageDescriptor *type; /* of that */
 	uint32_t body_size;
 	uint32_t operation; /* field number in pasid.v1.Request, one that exists */
 	uint32_t descriptors;

@@ -49,18 +49,15 @@ static bool wire_out_fits(struct wire_out *out, size_t size)
 	return !out->full;
 }
 
+/* The most that a tag and a number take. */
+#define WIRE_HEAD_MAX 15u
+
 /* Writes the front of a field of which `content` bytes follow, if all of it fits. */
-static bool wire_out_open(struct wire_out *out, uint32_t field, size_t content)
+static inline bool wire_out_open(struct wire_out *out, uint32_t field, size_t content)
 {
-	/* the most common case, where neither needs a second byte */
-	if (field < 16 && content < 0x80) {
-		if (!wire_out_fits(out, 2 + content))
-			return false;
-		out->data[out->size++] = (uint8_t)(field << 3 | WIRE_TYPE_BYTES);
-		out->data[out->size++] = (uint8_t)content;
-		return true;
-	}
-	if (!wire_out_fits(out, wire_field_size(field, content)))
+	/* How long the front is matters only where the room ends. */
+	if ((out->full || out->room - out->size < content + WIRE_HEAD_MAX) &&
+		!wire_out_fits(out, wire_field_size(field, content)))
 		return false;
 	wire_put_tag(out, field, WIRE_TYPE_BYTES);
 	wire_put_varint(out, content);
@@ -75,7 +72,8 @@ void wire_out_front(struct wire_out *out, uint32_t field, size_t content)
 
 void wire_out_uint(struct wire_out *out, uint32_t field, uint64_t value)
 {
-	if (!wire_out_fits(out, wire_uint_size(field, value)))
+	if ((out->full || out->room - out->size < WIRE_HEAD_MAX) &&
+		!wire_out_fits(out, wire_uint_size(field, value)))
 		return;
 	wire_put_tag(out, field, WIRE_TYPE_VARINT);
 	wire_put_varint(out, value);

@@ -266,9 +266,10 @@ static int wire_read_operation(
 	if (field->type != WIRE_TYPE_BYTES || request->operation)
 		return wire_malformed("Request", ret_error);
 	request->operation = field->number;
+	request->type = type->descriptor;
 	request->body = field->in.at;
 	request->body_size = (uint32_t)(field->in.end - field->in.at);
-	return wire_check_message(type->descriptor, field->in, ret_error);
+	return wire_check_message(request->type, field->in, ret_error);
 }
 
 /* One of the numbers in front of the operation. */

@@ -370,8 +370,7 @@ START_TEST(the_largest_request_fits_the_arena)
 	{
 		static uint8_t inner[65000];
 		struct wire_out request = wire_out_init(inner, sizeof(inner));
-		struct wire_request largest = {
-			.id = 1, .operation = PASID__V1__REQUEST__OPERATION_FREE};
+		struct wire_request largest = {.id = 1, .type = &pasid__v1__free__descriptor};
 		const ProtobufCMessage *message;
 		struct wire_arena arena;
 
@@ -390,8 +389,7 @@ START_TEST(the_arena_refuses_what_does_not_fit_and_works_again_after_a_reset)
 	{
 		static _Alignas(8) uint8_t block[256];
 		Pasid__V1__SetCreate create = PASID__V1__SET_CREATE__INIT;
-		struct wire_request request = {
-			.id = 1, .operation = PASID__V1__REQUEST__OPERATION_SET_CREATE};
+		struct wire_request request = {.id = 1, .type = &pasid__v1__set_create__descriptor};
 		struct wire_out body = body_begin();
 		const ProtobufCMessage *message = NULL;
 		struct wire_arena arena;
@@ -508,7 +506,7 @@ START_TEST(requests_are_read_as_protobuf_c_reads_them)
 		wire_arena_init(&arena, NULL, WIRE_ARENA_SIZE);
 		for (unsigned i = 0; i < 200 * all->n_fields; i++) {
 			const ProtobufCFieldDescriptor *field = &all->fields[i % all->n_fields];
-			struct wire_request request = {.operation = field->id};
+			struct wire_request request = {.type = field->descriptor};
 			const ProtobufCMessage *message = NULL;
 			struct wire_out body = body_begin();
 
