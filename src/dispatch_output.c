@@ -91,14 +91,12 @@ static void outbuf_free(struct dispatch *d, struct outbuf *outbuf)
 	free(outbuf);
 }
 
-/* Room for `size` more bytes; false: the datagram would be too long, or there is no memory. */
-static bool outbuf_reserve(struct outbuf *outbuf, size_t size)
+/* False: the datagram would be too long, or there is no memory. */
+static bool outbuf_grow(struct outbuf *outbuf, size_t need)
 {
-	size_t need = outbuf->size + size, room = outbuf->room ? outbuf->room : OUTBUF_FIRST;
+	size_t room = outbuf->room ? outbuf->room : OUTBUF_FIRST;
 	uint8_t *data;
 
-	if (need <= outbuf->room)
-		return true;
 	if (need > WIRE_DATAGRAM_MAX)
 		return false;
 	while (room < need)
@@ -109,6 +107,14 @@ static bool outbuf_reserve(struct outbuf *outbuf, size_t size)
 	outbuf->data = data;
 	outbuf->room = (uint32_t)room;
 	return true;
+}
+
+/* Room for `size` more bytes. */
+static inline bool outbuf_reserve(struct outbuf *outbuf, size_t size)
+{
+	const size_t need = outbuf->size + size;
+
+	return need <= outbuf->room || outbuf_grow(outbuf, need);
 }
 
 /* The link's last datagram if it has room for this, else another one. NULL: no memory. */

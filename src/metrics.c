@@ -21,26 +21,9 @@ void metrics_add(struct metrics *metrics, enum metric metric, uint64_t n)
 	metrics->value[metric] += n;
 }
 
-bool account_room(struct account *account, uint32_t n)
+bool account_refuse(struct account *account)
 {
-	if (account->current <= account->limit && n <= account->limit - account->current)
-		return true;
 	if (account->hits < UINT32_MAX)
 		account->hits++;
 	return false;
-}
-
-void account_charge(struct account *account, uint32_t n)
-{
-	assert(n <= UINT32_MAX - account->current);
-	assert(MUTANT(Q) || account->current + n <= account->limit);
-	account->current += n;
-	if (account->peak < account->current)
-		account->peak = account->current;
-}
-
-void account_release(struct account *account, uint32_t n)
-{
-	assert(n <= account->current);
-	account->current -= n;
 }

@@ -5,6 +5,8 @@
 #ifndef PASIDD_METRICS_H
 #define PASIDD_METRICS_H
 
+#include <assert.h>
+
 #include "base.h"
 
 /* Numbers in use against a limit, of a set, a user or the host. Invariant Q: current <= limit. */
@@ -50,10 +52,33 @@ struct metrics {
 const char *metric_text(enum metric metric);
 void metrics_add(struct metrics *metrics, enum metric metric, uint64_t n);
 
+/* Counts a hit; false. */
+bool account_refuse(struct account *account);
+
+/* What follows is done several times for each request. */
+
 /* Room for n more? A refusal is counted as a hit. */
-bool account_room(struct account *account, uint32_t n);
+static inline bool account_room(struct account *account, uint32_t n)
+{
+	if (account->current <= account->limit && n <= account->limit - account->current)
+		return true;
+	return account_refuse(account);
+}
+
 /* Charges n; the caller has asked account_room() before. */
-void account_charge(struct account *account, uint32_t n);
-void account_release(struct account *account, uint32_t n);
+static inline void account_charge(struct account *account, uint32_t n)
+{
+	assert(n <= UINT32_MAX - account->current);
+	assert(MUTANT(Q) || account->current + n <= account->limit);
+	account->current += n;
+	if (account->peak < account->current)
+		account->peak = account->current;
+}
+
+static inline void account_release(struct account *account, uint32_t n)
+{
+	assert(n <= account->current);
+	account->current -= n;
+}
 
 #endif

@@ -151,8 +151,7 @@ static bool session_evict(
 	return false;
 }
 
-/* Has the account hold `n` more bytes; replies of this session are forgotten for it. */
-static int session_charge(struct sessions *sessions, struct session *session,
+static int session_charge_more(struct sessions *sessions, struct session *session,
 	const struct remembered *keep, uint32_t n, struct error *ret_error)
 {
 	struct limits *limits = sessions->config.limits;
@@ -171,6 +170,15 @@ static int session_charge(struct sessions *sessions, struct session *session,
 		session->charged += more;
 	}
 	return 0;
+}
+
+/* Has the account hold `n` more bytes; replies of this session are forgotten for it. */
+static inline int session_charge(struct sessions *sessions, struct session *session,
+	const struct remembered *keep, uint32_t n, struct error *ret_error)
+{
+	if (session->weight + n <= session->charged)
+		return 0;
+	return session_charge_more(sessions, session, keep, n, ret_error);
 }
 
 static int session_add(struct sessions *sessions, struct session *session, uint64_t id,
