@@ -31,8 +31,9 @@ static int executor_init(struct executor *e, const struct executor_options *opti
 	e->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (e->wake < 0 || epoll_ctl(e->epoll, EPOLL_CTL_ADD, e->wake, &event) < 0)
 		return -errno;
-	e->closer.standin = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
-	r = executor_spawner_start(e);
+	r = executor_closer_init(e);
+	if (r == 0)
+		r = executor_spawner_start(e);
 	return r < 0 ? r : executor_janitor_init(e);
 }
 

@@ -199,7 +199,7 @@ void executor_dispose_for(struct executor *executor, int fd, uint64_t owner)
 	struct hw_op op = {.lane = owner, .fd_count = 1, .fds = {fd, -1}};
 	struct executor_worker *janitor;
 
-	if (fd < 0)
+	if (fd < 0 || executor_closer_dispose(executor, fd, owner))
 		return;
 	janitor = executor_janitor(executor);
 	if (!janitor || executor_worker_push(janitor, WORKER_DISPOSE, true, &op) < 0)

@@ -150,10 +150,11 @@ static int executor_spawn_pidfd(const struct spawner_reply *reply, int *ret_pidf
 	return r;
 }
 
-int executor_spawn(
-	struct executor *e, const char *lane, pid_t *ret_pid, int *ret_pidfd, int *ret_socket)
+/* Asks with a socket pair that nobody has seen: who was asked last may have started one that lives.
+ */
+static int executor_spawn_ask(const struct executor *e, const char *lane,
+	struct spawner_reply *ret_reply, int *ret_socket)
 {
-	struct spawner_reply reply = {0};
 	FD_AUTO int ours = -1;
 	FD_AUTO int theirs = -1;
 	int pair[2], r;
@@ -162,11 +163,23 @@ int executor_spawn(
 		return -errno;
 	ours = pair[0];
 	theirs = pair[1];
-	r = executor_spawner_ask(e, lane, theirs, &reply);
+	r = executor_spawner_ask(e, lane, theirs, ret_reply);
+	if (r == 0)
+		*ret_socket = TAKE_FD(ours);
+	return r;
+}
+
+int executor_spawn(
+	struct executor *e, const char *lane, pid_t *ret_pid, int *ret_pidfd, int *ret_socket)
+{
+	struct spawner_reply reply = {0};
+	FD_AUTO int ours = -1;
+	int r = executor_spawn_ask(e, lane, &reply, &ours);
+
 	if (r == -EPIPE) {
 		r = executor_spawner_start(e);
 		if (r == 0)
-			r = executor_spawner_ask(e, lane, theirs, &reply);
+			r = executor_spawn_ask(e, lane, &reply, &ours);
 	}
 	if (r == 0)
 		r = executor_spawn_pidfd(&reply, ret_pidfd);

@@ -67,20 +67,34 @@ struct executor_key {
 
 #define EXECUTOR_SHORTCUTS 8u
 
-#define EXECUTOR_CLOSES_MAX  4096u
+#define EXECUTOR_CLOSES_MAX  (1u << 20) /* descriptors: fs.nr_open allows no more by itself */
 #define EXECUTOR_CLOSERS_MAX 16u
+#define EXECUTOR_OWN_MAX     8u
+
+struct executor_close {
+	uint64_t owner; /* who is told when it is closed; 0: nobody */
+	int fd;
+};
+
+struct executor_file {
+	uint32_t dev_major, dev_minor;
+	uint64_t inode;
+};
 
 /* A process that shares our table of descriptors and closes a batch of them. */
 struct executor_closer {
-	int standin; /* a regular file that anybody can close */
-	int fds[EXECUTOR_CLOSES_MAX];
-	uint32_t count; /* of fds, oldest first */
+	int standin;                 /* a regular file that anybody can close */
+	struct executor_close *list; /* oldest first; its memory is used as it grows */
+	uint32_t count;
 	uint32_t batch; /* so many of them are the running process's */
 	pid_t pid;      /* 0: none runs */
+	pid_t guard;    /* clears the table when we have left it; 0: none */
 	uint64_t since_ns;
 	struct executor_progress *progress;
 	pid_t stuck[EXECUTOR_CLOSERS_MAX]; /* left alone with what they could not close */
 	uint32_t stuck_count;
+	struct executor_file own[EXECUTOR_OWN_MAX]; /* files that we had open before anybody came */
+	uint32_t own_count;
 };
 
 /* In the epoll data of a worker: its pidfd is readable, not its socket. */
@@ -128,6 +142,10 @@ void executor_spawner_stop(struct executor *e);
 
 /* --- executor_closer.c: descriptors whose close may keep whoever does it, last copy or not --- */
 
+/* Notes what is open now, before anything foreign is. 0 or -errno. */
+int executor_closer_init(struct executor *e);
+/* Takes a descriptor of that kind and tells its owner when it is closed; any other is left. */
+bool executor_closer_dispose(struct executor *e, int fd, uint64_t owner);
 /*
  * Gives something harmless for a descriptor of that kind, which is then closed by and by in a
  * process of its own; any other descriptor as it is.

@@ -146,7 +146,7 @@ int executor_worker_push(
 	item->type = type;
 	item->internal = internal;
 	item->op = *op;
-	for (uint32_t i = 0; i < op->fd_count; i++)
+	for (uint32_t i = 0; i < op->fd_count && type == WORKER_OP; i++)
 		item->op.fds[i] = executor_closer_screen(worker->executor, op->fds[i]);
 	if (!worker->first)
 		worker->since_ns = executor_now();
