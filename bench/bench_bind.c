@@ -272,7 +272,7 @@ static void run(const struct bench *bench, unsigned rounds, const char *remark)
 
 int main(int argc, char *argv[])
 {
-	unsigned rounds = argc > 3 ? (unsigned)atoi(argv[3]) : 100;
+	unsigned rounds = argc > 3 ? (unsigned)strtoul(argv[3], NULL, 10) : 100;
 	struct bench bench = {0};
 
 	if (argc < 3 || rounds == 0 || rounds > ROUNDS_MAX)

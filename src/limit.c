@@ -252,19 +252,20 @@ static int refuse_host(enum resource resource, uint32_t n, struct error *ret_err
 int limits_charge(struct limits *limits, struct accounts *set, uint32_t user,
 	enum resource resource, uint32_t n, struct error *ret_error)
 {
-	struct limits_user *who = user == LIMITS_NO_USER ? NULL : &limits->users[user];
+	const bool has_user = user != LIMITS_NO_USER;
+	struct account *who = has_user ? &limits->users[user].accounts.of[resource] : NULL;
 	struct account *host = &limits->host.of[resource];
 
 	if (set && !account_room(&set->of[resource], n))
 		return refuse_set(resource, &set->of[resource], n, ret_error);
-	if (who && !account_room(&who->accounts.of[resource], n))
-		return refuse_user(resource, who->uid, &who->accounts.of[resource], n, ret_error);
+	if (has_user && !account_room(who, n))
+		return refuse_user(resource, limits->users[user].uid, who, n, ret_error);
 	if (!account_room(host, n))
 		return refuse_host(resource, n, ret_error);
 	if (set)
 		account_charge(&set->of[resource], n);
-	if (who)
-		account_charge(&who->accounts.of[resource], n);
+	if (has_user)
+		account_charge(who, n);
 	account_charge(host, n);
 	return 0;
 }

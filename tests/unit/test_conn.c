@@ -143,7 +143,7 @@ START_TEST(a_ping_waits_for_one_dear_datagram_of_each_other_client)
 			make_pings(1);
 			client_send(&honest, 1);
 			ck_assert_uint_le(turn_cost(&honest), 4);
-			ck_assert_uint_le(waited, HOSTILE * DEAREST);
+			ck_assert_uint_le(waited, (uint64_t)HOSTILE * DEAREST);
 		}
 		for (unsigned i = 0; i < HOSTILE; i++)
 			client_end(&hostile[i]);

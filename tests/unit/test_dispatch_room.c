@@ -294,7 +294,7 @@ START_TEST(the_account_of_unread_bytes_is_what_is_unread)
 		ck_assert_uint_eq(host->current, 0);
 		fill_output(link);
 		ck_assert_uint_ge(host->current, dispatch_unsent(link));
-		ck_assert_uint_lt(host->current, dispatch_unsent(link) + 2 * 4096);
+		ck_assert_uint_lt(host->current, dispatch_unsent(link) + 2 * 4096ul);
 		ck_assert_uint_gt(host->current, 256ul * WIRE_STRING_MAX);
 		ck_assert_uint_eq(limits_sum(r->f.limits, RESOURCE_UNREAD), host->current);
 		while (rig_read(r, link))
