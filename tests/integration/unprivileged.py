@@ -20,7 +20,7 @@ LOAD, EQUAL, RETURN = 0x20, 0x15, 0x06  # of 32-bit words: BPF_LD | BPF_ABS, BPF
 ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 FORBIDDEN = {
     "ptrace": (101, 117), "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41), "chroot": (161, 51),
-    "unshare": (272, 97), "setns": (308, 268), "bpf": (321, 280), "perf_event_open": (298, 241),
+    "setns": (308, 268), "bpf": (321, 280), "perf_event_open": (298, 241),
     "userfaultfd": (323, 282), "keyctl": (250, 219), "add_key": (248, 217), "request_key": (249, 218),
     "init_module": (175, 105), "finit_module": (313, 273), "delete_module": (176, 106), "kexec_load": (246, 104),
     "reboot": (169, 142), "swapon": (167, 224), "swapoff": (168, 225), "process_vm_readv": (310, 270),
@@ -28,6 +28,8 @@ FORBIDDEN = {
     "clock_settime": (227, 112), "setuid": (105, 146), "setgid": (106, 144), "setresuid": (117, 147),
     "setresgid": (119, 149), "setgroups": (116, 159), "mknodat": (259, 33), "personality": (135, 92),
 }
+
+UNSHARE, CLONE_FILES, FIRST_ARGUMENT = (272, 97), 0x400, 16  # the offset of its lower half in struct seccomp_data
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -62,6 +64,9 @@ def forbid(names):
     column, architecture = ARCHITECTURES[machine]
     numbers = [FORBIDDEN[name][column] for name in names]
     code = [(LOAD, 0, 0, 4), (EQUAL, 1, 0, architecture), (RETURN, 0, 0, KILL), (LOAD, 0, 0, 0)]
+    # A table of descriptors of its own is no namespace: as with RestrictNamespaces= of systemd, what counts is the flag.
+    code += [(EQUAL, 0, 4, UNSHARE[column]), (LOAD, 0, 0, FIRST_ARGUMENT), (EQUAL, 1, 0, CLONE_FILES), (RETURN, 0, 0, KILL),
+             (RETURN, 0, 0, ALLOW)]
     for at, number in enumerate(numbers):
         code.append((EQUAL, len(numbers) - at, 0, number))
     code += [(RETURN, 0, 0, ALLOW), (RETURN, 0, 0, KILL)]
