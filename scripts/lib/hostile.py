@@ -302,7 +302,7 @@ def parse():
     parser.add_argument("--quiet", type=float, default=10)
     parser.add_argument("--ratio", type=float, default=20)
     parser.add_argument("--floor", type=float, default=200)
-    parser.add_argument("--memory", type=int, default=2048)
+    parser.add_argument("--memory", type=int, default=8192)
     parser.add_argument("--same-user", action="store_true")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--keep", action="store_true")
