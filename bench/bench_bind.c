@@ -140,13 +140,15 @@ static void check(const struct bench *bench, int r, const char *what)
 static void connect_daemon(struct bench *bench)
 {
 	const struct pasid_options options = {.name = "bench", .role = PASID_ROLE_VMM};
-	const struct pasid_set_create_args set = {.name = "bench"};
+	char name[32]; /* of its own: the set of the run before may still wait for its numbers */
+	const struct pasid_set_create_args set = {.name = name};
 	const struct pasid_device_add_args device = {
 		.iommufd = bench->ours.iommufd, .device = bench->ours.device};
 	const struct pasid_allocate_args allocate = {.count = 1};
 	struct pasid_device_info info = {0};
 	struct pasid_error error = {0};
 
+	(void)snprintf(name, sizeof(name), "bench-%d", (int)getpid());
 	if (pasid_open(&options, &bench->client, &error) != 0)
 		fail("pasidd: %s", error.message);
 	check(bench, pasid_set_create(bench->client, &set, NULL), "set");
