@@ -55,7 +55,7 @@ struct broker_config {
 
 struct broker_ports {
 	struct hw hw;
-	const struct state *state;     /* must be empty: all slots free */
+	const struct state *state;     /* empty, or what an earlier run left: broker_recover() */
 	struct translate_pages pages;  /* for the guest→host maps */
 	uint64_t (*now_ms)(void *ctx); /* monotonic, CLOCK_BOOTTIME in the daemon */
 	void *now_ctx;

@@ -15,6 +15,9 @@ static const struct {
 	[STATE_GRANTS] = {STATE_MEMORY_GRANTS, sizeof(struct grant_slot)},
 	[STATE_DEVICES] = {STATE_MEMORY_DEVICES, sizeof(struct device_slot)},
 	[STATE_BINDINGS] = {STATE_MEMORY_BINDINGS, sizeof(struct binding_slot)},
+	[STATE_HOST] = {1, sizeof(struct host_slot)},
+	[STATE_SESSIONS] = {STATE_MEMORY_SESSIONS, sizeof(struct session_slot)},
+	[STATE_REPLIES] = {STATE_MEMORY_REPLIES, sizeof(struct reply_slot)},
 };
 
 struct state_memory {
@@ -59,9 +62,15 @@ static void state_memory_commit(void *ctx, uint64_t *word, uint64_t value)
 	__atomic_store_n(word, value, __ATOMIC_RELEASE);
 }
 
+static void state_memory_settle(void *ctx)
+{
+	(void)ctx;
+}
+
 static const struct state_ops state_memory_ops = {
 	.reserve = state_memory_reserve,
 	.commit = state_memory_commit,
+	.settle = state_memory_settle,
 };
 
 static int state_pages_take(void *ctx, uint64_t *ret_offset)

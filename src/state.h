@@ -8,8 +8,14 @@
  * as an intent first (BINDING, UNBINDING, DYING, ...), so that whoever finds the records later
  * knows what may have happened.
  *
- * A word of 0 is a free slot. Fields other than the word may be written while the word says so in
- * the layout below, and mean something only under the states that name them.
+ * A word of 0 is a free slot. Its other fields mean nothing and are written as memory is, before
+ * the word is committed. Of a slot that is in use, each field is written through the port, but for
+ * those that a recovery makes anew: they are marked "volatile" below.
+ *
+ * What is committed between two calls of state_settle() is one change: a daemon that is killed in
+ * between leaves none of it. So a request and its remembered reply are there together or not at
+ * all. Before hardware is asked, the intent is settled. A slot that was freed must not be taken
+ * again within the same change, unless its fields are written through the port too.
  */
 #ifndef PASIDD_STATE_H
 #define PASIDD_STATE_H
@@ -21,6 +27,9 @@ enum state_table {
 	STATE_GRANTS,
 	STATE_DEVICES,
 	STATE_BINDINGS,
+	STATE_HOST,     /* one slot */
+	STATE_SESSIONS, /* clients' standing; of the edge, as the replies are */
+	STATE_REPLIES,  /* what sessions were answered (invariant X) */
 	STATE_TABLES,
 };
 
@@ -47,7 +56,8 @@ struct set_slot {
 	uint32_t uid;     /* the user who is charged */
 	uint32_t quota;
 	char name[STATE_NAME_MAX]; /* terminated unless it fills the field */
-	uint64_t emptied; /* numbers whose cooling ends before (ms) served an earlier VM of it */
+	/* numbers whose cooling ends before (ms since boot) served an earlier VM of it */
+	uint64_t emptied;
 	uint8_t reserved[32];
 };
 ASSERT_SIZE(struct set_slot, 128);
@@ -66,10 +76,11 @@ enum grant_state {
  */
 struct grant_slot {
 	uint64_t word;
-	uint64_t data;       /* private data; in quarantine the time (ms) at which cooling ends */
+	/* private data; in quarantine the time (ms since boot) at which cooling ends */
+	uint64_t data;
 	uint32_t set;        /* slot of the set */
-	uint32_t bindings;   /* first binding slot, or STATE_NONE */
-	uint32_t next, prev; /* in the list of its set, or of its kind of quarantine */
+	uint32_t bindings;   /* volatile: first binding slot, or STATE_NONE */
+	uint32_t next, prev; /* volatile: in the list of its set, or of its kind of quarantine */
 };
 ASSERT_SIZE(struct grant_slot, 32);
 
@@ -85,7 +96,7 @@ enum device_state {
 struct device_slot {
 	uint64_t word;
 	uint64_t lane;
-	uint64_t iommufd_key; /* of this run of the daemon only */
+	uint64_t iommufd_key; /* volatile: of this run of the daemon only */
 	uint64_t raw[6];
 	uint32_t rid, group, handle, dev_id;
 	uint32_t iommu, pasid_width, caps, unit;
@@ -111,21 +122,99 @@ struct binding_slot {
 	uint32_t grant;  /* STATE_NONE: the RID itself */
 	uint32_t device; /* slot it was attached through: a device, or a slice */
 	uint32_t pt_id;
-	uint32_t grant_next, device_next; /* lists, rebuilt by a recovery */
-	uint32_t device_prev;
+	uint32_t grant_next, device_next; /* volatile: lists */
+	uint32_t device_prev;             /* volatile */
 	uint32_t table_id;
-	uint32_t table_shared, table_own; /* as charged; see struct table_charge */
+	uint32_t table_shared, table_own; /* volatile: as charged; see struct table_charge */
 	uint8_t reserved[16];
 };
 ASSERT_SIZE(struct binding_slot, 64);
 
+enum host_state {
+	HOST_FREE = 0, /* nothing was ever recorded */
+	HOST_USED = 1,
+};
+
+/*
+ * What is never given out twice while the host is up. Numbers are taken in batches: all below the
+ * recorded one may have been used, none at or above it was.
+ * word: state
+ */
+struct host_slot {
+	uint64_t word;
+	uint64_t generation; /* of records (broker) */
+	uint64_t sequence;   /* of events (broker) */
+	uint64_t session;    /* ids (edge) */
+	uint64_t digest[2];  /* key of the digests that replies are remembered under (edge) */
+	uint64_t handle;     /* names of devices for workers (broker) */
+	uint8_t reserved[72];
+};
+ASSERT_SIZE(struct host_slot, 128);
+
+enum session_state {
+	SESSION_FREE = 0,
+	SESSION_LIVE = 1,
+};
+
+/* word: state | role << 4 | on a handed connection << 8 */
+struct session_slot {
+	uint64_t word;
+	uint64_t id;
+	uint64_t token[2];
+	uint64_t set;   /* name of its set, 0: none */
+	uint64_t floor; /* changes below this that no reply is left of are over */
+	uint64_t born;  /* tells its process from another one with the same number; 0: unknown */
+	uint32_t uid;   /* who it belongs to */
+	int32_t pid;
+	uint32_t charged; /* the user who is charged */
+	uint8_t reserved[60];
+};
+ASSERT_SIZE(struct session_slot, 128);
+
+enum reply_state {
+	REPLY_FREE = 0,
+	REPLY_UNDER_WAY = 1, /* hardware was asked */
+	REPLY_FINAL = 2,
+	REPLY_MORE = 3, /* bytes of a longer one */
+};
+
+#define STATE_REPLY_FIRST 32u /* bytes of a reply that are in its first slot */
+#define STATE_REPLY_MORE  48u /* in each that follows */
+
+/*
+ * A change that a session asked for, with the encoded reply (pasid.v1.Reply without its id) when it
+ * is final.
+ * word: state | came with descriptors << 4 | operation << 8 | bytes << 32
+ */
+struct reply_slot {
+	uint64_t word;
+	uint32_t session; /* slot */
+	uint32_t more;    /* slot of the next bytes, or STATE_NONE */
+	union {
+		struct {
+			uint64_t id;
+			uint64_t digest;
+			uint8_t first[STATE_REPLY_FIRST];
+		};
+		uint8_t bytes[STATE_REPLY_MORE]; /* of REPLY_MORE */
+	};
+};
+ASSERT_SIZE(struct reply_slot, 64);
+
 struct state_ops {
 	/* Makes sure that slots [0, count) can be written. -ENOSPC or -ENOMEM: they cannot. */
 	int (*reserve)(void *ctx, enum state_table table, uint32_t count);
-	/* Stores a record's word, after everything that was written before. The moment that counts.
+	/*
+	 * Stores a record's word, or another eight bytes of it, after everything that was written
+	 * before. What was there comes back unless the change is settled. A change of more than
+	 * STATE_CHANGE_MAX stores is settled on its way: nobody may rely on more.
 	 */
 	void (*commit)(void *ctx, uint64_t *word, uint64_t value);
+	/* The moment that counts: all that was committed stays. */
+	void (*settle)(void *ctx);
 };
+
+#define STATE_CHANGE_MAX 65536u
 
 /* The injected state. `table` and `capacity` do not change while it is in use. */
 struct state {
@@ -143,6 +232,11 @@ static inline int state_reserve(const struct state *state, enum state_table tabl
 static inline void state_commit(const struct state *state, uint64_t *word, uint64_t value)
 {
 	state->ops->commit(state->ctx, word, value);
+}
+
+static inline void state_settle(const struct state *state)
+{
+	state->ops->settle(state->ctx);
 }
 
 #endif

@@ -16,6 +16,8 @@
 #define STATE_MEMORY_GRANTS   (1u << 20)
 #define STATE_MEMORY_DEVICES  8192u
 #define STATE_MEMORY_BINDINGS (1u << 20)
+#define STATE_MEMORY_SESSIONS 65536u
+#define STATE_MEMORY_REPLIES  (1u << 21)
 /* Pages for the guest->host maps of all sets: 512 MiB when all are used. */
 #define STATE_MEMORY_PAGES 131072u
 
