@@ -136,6 +136,11 @@ void broker_session_end(struct broker *broker, uint64_t session);
  * to a set that is being torn down already.
  */
 void broker_set_empty(struct broker *broker, struct set_id set);
+/*
+ * The sessions that sets end with, in no order and some of them more than once; `cursor` starts at
+ * 0. false: no more.
+ */
+bool broker_session_next(const struct broker *broker, uint64_t *cursor, uint64_t *ret_session);
 /* So many sets there can be; each can be in its end once. */
 uint32_t broker_sets_max(const struct broker *broker);
 /* Is it there, and be it on its way out? */

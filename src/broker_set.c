@@ -409,6 +409,20 @@ void broker_set_empty(struct broker *b, struct set_id id)
 	set_begin_end(b, set, op);
 }
 
+bool broker_session_next(const struct broker *b, uint64_t *cursor, uint64_t *ret_session)
+{
+	while (*cursor < b->set_pool.used) {
+		const uint32_t set = (uint32_t)(*cursor)++;
+
+		if (set_state(b, set) == SET_FREE || set_state(b, set) == SET_ZOMBIE ||
+			b->set_slots[set].session == 0)
+			continue;
+		*ret_session = b->set_slots[set].session;
+		return true;
+	}
+	return false;
+}
+
 uint32_t broker_sets_max(const struct broker *b)
 {
 	return b->set_pool.capacity;
