@@ -96,6 +96,7 @@ enum status {
 #define MUTANT_G    7 /* guest map injective */
 #define MUTANT_W    8 /* a datagram has no field that is not known */
 #define MUTANT_C    9 /* a number in the configuration is within its range */
+#define MUTANT_R    10 /* what was granted before a restart is granted */
 #ifndef PASIDD_MUTANT
 #define PASIDD_MUTANT MUTANT_NONE
 #endif

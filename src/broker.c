@@ -45,9 +45,26 @@ static int pool_init(struct pool *pool, enum state_table table, uint32_t capacit
 	return pool->next ? 0 : -ENOMEM;
 }
 
+/*
+ * The next of numbers that are never given twice while the host is up. The record is ahead by up to
+ * a batch, so that hardly any of them costs a store.
+ */
+static uint64_t broker_next_of(struct broker *b, uint64_t *last, uint64_t *recorded)
+{
+	if (++*last >= *recorded)
+		broker_commit(b, recorded, *last + BROKER_BATCH);
+	return *last;
+}
+
 uint64_t broker_generation(struct broker *b)
 {
-	return ++b->generation << WORD_GENERATION_SHIFT;
+	return broker_next_of(b, &b->generation, &b->host_slot->generation)
+	       << WORD_GENERATION_SHIFT;
+}
+
+uint32_t broker_handle(struct broker *b)
+{
+	return (uint32_t)broker_next_of(b, &b->handle, &b->host_slot->handle);
 }
 
 uint64_t set_name_of(const struct broker *b, uint32_t set)
@@ -100,9 +117,11 @@ void broker_change(
 	struct broker *b, enum change_kind kind, uint32_t set, uint32_t grant, uint32_t device)
 {
 	struct change *change = &b->changes[b->change_next % BROKER_CHANGES];
+	uint64_t sequence = b->change_next;
 
+	(void)broker_next_of(b, &b->change_next, &b->host_slot->sequence);
 	*change = (struct change){
-		.sequence = b->change_next++,
+		.sequence = sequence,
 		.kind = kind,
 		.set = set_name_of(b, set),
 		.device = device_name_of(b, device),
@@ -200,13 +219,14 @@ static int broker_allocate_tables(struct broker *b)
 {
 	const struct state *state = b->ports.state;
 
+	b->host_slot = state->table[STATE_HOST];
 	b->set_slots = state->table[STATE_SETS];
 	b->grant_slots = state->table[STATE_GRANTS];
 	b->device_slots = state->table[STATE_DEVICES];
 	b->binding_slots = state->table[STATE_BINDINGS];
 	b->op_capacity =
 		limits_account(b->ports.limits, LIMITS_NO_USER, RESOURCE_OPERATIONS)->limit +
-		state->capacity[STATE_SETS];
+		2 * state->capacity[STATE_SETS] + state->capacity[STATE_DEVICES];
 	b->user_scratch =
 		calloc((size_t)LIMITS_USERS_MAX * RESOURCE_COUNT, sizeof(*b->user_scratch));
 	b->sets = calloc(state->capacity[STATE_SETS], sizeof(*b->sets));
@@ -239,6 +259,22 @@ static int config_check(const struct broker_config *config, const struct state *
 	return 0;
 }
 
+/* Goes on counting where an earlier run may have stopped. */
+static int broker_begin_host(struct broker *b)
+{
+	struct host_slot *host = b->host_slot;
+	int r = state_reserve(b->ports.state, STATE_HOST, 1);
+
+	if (r)
+		return r;
+	if (STATE_WORD_STATE(host->word) == HOST_FREE)
+		broker_commit(b, &host->word, HOST_USED);
+	b->generation = host->generation;
+	b->handle = host->handle;
+	b->change_next = host->sequence ? host->sequence : 1;
+	return 0;
+}
+
 int broker_new(const struct broker_config *config, const struct broker_ports *ports,
 	struct broker **ret_broker)
 {
@@ -259,6 +295,10 @@ int broker_new(const struct broker_config *config, const struct broker_ports *po
 		broker_free(b);
 		return -ENOMEM;
 	}
+	if (broker_begin_host(b)) {
+		broker_free(b);
+		return -ENOSPC;
+	}
 	space_init(&b->numbers);
 	space_open(&b->numbers, config->reserved_last + 1, PASID_LAST);
 	if (config->capacity && config->capacity < numbers)
@@ -267,7 +307,6 @@ int broker_new(const struct broker_config *config, const struct broker_ports *po
 		numbers = ports->state->capacity[STATE_GRANTS]; /* each has a record */
 	ledger_init(&b->ledger, ports->limits, numbers);
 	b->cursor = config->reserved_last + 1;
-	b->change_next = 1;
 	b->grant_free = b->cooling_first = b->cooling_last = STATE_NONE;
 	b->op_free = b->ended_first = b->ended_last = b->refused_first = STATE_NONE;
 	b->retry_first = b->first_shared = STATE_NONE;

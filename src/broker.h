@@ -82,6 +82,27 @@ int broker_new(const struct broker_config *config, const struct broker_ports *po
 	struct broker **ret_broker);
 void broker_free(struct broker *broker);
 
+/* What is known of an earlier run besides its records. */
+struct recovery {
+	const uint32_t *used; /* of each table: slots that may be in use */
+	/* Is the worker of that lane there, with what it held? */
+	bool (*lane_stands)(void *ctx, uint64_t lane);
+	void *ctx;
+};
+
+/*
+ * Takes up what an earlier run recorded (state_check() found it sound), once, before anything else
+ * is asked. Everything that was acknowledged is there when it returns; what was under way is taken
+ * back or brought to its end by operations in the order of each set, so that requests of that set
+ * which need hardware wait behind them. What needs a worker that is gone counts as lost with it.
+ *
+ * STATUS_INVALID when the configuration leaves granted numbers to the kernel, STATUS_INTERNAL when
+ * the records contradict themselves: then the broker is of no use but to be freed, and the records
+ * are as they were found, but for what was settled.
+ */
+int broker_recover(
+	struct broker *broker, const struct recovery *recovery, struct error *ret_error);
+
 /* ---------------------------------------------------------------- sets (F10-F12) */
 
 enum set_mode {

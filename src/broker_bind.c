@@ -296,8 +296,13 @@ static void bind_tell_table(struct broker *b, struct op *op, uint32_t index)
 	told->pt_id = device_kind(b, pair->device) == DEVICE_SLICE ? 0 : slot->pt_id;
 }
 
+/* Bound on all devices at once: until now each of them is an intent that a recovery takes back. */
 static void bind_end(struct broker *b, struct op *op)
 {
+	for (uint32_t i = 0; i < op->pair_count; i++) {
+		if (op->pairs[i].binding != STATE_NONE)
+			binding_commit_state(b, op->pairs[i].binding, BINDING_BOUND);
+	}
 	for (uint32_t i = 0; i < op->pair_count; i++) {
 		bind_tell_table(b, op, i);
 		if (op->pairs[i].binding != STATE_NONE)
@@ -401,9 +406,8 @@ void bind_completed(struct broker *b, struct op *op, const struct hw_result *res
 		return;
 	}
 	slot->pt_id = result->pt_id;
-	broker_commit(b, &slot->word,
-		(slot->word & ~UINT64_C(0xf)) | BINDING_BOUND |
-			(result->made_pt ? BINDING_WORD_MADE : 0));
+	if (result->made_pt)
+		broker_commit(b, &slot->word, slot->word | BINDING_WORD_MADE);
 	op->step++;
 	bind_next(b, op);
 }

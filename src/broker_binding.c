@@ -18,7 +18,8 @@ static void device_link(struct broker *b, uint32_t binding, uint32_t device)
 	struct binding_slot *slot = &b->binding_slots[binding];
 	struct device *run = &b->devices[device];
 
-	slot->device = device;
+	if (slot->device != device)
+		state_commit32(b->ports.state, &slot->device, device);
 	slot->device_prev = STATE_NONE;
 	slot->device_next = run->bindings;
 	if (run->bindings != STATE_NONE)
@@ -109,7 +110,8 @@ int binding_make(struct broker *b, uint32_t set, uint32_t grant, const struct op
 {
 	uint32_t binding = STATE_NONE; /* gcc does not see that it is set */
 	struct binding_slot *slot;
-	uint64_t word = BINDING_BINDING | (uint64_t)pair->table.kind << 8;
+	uint64_t word = BINDING_BINDING | (uint64_t)pair->table.kind << BINDING_KIND_SHIFT |
+			(uint64_t)pair->table.parent_kind << BINDING_PARENT_SHIFT;
 	int r = binding_take(b, set, pair, &binding, ret_error);
 
 	if (r)
@@ -129,6 +131,33 @@ int binding_make(struct broker *b, uint32_t set, uint32_t grant, const struct op
 	broker_commit(b, &slot->word, broker_generation(b) | word);
 	*ret_binding = binding;
 	return 0;
+}
+
+int binding_recover(struct broker *b, uint32_t binding, struct error *ret_error)
+{
+	struct binding_slot *slot = &b->binding_slots[binding];
+	const struct hw_table table = {
+		.kind = slot->word >> BINDING_KIND_SHIFT & 0xf,
+		.parent_kind = slot->word >> BINDING_PARENT_SHIFT & 0xf,
+		.id = slot->table_id,
+	};
+	int r = set_charge(b, slot->set, RESOURCE_BINDINGS, 1, ret_error);
+
+	slot->table_shared = slot->grant_next = STATE_NONE;
+	slot->table_own = 0;
+	if (slot->grant != STATE_NONE) {
+		slot->grant_next = b->grant_slots[slot->grant].bindings;
+		b->grant_slots[slot->grant].bindings = binding;
+	}
+	device_link(b, binding, slot->device);
+	if (binding_is_live(b, binding))
+		binding_count(b, binding, true);
+	else
+		b->devices[slot->device].draining++;
+	/* what a shared device keeps for a slice that is gone has no table */
+	if (r == 0 && device_kind(b, slot->device) != DEVICE_SHARED)
+		r = binding_charge_tables(b, binding, slot->device, &table, ret_error);
+	return r;
 }
 
 static void grant_chain_remove(struct broker *b, uint32_t binding)

@@ -62,7 +62,7 @@ static void device_init(struct broker *b, uint32_t device, uint32_t set, enum de
 	slot->set = set;
 	slot->shared = STATE_NONE;
 	slot->rid = slot->group = RID_UNKNOWN;
-	slot->handle = ++b->handle;
+	slot->handle = broker_handle(b);
 	link = set == STATE_NONE ? &b->first_shared : &b->sets[set].first_device;
 	b->devices[device].set_next = *link;
 	*link = device;

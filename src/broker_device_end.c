@@ -189,7 +189,7 @@ int broker_device_drained(struct broker *b, const struct actor *actor, struct de
 	return 0;
 }
 
-static void device_lost(struct broker *b, uint32_t device)
+void device_lost(struct broker *b, uint32_t device)
 {
 	bool shared = device_kind(b, device) != DEVICE_EXCLUSIVE;
 	uint32_t next;

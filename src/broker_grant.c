@@ -284,6 +284,9 @@ static void grant_write(
 
 	if (identity || a->has_guest)
 		word |= GRANT_HAS_GUEST | guest << GRANT_GUEST_SHIFT;
+	/* one that comes back is in use */
+	if (b->grant_slots[grant].word)
+		broker_commit(b, &b->grant_slots[grant].data, a->data);
 	b->grant_slots[grant].data = a->data;
 	b->grant_slots[grant].set = set;
 	grant_link(b, grant, LIST_SET);
@@ -326,7 +329,7 @@ static void allocate_effect(struct broker *b, uint32_t set, const struct allocat
 		grant_return(b, set, a, numbers[i]);
 	ledger_charge(&b->ledger, &b->sets[set], choice->fresh);
 	if (choice->fresh)
-		b->cursor = numbers[choice->fresh - 1].v + 1;
+		b->host_slot->cursor = b->cursor = numbers[choice->fresh - 1].v + 1;
 	metrics_add(&b->metrics, METRIC_ALLOCATED, choice->total);
 }
 
@@ -516,7 +519,7 @@ int broker_data_set(struct broker *b, const struct actor *actor, struct set_id i
 	r = grant_resolve_active(b, set, ref, &grant, ret_error);
 	if (r)
 		return r;
-	b->grant_slots[grant].data = data;
+	broker_commit(b, &b->grant_slots[grant].data, data);
 	return 0;
 }
 

@@ -111,7 +111,7 @@ static bool count_devices(const struct broker *b, uint32_t set, uint32_t *counts
 static void count_operations(const struct broker *b, uint32_t set, uint32_t *counts)
 {
 	for (uint32_t i = b->sets[set].first_op; i != STATE_NONE; i = b->ops[i].next) {
-		counts[RESOURCE_OPERATIONS] += b->ops[i].kind != OP_DESTROY;
+		counts[RESOURCE_OPERATIONS] += op_kind_counts(b->ops[i].kind);
 		counts[RESOURCE_DEVICES] += b->ops[i].devices;
 		counts[RESOURCE_DESCRIPTORS] += b->ops[i].descriptors;
 	}
@@ -133,7 +133,8 @@ int limit_check_set(struct broker *b, uint32_t set, struct error *ret_error)
 	for (unsigned i = 0; i < RESOURCE_COUNT; i++) {
 		const struct account *account = &run->accounts.of[i];
 
-		if (account->current != counts[i] || account->current > account->limit)
+		if (account->current != counts[i] ||
+			(account->current > account->limit && !b->was_recovered))
 			return wrong(ret_error, "set", (enum resource)i, set, counts[i]);
 		/* those that ended count until they are told */
 		user[i] += i == RESOURCE_OPERATIONS ? 0 : counts[i];
@@ -153,11 +154,13 @@ void limit_clear_users(struct broker *b)
 }
 
 /* Descriptors are charged to users by those who receive them, too. */
-static bool account_agrees(const struct account *account, enum resource resource, uint64_t counted)
+static bool account_agrees(const struct broker *b, const struct account *account,
+	enum resource resource, uint64_t counted)
 {
 	if (resource == RESOURCE_DESCRIPTORS)
 		return account->current >= counted;
-	return account->current == counted && (account->current <= account->limit);
+	return account->current == counted &&
+	       (account->current <= account->limit || b->was_recovered);
 }
 
 static int check_level(const struct broker *b, uint32_t user, const char *level, uint64_t object,
@@ -168,7 +171,7 @@ static int check_level(const struct broker *b, uint32_t user, const char *level,
 	for (size_t i = 0; i < OF_SETS + ARRAY_SIZE(others); i++) {
 		enum resource resource = i < OF_SETS ? of_sets[i] : others[i - OF_SETS];
 
-		if (!account_agrees(limits_account(b->ports.limits, user, resource), resource,
+		if (!account_agrees(b, limits_account(b->ports.limits, user, resource), resource,
 			    sums[resource]))
 			return wrong(ret_error, level, resource, object, sums[resource]);
 	}
@@ -184,7 +187,7 @@ int limit_check_users(struct broker *b, struct error *ret_error)
 	for (uint32_t i = 0; i < b->op_used; i++) {
 		const struct op *op = &b->ops[i];
 
-		if (op->state == OP_FREE || op->kind == OP_DESTROY)
+		if (op->state == OP_FREE || !op_kind_counts(op->kind))
 			continue;
 		if (op->user == LIMITS_NO_USER)
 			host[RESOURCE_OPERATIONS]++;

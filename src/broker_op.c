@@ -27,7 +27,7 @@ static int op_count(struct broker *b, enum op_kind kind, uint32_t set, struct er
 {
 	int r;
 
-	if (kind == OP_DESTROY)
+	if (!op_kind_counts(kind))
 		return 0;
 	r = limits_charge(b->ports.limits, set == STATE_NONE ? NULL : &b->sets[set].accounts,
 		set == STATE_NONE ? LIMITS_NO_USER : b->sets[set].user, RESOURCE_OPERATIONS, 1,
@@ -96,12 +96,12 @@ int op_new(struct broker *b, enum op_kind kind, uint32_t set, uint64_t cookie, s
 	op->user = LIMITS_NO_USER;
 	if (set != STATE_NONE)
 		op->user = limits_user_ref(b->ports.limits, b->sets[set].user);
-	op->counted = set != STATE_NONE && kind != OP_DESTROY;
+	op->counted = set != STATE_NONE && op_kind_counts(kind);
 	op->grant = op->device = op->next = op->prev = STATE_NONE;
 	op->outcome.cookie = cookie;
 	op->outcome.fd = -1;
 	b->op_live++;
-	b->destroy_live += kind == OP_DESTROY;
+	b->destroy_live += !op_kind_counts(kind);
 	if (kind == OP_DESTROY)
 		b->sets[set].untold++;
 	*ret_op = op;
@@ -112,11 +112,11 @@ void op_discard(struct broker *b, struct op *op)
 {
 	op_give_back(b, op);
 	op_uncount_in_set(b, op);
-	if (op->kind != OP_DESTROY)
+	if (op_kind_counts(op->kind))
 		limits_release(b->ports.limits, NULL, op->user, RESOURCE_OPERATIONS, 1);
 	limits_user_close(b->ports.limits, op->user);
 	b->op_live--;
-	b->destroy_live -= op->kind == OP_DESTROY;
+	b->destroy_live -= !op_kind_counts(op->kind);
 	op->state = OP_FREE;
 	op->next = b->op_free;
 	b->op_free = op_index(b, op);
@@ -141,7 +141,8 @@ static bool op_has_device(const struct op *op, uint32_t device)
 
 static bool op_conflicts(const struct op *a, const struct op *c)
 {
-	if (a->kind == OP_DESTROY || c->kind == OP_DESTROY)
+	if (a->kind == OP_DESTROY || c->kind == OP_DESTROY || a->kind == OP_RECOVER ||
+		c->kind == OP_RECOVER)
 		return true;
 	if (a->grant != STATE_NONE && a->grant == c->grant)
 		return true;
@@ -184,6 +185,9 @@ static void op_start(struct broker *b, struct op *op)
 		return;
 	case OP_DESTROY:
 		destroy_start(b, op);
+		return;
+	case OP_RECOVER:
+		recover_start(b, op);
 		return;
 	}
 	assert(false); /* an operation has one of these kinds */
@@ -269,7 +273,7 @@ void op_end(struct broker *b, struct op *op)
 	for (uint32_t i = 0; i < op->hw.fd_count; i++)
 		op->outcome.unused[i] = op->hw.fds[i];
 	op->state = OP_ENDED;
-	if (op->kind == OP_DESTROY && op->outcome.cookie == 0)
+	if (!op_kind_counts(op->kind) && op->outcome.cookie == 0)
 		op_discard(b, op); /* nobody asks for its outcome */
 	else
 		op_tell(b, op);
@@ -311,10 +315,14 @@ bool op_grant_is_meant(const struct broker *b, const struct op *op)
 	       grant_host(slot) == op->outcome.host.v;
 }
 
-/* What takes something back is never given up: a refusal would leave it there for good. */
+/*
+ * What takes something back is never given up: a refusal would leave it there for good. Nor is the
+ * question what a worker has, after a recovery.
+ */
 static bool hw_must_be_done(enum hw_kind kind)
 {
-	return kind == HW_CLOSE || kind == HW_DETACH || kind == HW_LEAVE || kind == HW_END;
+	return kind == HW_CLOSE || kind == HW_DETACH || kind == HW_LEAVE || kind == HW_END ||
+	       kind == HW_REPORT;
 }
 
 static void op_refused(struct broker *b, struct op *op, const struct hw_op *hw)
@@ -335,6 +343,7 @@ void op_submit(struct broker *b, struct op *op, struct hw_op *hw)
 {
 	hw->id = (uint64_t)op->tag << 32 | op_index(b, op);
 	metrics_add(&b->metrics, METRIC_HARDWARE_OPS, 1);
+	state_settle(b->ports.state); /* the intent, before anything is done */
 	op->refused = hw_submit(&b->ports.hw, hw);
 	if (op->refused)
 		op_refused(b, op, hw);
@@ -379,6 +388,9 @@ static void op_completed(struct broker *b, struct op *op, const struct hw_result
 		return;
 	case OP_DESTROY:
 		destroy_completed(b, op, result);
+		return;
+	case OP_RECOVER:
+		recover_completed(b, op, result);
 		return;
 	}
 	assert(false); /* an operation has one of these kinds */

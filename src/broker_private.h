@@ -18,6 +18,7 @@
 #define BROKER_SEARCH_MAX  16384u     /* the same where each is looked at only briefly */
 #define BROKER_LIST_MAX    64u        /* up to here a list is walked for each of its entries */
 #define BROKER_BUCKETS     4096u
+#define BROKER_BATCH       4096u /* numbers that are recorded as used before they are */
 #define BROKER_RETRY_MS    100u /* between attempts to hand a worker what must be done */
 #define BROKER_SHARED_LANE (UINT64_C(1) << 63)
 
@@ -31,6 +32,8 @@
 #define DEVICE_WORD_CLOSED (UINT64_C(1) << 8) /* tainted, and our descriptors of it are gone */
 #define BINDING_WORD_PASID (UINT64_C(1) << 4)
 #define BINDING_WORD_MADE  (UINT64_C(1) << 5)
+#define BINDING_KIND_SHIFT   8
+#define BINDING_PARENT_SHIFT 12
 
 #define GRANT_HOST_SHIFT  4
 #define GRANT_GUEST_SHIFT 24
@@ -90,7 +93,14 @@ enum op_kind {
 	OP_RID_ATTACH,
 	OP_RID_DETACH,
 	OP_DESTROY, /* of a set: by request, or after its session's end */
+	OP_RECOVER, /* of a set, or of one shared device: what an earlier run left unfinished */
 };
+
+/* Is it charged? What must be done has a place of its own. */
+static inline bool op_kind_counts(enum op_kind kind)
+{
+	return kind != OP_DESTROY && kind != OP_RECOVER;
+}
 
 enum op_state {
 	OP_FREE = 0,
@@ -164,7 +174,7 @@ struct device {
 	uint32_t slices;        /* shared devices */
 	uint32_t set_next;      /* in its set's list, or in that of shared ones */
 	uint32_t descriptors;   /* those that a worker has of it, as charged to its set */
-	uint32_t spaces;        /* bits of address spaces that were charged for mappings */
+	bool known;             /* after a recovery: its worker has said so */
 	struct device_table tables[DEVICE_TABLES];
 };
 _Static_assert(BROKER_SPACES_MAX <= 32, "a bit for each");
@@ -182,9 +192,10 @@ struct broker {
 	struct ledger ledger;
 	struct metrics metrics;
 	uint64_t generation;
-	uint32_t handle;
+	uint64_t handle;
 	uint32_t cursor; /* where the cyclic search goes on */
 
+	struct host_slot *host_slot;
 	struct set_slot *set_slots;
 	struct grant_slot *grant_slots;
 	struct device_slot *device_slots;
@@ -215,7 +226,9 @@ struct broker {
 
 	struct change *changes;
 	uint64_t change_next;
+	bool was_recovered; /* under other limits, perhaps */
 };
+_Static_assert(STATE_CHANGE_MAX > 4 * BROKER_ALLOCATE_MAX, "an allocate is one change");
 
 /* ------------------------------------------------------------------ broker.c */
 
@@ -223,6 +236,8 @@ int pool_take(struct broker *b, struct pool *pool, uint32_t *ret_slot);
 void pool_give(struct pool *pool, uint32_t slot);
 /* A generation for a record's word. */
 uint64_t broker_generation(struct broker *b);
+/* A name of a device for workers. */
+uint32_t broker_handle(struct broker *b);
 static inline uint64_t broker_id(uint64_t word, uint32_t slot)
 {
 	return (word & ~(uint64_t)SLOT_MASK) | (slot + 1u);
@@ -278,6 +293,8 @@ static inline void set_release(struct broker *b, uint32_t set, enum resource res
 }
 /* The refusal of whatever is asked of a set that is torn down. */
 int set_refuse_ending(const struct broker *b, uint32_t set, struct error *ret_error);
+/* It can be found by name and session. */
+void set_enter_buckets(struct broker *b, uint32_t set);
 /* It is empty, and in use again. */
 void set_return(struct broker *b, uint32_t set);
 /* Whether it is found by its name, and by the session that it ends with. */
@@ -336,6 +353,8 @@ void device_add_completed(struct broker *b, struct op *op, const struct hw_resul
 void device_remove_start(struct broker *b, struct op *op);
 void device_remove_completed(struct broker *b, struct op *op, const struct hw_result *result);
 void device_taint(struct broker *b, uint32_t device);
+/* Its worker is gone, with our descriptors. */
+void device_lost(struct broker *b, uint32_t device);
 void device_hw(const struct broker *b, uint32_t device, enum hw_kind kind, struct hw_op *ret_hw);
 /* Submits the last operation of a lane; the operation is in PHASE_END from here on. */
 void lane_end(struct broker *b, struct op *op, uint64_t lane);
@@ -359,6 +378,8 @@ static inline bool binding_is_live(const struct broker *b, uint32_t binding)
 	return binding_state(b, binding) != BINDING_DRAINING;
 }
 void binding_commit_state(struct broker *b, uint32_t binding, enum binding_state state);
+/* One that an earlier run recorded: lists, counts and charges. */
+int binding_recover(struct broker *b, uint32_t binding, struct error *ret_error);
 /* Proven absent: on a shared device it goes on as draining, otherwise its slot is freed. */
 void binding_gone(struct broker *b, uint32_t binding);
 void binding_drop(struct broker *b, uint32_t binding);
@@ -448,6 +469,11 @@ void op_lose_binding(struct broker *b, uint32_t binding);
 /* What a failed result is told as; names the device unless the text does. */
 void op_take_error(struct op *op, const struct hw_result *result);
 void op_take_loss(struct op *op);
+
+/* ------------------------------------------------------------------ broker_recover.c */
+
+void recover_start(struct broker *b, struct op *op);
+void recover_completed(struct broker *b, struct op *op, const struct hw_result *result);
 
 /* ------------------------------------------------------------------ broker_destroy.c */
 

@@ -138,7 +138,7 @@ static void grant_retire(struct broker *b, uint32_t grant)
 	b->sets[slot->set].active--;
 	b->sets[slot->set].quarantined++;
 	b->quarantined++;
-	slot->data = broker_now(b) + b->config.cooling_ms;
+	broker_commit(b, &slot->data, broker_now(b) + b->config.cooling_ms);
 	grant_commit_state(b, grant, GRANT_QUARANTINED);
 	grant_link(b, grant, LIST_COOLING);
 	broker_change(b, CHANGE_GRANT_QUARANTINED, slot->set, grant, STATE_NONE);
@@ -290,7 +290,7 @@ int broker_quarantine_end(
 	r = quarantine_end_check(b, grant, host, ret_error);
 	if (r)
 		return r;
-	b->grant_slots[grant].data = 0; /* cooled */
+	broker_commit(b, &b->grant_slots[grant].data, 0); /* cooled */
 	if (b->grant_slots[grant].bindings == STATE_NONE) {
 		grant_requeue(b, grant);
 		return 0;

@@ -47,7 +47,7 @@ static uint32_t set_slot_by_name(const struct broker *b, const char *name)
 	return set;
 }
 
-static void set_enter_buckets(struct broker *b, uint32_t set)
+void set_enter_buckets(struct broker *b, uint32_t set)
 {
 	uint32_t *name = name_bucket(b, b->set_slots[set].name);
 	uint32_t *session = session_bucket(b, b->set_slots[set].session);
@@ -221,7 +221,7 @@ int broker_set_adjust(struct broker *b, const struct actor *actor, struct set_id
 	r = ledger_adjust(&b->ledger, &b->sets[set], quota, actor_sees_all(actor), ret_error);
 	if (r)
 		return r;
-	b->set_slots[set].quota = quota;
+	state_commit32(b->ports.state, &b->set_slots[set].quota, quota);
 	broker_change(b, CHANGE_SET_ADJUSTED, set, STATE_NONE, STATE_NONE);
 	return 0;
 }
@@ -442,7 +442,7 @@ void set_return(struct broker *b, uint32_t set)
 
 	map_clear(b, set);
 	run->has_lane = false;
-	b->set_slots[set].emptied = broker_now(b) + b->config.cooling_ms + 1;
+	broker_commit(b, &b->set_slots[set].emptied, broker_now(b) + b->config.cooling_ms + 1);
 	broker_commit(b, &b->set_slots[set].word, (word & ~UINT64_C(0xf)) | SET_ACTIVE);
 }
 

@@ -82,15 +82,22 @@ void table_release(struct broker *b, uint32_t device, const struct table_charge 
 		set_release(b, b->device_slots[device].set, RESOURCE_PAGE_TABLES, n);
 }
 
+static void table_note_space(struct broker *b, uint32_t device, uint32_t space)
+{
+	struct device_slot *slot = &b->device_slots[device];
+
+	state_commit32(b->ports.state, &slot->spaces, slot->spaces | 1u << space);
+}
+
 int table_use_space(struct broker *b, uint32_t device, uint32_t space, struct error *ret_error)
 {
 	int r;
 
-	if (b->devices[device].spaces & 1u << space)
+	if (b->device_slots[device].spaces & 1u << space)
 		return 0;
 	r = set_charge(b, b->device_slots[device].set, RESOURCE_PAGE_TABLES, 1, ret_error);
 	if (r == 0)
-		b->devices[device].spaces |= 1u << space;
+		table_note_space(b, device, space);
 	return r;
 }
 
@@ -100,7 +107,7 @@ uint32_t table_count(const struct broker *b, uint32_t device)
 	uint32_t count = 0;
 
 	for (uint32_t i = 0; i < BROKER_SPACES_MAX; i++)
-		count += run->spaces >> i & 1u;
+		count += b->device_slots[device].spaces >> i & 1u;
 	for (uint32_t i = 0; i < DEVICE_TABLES; i++)
 		count += run->tables[i].refs != 0;
 	return count;
@@ -112,5 +119,6 @@ void table_drop_spaces(struct broker *b, uint32_t device)
 
 	if (n)
 		set_release(b, b->device_slots[device].set, RESOURCE_PAGE_TABLES, n);
-	b->devices[device].spaces = 0;
+	if (b->device_slots[device].spaces)
+		state_commit32(b->ports.state, &b->device_slots[device].spaces, 0);
 }

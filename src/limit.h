@@ -107,6 +107,11 @@ uint32_t limits_user_uid(const struct limits *limits, uint32_t user);
  */
 int limits_charge(struct limits *limits, struct accounts *set, uint32_t user,
 	enum resource resource, uint32_t n, struct error *ret_error);
+/*
+ * While it is waived nothing is refused: what was recorded under other limits is charged all the
+ * same.
+ */
+void limits_waive(struct limits *limits, bool waived);
 /* Gives n back, which was charged to the same three. */
 void limits_release(struct limits *limits, struct accounts *set, uint32_t user,
 	enum resource resource, uint32_t n);

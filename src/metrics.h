@@ -65,14 +65,20 @@ static inline bool account_room(struct account *account, uint32_t n)
 	return account_refuse(account);
 }
 
-/* Charges n; the caller has asked account_room() before. */
-static inline void account_charge(struct account *account, uint32_t n)
+/* Charges n, be it more than the limit. */
+static inline void account_add(struct account *account, uint32_t n)
 {
 	assert(n <= UINT32_MAX - account->current);
-	assert(MUTANT(Q) || account->current + n <= account->limit);
 	account->current += n;
 	if (account->peak < account->current)
 		account->peak = account->current;
+}
+
+/* Charges n; the caller has asked account_room() before. */
+static inline void account_charge(struct account *account, uint32_t n)
+{
+	assert(MUTANT(Q) || account->current + n <= account->limit);
+	account_add(account, n);
 }
 
 static inline void account_release(struct account *account, uint32_t n)

@@ -102,7 +102,8 @@ struct device_slot {
 	uint32_t iommu, pasid_width, caps, unit;
 	uint32_t set;    /* slot of the owner; STATE_NONE: the daemon (a shared device) */
 	uint32_t shared; /* slot of the shared device that a slice is a part of, or STATE_NONE */
-	uint8_t reserved[16];
+	uint32_t spaces; /* bits of address spaces that were made for mappings */
+	uint8_t reserved[12];
 };
 ASSERT_SIZE(struct device_slot, 128);
 
@@ -115,7 +116,10 @@ enum binding_state {
 	BINDING_DRAINING = 5,  /* detached, but queued work of a shared device may still carry it */
 };
 
-/* word: state | has pasid << 4 | table made by us << 5 | table kind << 8 | generation << 24 */
+/*
+ * word: state | has pasid << 4 | table made by us << 5 | table kind << 8 | kind of its parent << 12
+ *       | generation << 24
+ */
 struct binding_slot {
 	uint64_t word;
 	uint32_t set;
@@ -147,7 +151,8 @@ struct host_slot {
 	uint64_t session;    /* ids (edge) */
 	uint64_t digest[2];  /* key of the digests that replies are remembered under (edge) */
 	uint64_t handle;     /* names of devices for workers (broker) */
-	uint8_t reserved[72];
+	uint64_t cursor;     /* where the cyclic search goes on; a hint, stored as memory is */
+	uint8_t reserved[64];
 };
 ASSERT_SIZE(struct host_slot, 128);
 
@@ -232,6 +237,19 @@ static inline int state_reserve(const struct state *state, enum state_table tabl
 static inline void state_commit(const struct state *state, uint64_t *word, uint64_t value)
 {
 	state->ops->commit(state->ctx, word, value);
+}
+
+/* Half of eight aligned bytes, which are stored together. */
+static inline void state_commit32(const struct state *state, uint32_t *field, uint32_t value)
+{
+	uint64_t *word = (uint64_t *)((uintptr_t)field & ~(uintptr_t)7);
+	union {
+		uint64_t word;
+		uint32_t half[2];
+	} both = {*word};
+
+	both.half[(uintptr_t)field / 4 & 1] = value;
+	state_commit(state, word, both.word);
 }
 
 static inline void state_settle(const struct state *state)

@@ -197,6 +197,15 @@ static int backend_device_fill(struct backend *b, struct backend_device *device,
 	return 0;
 }
 
+/* What a device is; of its iommufd the descriptor, which the other side makes a key of. */
+static void backend_tell(const struct backend_device *device, struct hw_result *result)
+{
+	result->rid = device->rid;
+	result->group = device->group;
+	result->iommufd_key = (uint64_t)device->iommufd->fd;
+	result->dev_id = device->dev_id;
+}
+
 static int backend_identify(struct backend *b, const struct hw_op *op, struct backend_fds *fds,
 	struct hw_result *result)
 {
@@ -222,9 +231,7 @@ static int backend_identify(struct backend *b, const struct hw_op *op, struct ba
 		return r;
 	}
 	*place = device;
-	result->rid = device->rid;
-	result->group = device->group;
-	result->iommufd_key = (uint64_t)device->iommufd->fd;
+	backend_tell(device, result);
 	return 0;
 }
 
@@ -308,8 +315,9 @@ static const struct backend_need {
 	[HW_DETACH] = {0, 0, true},
 	[HW_LEAVE] = {0, 0, true},
 	[HW_END] = {0, 0, false},
+	[HW_REPORT] = {0, 0, true},
 };
-_Static_assert(ARRAY_SIZE(needs) == HW_END + 1, "every kind says what it needs");
+_Static_assert(ARRAY_SIZE(needs) == HW_REPORT + 1, "every kind says what it needs");
 
 static int backend_run_device(struct backend *b, const struct hw_op *op,
 	struct backend_device **place, const struct backend_fds *fds, struct hw_result *result)
@@ -331,6 +339,9 @@ static int backend_run_device(struct backend *b, const struct hw_op *op,
 		return backend_detach(b, *place, op->has_pasid ? &op->pasid : NULL, &result->error);
 	case HW_LEAVE:
 		return backend_leave(b, *place, op->owner, &result->error);
+	case HW_REPORT:
+		backend_tell(*place, result);
+		return 0;
 	case HW_IDENTIFY:
 	case HW_END:
 		break;
@@ -373,7 +384,7 @@ void backend_execute(struct backend *backend, const struct hw_op *op, struct hw_
 		if (i < op->fd_count)
 			fds.fd[i] = op->fds[i];
 	}
-	if (op->kind < HW_IDENTIFY || op->kind > HW_END)
+	if (op->kind < HW_IDENTIFY || op->kind > HW_REPORT)
 		ret_result->status =
 			error_set(&ret_result->error, REASON_INTERNAL, "no such operation");
 	else

@@ -200,6 +200,8 @@ static void executor_identified(
 	if (r == 0)
 		return;
 	result->iommufd_key = 0;
+	if (item->op.kind == HW_REPORT)
+		return; /* what is attached stays; without a key there is nothing to compare with */
 	result->status = error_set(&result->error, REASON_INTERNAL,
 		"the kernel cannot compare open files of two processes (kcmp): %s", strerror(-r));
 	(void)executor_worker_push(worker, WORKER_OP, true, &undo);
@@ -212,7 +214,7 @@ static void executor_note(
 
 	if (item->type != WORKER_OP || result->status != 0)
 		return;
-	if (kind == HW_IDENTIFY)
+	if (kind == HW_IDENTIFY || kind == HW_REPORT)
 		executor_identified(worker, item, result);
 	else if (kind == HW_CLOSE)
 		executor_keys_remove(worker->executor, worker, item->op.device);

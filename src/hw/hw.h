@@ -47,6 +47,9 @@ enum hw_kind {
 	HW_LEAVE,
 	/* Last operation of a lane: everything is closed, the worker ends. */
 	HW_END,
+	/* Says what the lane has of an opened device, for a daemon that was started anew; changes
+	   nothing. answers: rid, group, iommufd_key, dev_id. */
+	HW_REPORT,
 };
 
 /* Where the page table of an attach comes from. */

@@ -202,6 +202,17 @@ static void model_end(struct model *model, uint64_t lane)
 	}
 }
 
+static void model_report(struct model *model, const struct hw_op *op, struct hw_result *result)
+{
+	const struct model_device *device = model_device(model, op->device);
+
+	ck_assert(device->open && device->lane == op->lane);
+	result->rid.v = device->rid;
+	result->group = model->group_of[device->rid];
+	result->iommufd_key = device->key;
+	result->dev_id = 100 + device->rid;
+}
+
 static void model_effect(struct model *model, const struct hw_op *op, struct hw_result *result)
 {
 	switch ((enum hw_kind)op->kind) {
@@ -226,6 +237,9 @@ static void model_effect(struct model *model, const struct hw_op *op, struct hw_
 		break;
 	case HW_END:
 		model_end(model, op->lane);
+		break;
+	case HW_REPORT:
+		model_report(model, op, result);
 		break;
 	}
 }
@@ -355,21 +369,123 @@ void fixture_config(struct fixture *f)
 	}
 }
 
-void fixture_open(struct fixture *f)
+static int crash_reserve(void *ctx, enum state_table table, uint32_t count)
+{
+	struct fixture *f = ctx;
+
+	if (count > f->crash.used[table])
+		f->crash.used[table] = count;
+	return state_reserve(state_memory_state(f->memory), table, count);
+}
+
+static void crash_commit(void *ctx, uint64_t *word, uint64_t value)
+{
+	struct fixture *f = ctx;
+	struct crash *crash = &f->crash;
+
+	if (crash->countdown && --crash->countdown == 0)
+		longjmp(crash->die, 1);
+	ck_assert_uint_lt(crash->stores, CRASH_LOG);
+	crash->word[crash->stores] = word;
+	crash->before[crash->stores++] = *word;
+	state_commit(state_memory_state(f->memory), word, value);
+}
+
+static void crash_settle(void *ctx)
+{
+	struct fixture *f = ctx;
+
+	f->crash.stores = 0;
+	f->crash.settles++;
+	state_settle(state_memory_state(f->memory));
+}
+
+static const struct state_ops crash_ops = {crash_reserve, crash_commit, crash_settle};
+
+static void fixture_start(struct fixture *f)
 {
 	struct broker_ports ports = {
 		.hw = {&model_ops, &f->model},
+		.state = &f->state,
+		.pages = state_memory_pages(f->memory),
 		.now_ms = fixture_now,
 		.now_ctx = f,
 		.policy = &f->policy,
 	};
 
-	ck_assert_int_eq(state_memory_new(&f->memory), 0);
-	ports.state = state_memory_state(f->memory);
-	ports.pages = state_memory_pages(f->memory);
 	ck_assert_int_eq(limits_new(&f->limits_config, &f->limits), 0);
 	ports.limits = f->limits;
 	ck_assert_int_eq(broker_new(&f->config, &ports, &f->broker), 0);
+}
+
+void fixture_open(struct fixture *f)
+{
+	ck_assert_int_eq(state_memory_new(&f->memory), 0);
+	f->state = *state_memory_state(f->memory);
+	f->state.ops = &crash_ops;
+	f->state.ctx = f;
+	fixture_start(f);
+}
+
+void fixture_settle(struct fixture *f)
+{
+	state_settle(&f->state);
+}
+
+bool fixture_all_stand(void *ctx, uint64_t lane)
+{
+	(void)ctx;
+	return lane != 0;
+}
+
+bool fixture_none_stands(void *ctx, uint64_t lane)
+{
+	(void)ctx;
+	return lane == 0;
+}
+
+/* The worker of the lane does what was sent to it, or ends with it. */
+static void model_outlive(struct model *model, uint64_t lane, bool stands)
+{
+	for (unsigned i = 0; i < model->count;) {
+		struct hw_op op = model->ops[i];
+		struct hw_result unheard = {.id = op.id, .device = op.device};
+
+		if (op.lane != lane) {
+			i++;
+			continue;
+		}
+		memmove(&model->ops[i], &model->ops[i + 1],
+			(model->count - i - 1) * sizeof(model->ops[i]));
+		model->count--;
+		if (stands && model_knows(model, &op, &unheard))
+			model_effect(model, &op, &unheard);
+	}
+	if (!stands)
+		model_end(model, lane);
+}
+
+void fixture_restart(struct fixture *f, bool (*stands)(void *ctx, uint64_t lane), void *ctx)
+{
+	const struct recovery recovery = {f->crash.used, stands, ctx};
+	struct model *model = &f->model;
+
+	broker_free(f->broker);
+	limits_free(f->limits);
+	while (f->crash.stores > 0) {
+		f->crash.stores--;
+		*f->crash.word[f->crash.stores] = f->crash.before[f->crash.stores];
+	}
+	f->crash.countdown = 0;
+	while (model->count)
+		model_outlive(model, model->ops[0].lane, stands(ctx, model->ops[0].lane));
+	for (unsigned i = 0; i < MODEL_DEVICES; i++) {
+		if (model->devices[i].used && !stands(ctx, model->devices[i].lane))
+			model_outlive(model, model->devices[i].lane, false);
+	}
+	fixture_start(f);
+	if (broker_recover(f->broker, &recovery, &f->error))
+		ck_abort_msg("%s", f->error.text);
 }
 
 void fixture_close(struct fixture *f)

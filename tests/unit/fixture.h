@@ -13,6 +13,7 @@
 #include "state_memory.h"
 
 #include <check.h>
+#include <setjmp.h>
 
 #ifndef MODEL_ENTRIES
 #define MODEL_OPS     1024
@@ -51,10 +52,24 @@ struct model {
 	unsigned carried_out;
 };
 
+/* What the daemon's death at some store leaves: stores since the last settle are taken back. */
+#define CRASH_LOG 4096
+struct crash {
+	uint64_t *word[CRASH_LOG];
+	uint64_t before[CRASH_LOG];
+	unsigned stores;    /* since the last settle */
+	unsigned settles;   /* in all */
+	unsigned countdown; /* stores until it dies; 0: it lives */
+	jmp_buf die;        /* where it goes on then */
+	uint32_t used[STATE_TABLES];
+};
+
 struct fixture {
 	uint64_t now_ms;
 	struct model model;
 	struct state_memory *memory;
+	struct state state; /* that memory, seen by `crash` */
+	struct crash crash;
 	struct policy policy;
 	struct policy_peer peer;
 	struct broker_config config;
@@ -70,6 +85,17 @@ struct fixture {
 void fixture_config(struct fixture *f);
 void fixture_open(struct fixture *f);
 void fixture_close(struct fixture *f);
+
+/* What was changed stays, as after a request. */
+void fixture_settle(struct fixture *f);
+/*
+ * The daemon dies, and another one takes up its records. Of the lanes for which stands() is true
+ * the workers live on: they do what was sent to them, and nobody hears of it. Whatever else the
+ * configuration and the limits are by then.
+ */
+void fixture_restart(struct fixture *f, bool (*stands)(void *ctx, uint64_t lane), void *ctx);
+bool fixture_all_stand(void *ctx, uint64_t lane);
+bool fixture_none_stands(void *ctx, uint64_t lane);
 
 /* A VMM's session with a set of its own. */
 struct actor fixture_vmm(

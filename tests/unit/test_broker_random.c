@@ -18,8 +18,23 @@
 #define HISTORIES     75
 #define RECOUNT_EVERY 7
 
+#define VIEW 64
+
+/* What clients were told that they have. */
+struct view {
+	uint32_t count;
+	struct {
+		struct grant_info grant;
+		bool going; /* its set is being torn down */
+	} of[VIEW];
+};
+
 struct history {
 	struct fixture f;
+	struct view before;
+	unsigned settles;  /* by then */
+	uint64_t standing; /* decides whose workers outlive the daemon */
+	unsigned restarts;
 	uint64_t random;
 	uint64_t seed;
 	unsigned step;
@@ -35,6 +50,7 @@ struct history {
 struct reached {
 	struct metrics metrics;
 	uint64_t hits[RESOURCE_COUNT];
+	uint64_t restarts;
 };
 
 static uint32_t rnd(struct history *h, uint32_t n)
@@ -367,6 +383,109 @@ static void check_entries(struct history *h)
 	}
 }
 
+/* ------------------------------------------------------------------ the daemon's death */
+
+static bool view_is_going(struct history *h, struct set_id set)
+{
+	struct set_info info;
+
+	return broker_set_get(h->f.broker, &h->f.admin, set, &info, &h->f.error) || info.dying;
+}
+
+static void view_take(struct history *h, struct view *ret_view)
+{
+	struct grant_info info;
+	uint64_t cursor = 0;
+
+	ret_view->count = 0;
+	while (broker_grant_next(
+		h->f.broker, &h->f.admin, (struct set_id){0}, true, &cursor, &info)) {
+		ck_assert_uint_lt(ret_view->count, VIEW);
+		ret_view->of[ret_view->count].grant = info;
+		ret_view->of[ret_view->count++].going = view_is_going(h, info.set);
+	}
+}
+
+/* Numbers on their way out may have got further, but never past the time that they cool. */
+static bool view_agrees(const struct grant_info *old, bool going, const struct grant_info *now)
+{
+	const bool out = going || old->state != GRANT_ACTIVE;
+
+	if (now->state == GRANT_IDLE)
+		return out && old->cooling_ms == 0 && old->state == GRANT_QUARANTINED;
+	if (now->set.v != old->set.v)
+		return false;
+	if (out)
+		return now->state >= old->state;
+	return now->state == GRANT_ACTIVE && now->has_guest == old->has_guest &&
+	       now->guest.v == old->guest.v && now->data == old->data && now->holds == old->holds;
+}
+
+/* C: what was acknowledged is there, and what rests comes back no earlier than it would have. */
+static void view_compare(struct history *h)
+{
+	for (uint32_t i = 0; i < h->before.count; i++) {
+		const struct grant_info *old = &h->before.of[i].grant;
+		struct grant_info now;
+
+		ck_assert_int_eq(
+			broker_host_find(h->f.broker, &h->f.admin, old->host, &now, &h->f.error),
+			0);
+		if (!view_agrees(old, h->before.of[i].going, &now))
+			ck_abort_msg(
+				"seed %llu step %u: PASID %u was state %d of set %llu, and is "
+				"state %d of set %llu",
+				(unsigned long long)h->seed, h->step, old->host.v, (int)old->state,
+				(unsigned long long)old->set.v, (int)now.state,
+				(unsigned long long)now.set.v);
+	}
+}
+
+static bool history_stands(void *ctx, uint64_t lane)
+{
+	const struct history *h = ctx;
+
+	return (lane * 0x9e3779b97f4a7c15u ^ h->standing) >> 62;
+}
+
+/* Sets that came or went with what is taken back now are what their actors know again. */
+static void history_recall_sets(struct history *h)
+{
+	for (unsigned i = 0; i < ACTORS; i++) {
+		struct set_id set = {0};
+		struct set_info info;
+		char name[32];
+
+		(void)snprintf(name, sizeof(name), "vm%u", i);
+		h->actors[i].set.v = 0;
+		if (broker_set_by_name(h->f.broker, &h->f.admin, name, &set, &h->f.error) ||
+			broker_set_get(h->f.broker, &h->f.admin, set, &info, &h->f.error))
+			continue;
+		if (!info.dying || info.emptying)
+			h->actors[i].set = set;
+	}
+}
+
+static void history_restart(struct history *h)
+{
+	const bool told = h->f.crash.settles == h->settles;
+
+	h->standing = (uint64_t)rnd(h, 1u << 16) << 48;
+	h->f.model.submit_status = 0;
+	fixture_restart(&h->f, history_stands, h);
+	h->restarts++;
+	if (told)
+		view_compare(h);
+	history_recall_sets(h);
+}
+
+static void history_remember(struct history *h)
+{
+	fixture_settle(&h->f);
+	h->settles = h->f.crash.settles;
+	view_take(h, &h->before);
+}
+
 static void history_step(struct history *h)
 {
 	static void (*const moves[])(struct history *) = {do_create, do_allocate, do_allocate,
@@ -375,7 +494,16 @@ static void history_step(struct history *h)
 		do_hardware, do_hardware};
 	struct error error = {0};
 
-	moves[rnd(h, ARRAY_SIZE(moves))](h);
+	history_remember(h);
+	if (rnd(h, 40) == 0)
+		h->f.crash.countdown = 1 + rnd(h, 12);
+	if (setjmp(h->f.crash.die) != 0 || rnd(h, 150) == 0) {
+		history_restart(h);
+		fixture_settle(&h->f);
+	} else {
+		moves[rnd(h, ARRAY_SIZE(moves))](h);
+	}
+	h->f.crash.countdown = 0;
 	check_entries(h);
 	if (h->step % RECOUNT_EVERY && h->step + 1 < STEPS)
 		return;
@@ -448,6 +576,7 @@ static void history_run(uint64_t seed, struct reached *reached)
 	for (enum metric m = 0; m < METRIC_COUNT; m++)
 		reached->metrics.value[m] += status.metrics.value[m];
 	history_add_hits(h, reached);
+	reached->restarts += h->restarts;
 	fixture_close(&h->f);
 	free(h);
 }
@@ -463,6 +592,7 @@ static void check_reached(const struct reached *reached)
 		if (m != METRIC_REFUSED && reached->metrics.value[m] == 0)
 			ck_abort_msg("no history had any %s", metric_text(m));
 	}
+	ck_assert_uint_gt(reached->restarts, 0);
 	for (size_t i = 0; i < ARRAY_SIZE(limited); i++) {
 		if (reached->hits[limited[i]] == 0)
 			ck_abort_msg("no history met the limit of %s", resource_text(limited[i]));

@@ -216,6 +216,7 @@ START_TEST(neither_pings_nor_rubbish_make_the_time_for_hello_longer)
 		start_impatient();
 		pings = client_connect();
 		bad = client_connect();
+		ck_assert_int_eq(send(bad, rubbish, 1, MSG_NOSIGNAL), 1);
 		while (server_counted(server, EDGE_HELLO_TIMEOUTS) < 2 &&
 			now_ms() - begin < 10ull * PATIENCE_MS) {
 			uint8_t data[256];

@@ -1,0 +1,466 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What an earlier run of the daemon left: everything that is not recorded is made anew from the
+ * records, then every intent among them is taken back or brought to its end.
+ *
+ * Acknowledged grants, sets, devices and bindings are there again (invariant C). A binding whose
+ * attach was under way is detached, because nobody was told of it; one whose detach was under way
+ * is detached; a device that was being registered is closed. Of a lane whose worker is gone nothing
+ * can be detached: its bindings are lost as if the worker had died now. All of this goes through
+ * the same steps as ever, so a recovery may itself be interrupted anywhere.
+ */
+#include "broker_private.h"
+
+#include <assert.h>
+
+/* ------------------------------------------------------------------ from the records */
+
+static int recover_fail(struct error *ret_error, const char *what, uint64_t object)
+{
+	return error_set_limit(ret_error, REASON_INTERNAL, object, 0, 0,
+		"the recorded state cannot be taken up: %s (%llu)", what,
+		(unsigned long long)object);
+}
+
+/* Slots in use, and the free ones below the last of them. `word` is the first one's. */
+static void recover_pool(struct pool *pool, const void *table, size_t size, uint32_t used)
+{
+	pool->used = used;
+	for (uint32_t slot = used; slot-- > 0;) {
+		const uint64_t *word = (const void *)((const uint8_t *)table + slot * size);
+
+		pool->live++;
+		if (STATE_WORD_STATE(*word) == 0)
+			pool_give(pool, slot);
+	}
+}
+
+static int recover_set(struct broker *b, uint32_t set, struct error *ret_error)
+{
+	struct set *run = &b->sets[set];
+	int r;
+
+	*run = (struct set){
+		.grants = STATE_NONE,
+		.returnable = STATE_NONE,
+		.first_device = STATE_NONE,
+		.first_op = STATE_NONE,
+		.last_op = STATE_NONE,
+	};
+	r = ledger_open(&b->ledger, run, b->set_slots[set].uid, ret_error);
+	if (r == 0)
+		r = ledger_promise(&b->ledger, run, b->set_slots[set].quota, true, ret_error);
+	if (r)
+		return r;
+	translate_init(&run->map, &b->ports.pages);
+	if (set_state(b, set) != SET_ZOMBIE)
+		set_enter_buckets(b, set);
+	return 0;
+}
+
+/* Its list, and what it is charged for; slices are counted when all devices are there. */
+static int recover_device(struct broker *b, uint32_t device, struct error *ret_error)
+{
+	const struct device_slot *slot = &b->device_slots[device];
+	struct device *run = &b->devices[device];
+	uint32_t *link =
+		slot->set == STATE_NONE ? &b->first_shared : &b->sets[slot->set].first_device;
+	uint32_t tables = 0;
+	int r;
+
+	*run = (struct device){
+		.bindings = STATE_NONE, .rid_binding = STATE_NONE, .set_next = *link};
+	*link = device;
+	if (slot->set == STATE_NONE)
+		return 0;
+	b->sets[slot->set].devices++;
+	if (device_kind(b, device) == DEVICE_EXCLUSIVE && !device_is_closed(b, device))
+		run->descriptors = 2;
+	tables = table_count(b, device);
+	r = set_charge(b, slot->set, RESOURCE_DEVICES, 1, ret_error);
+	if (r == 0 && run->descriptors)
+		r = set_charge(b, slot->set, RESOURCE_DESCRIPTORS, run->descriptors, ret_error);
+	if (r == 0 && tables)
+		r = set_charge(b, slot->set, RESOURCE_PAGE_TABLES, tables, ret_error);
+	return r;
+}
+
+/* Cooling numbers keep their time; what only waits for a device is sorted out when they are due. */
+static int recover_grant(struct broker *b, uint32_t grant, struct error *ret_error)
+{
+	struct grant_slot *slot = &b->grant_slots[grant];
+	struct set *run = &b->sets[slot->set];
+	uint32_t host = grant_host(slot);
+	bool resting = grant_state(slot) == GRANT_QUARANTINED;
+
+	if (host <= b->config.reserved_last)
+		return error_set_limit(ret_error, REASON_BAD_RANGE, host, b->config.reserved_last,
+			0,
+			"PASID %u is granted, and the configuration now leaves numbers up to %u to "
+			"the kernel; start with the earlier kernel_reserved until it is freed",
+			host, b->config.reserved_last);
+	if (b->grant_of[host])
+		return recover_fail(ret_error, "a number has two grants", host);
+	if (!MUTANT(R))
+		space_take(&b->numbers, host);
+	b->grant_of[host] = grant + 1;
+	slot->bindings = STATE_NONE;
+	ledger_charge(&b->ledger, run, 1);
+	run->active += !resting;
+	run->quarantined += resting;
+	b->quarantined += resting;
+	grant_link(b, grant, resting ? LIST_COOLING : LIST_SET);
+	if (!grant_has_guest(slot))
+		return 0;
+	return map_attach(
+		b, slot->set, (struct gpasid){grant_guest(slot)}, (struct hpasid){host}, ret_error);
+}
+
+static int recover_grants(struct broker *b, uint32_t used, struct error *ret_error)
+{
+	int r = 0;
+
+	b->grant_used = used;
+	for (uint32_t grant = used; r == 0 && grant-- > 0;) {
+		if (grant_state(&b->grant_slots[grant]) != GRANT_FREE) {
+			r = recover_grant(b, grant, ret_error);
+			continue;
+		}
+		b->grant_slots[grant].next = b->grant_free;
+		b->grant_free = grant;
+	}
+	return r;
+}
+
+static int recover_sets_and_devices(
+	struct broker *b, const struct recovery *recovery, struct error *ret_error)
+{
+	int r = 0;
+
+	recover_pool(&b->set_pool, b->set_slots, sizeof(*b->set_slots), recovery->used[STATE_SETS]);
+	recover_pool(&b->device_pool, b->device_slots, sizeof(*b->device_slots),
+		recovery->used[STATE_DEVICES]);
+	recover_pool(&b->binding_pool, b->binding_slots, sizeof(*b->binding_slots),
+		recovery->used[STATE_BINDINGS]);
+	for (uint32_t i = 0; r == 0 && i < b->set_pool.used; i++) {
+		if (set_state(b, i) != SET_FREE)
+			r = recover_set(b, i, ret_error);
+	}
+	for (uint32_t i = 0; r == 0 && i < b->device_pool.used; i++) {
+		if (device_state(b, i) != DEVICE_FREE)
+			r = recover_device(b, i, ret_error);
+	}
+	for (uint32_t i = 0; r == 0 && i < b->device_pool.used; i++) {
+		if (device_state(b, i) != DEVICE_FREE && b->device_slots[i].shared != STATE_NONE)
+			b->devices[b->device_slots[i].shared].slices++;
+	}
+	return r;
+}
+
+/* Numbers that were freed and whose last binding went in the meantime; sets that are only charged.
+ */
+static void recover_rest(struct broker *b)
+{
+	for (uint32_t grant = 0; grant < b->grant_used; grant++)
+		grant_settle(b, grant);
+	for (uint32_t set = 0; set < b->set_pool.used; set++) {
+		if (set_state(b, set) == SET_ZOMBIE)
+			ledger_close(&b->ledger, &b->sets[set]);
+	}
+}
+
+/* ------------------------------------------------------------------ lanes whose worker is gone */
+
+/* Its registration, or its removal, was never answered. */
+static void recover_lost_device(struct broker *b, uint32_t device)
+{
+	const enum device_state state = device_state(b, device);
+	uint32_t set = b->device_slots[device].set;
+
+	if (state == DEVICE_ADDING) {
+		device_drop(b, device);
+		return;
+	}
+	device_lost(b, device);
+	if (state != DEVICE_REMOVING || b->devices[device].bindings != STATE_NONE ||
+		b->devices[device].slices)
+		return;
+	broker_change(b, CHANGE_DEVICE_REMOVED, set, STATE_NONE, device);
+	device_drop(b, device);
+}
+
+/* Slices first: what is left of their bindings belongs to the device that they are part of. */
+static void recover_lost_devices(struct broker *b, const struct recovery *recovery, bool slices)
+{
+	for (uint32_t i = 0; i < b->device_pool.used; i++) {
+		if (device_state(b, i) == DEVICE_FREE || device_is_closed(b, i) ||
+			(device_kind(b, i) == DEVICE_SLICE) != slices ||
+			recovery->lane_stands(recovery->ctx, b->device_slots[i].lane))
+			continue;
+		recover_lost_device(b, i);
+	}
+}
+
+/* ------------------------------------------------------------------ lanes whose worker lives */
+
+/* A binding on the device whose attach or detach was under way; STATE_NONE: none. */
+static uint32_t next_intent(const struct broker *b, uint32_t device)
+{
+	for (uint32_t i = b->devices[device].bindings; i != STATE_NONE;
+		i = b->binding_slots[i].device_next) {
+		if (binding_state(b, i) == BINDING_BINDING ||
+			binding_state(b, i) == BINDING_UNBINDING)
+			return i;
+	}
+	return STATE_NONE;
+}
+
+static void submit_detach(struct broker *b, struct op *op, uint32_t binding)
+{
+	struct hw_op hw;
+
+	op->phase = PHASE_UNDO;
+	op->pair_count = 1;
+	op->pairs[0].device = b->binding_slots[binding].device;
+	op->pairs[0].binding = binding;
+	binding_commit_state(b, binding, BINDING_UNBINDING);
+	binding_hw(b, binding, HW_DETACH, &hw);
+	op_submit(b, op, &hw);
+}
+
+static void submit_device(
+	struct broker *b, struct op *op, uint32_t device, enum op_phase phase, enum hw_kind kind)
+{
+	struct hw_op hw;
+
+	op->phase = phase;
+	op->step = device;
+	device_hw(b, device, kind, &hw);
+	op_submit(b, op, &hw);
+}
+
+/* The next step for a device; false: there is none. */
+static bool recover_step(struct broker *b, struct op *op, uint32_t device)
+{
+	const bool slice = device_kind(b, device) == DEVICE_SLICE;
+	uint32_t binding;
+
+	if (device_is_closed(b, device))
+		return false;
+	if (device_state(b, device) == DEVICE_ADDING) {
+		submit_device(b, op, device, PHASE_CLOSE, HW_CLOSE);
+		return true;
+	}
+	if (!slice && !b->devices[device].known) {
+		submit_device(b, op, device, PHASE_OPEN, HW_REPORT);
+		return true;
+	}
+	binding = next_intent(b, device);
+	if (binding != STATE_NONE)
+		submit_detach(b, op, binding);
+	return binding != STATE_NONE;
+}
+
+/* A shared device's worker has nothing more to do once its device is not there. */
+static void recover_done(struct broker *b, struct op *op)
+{
+	const uint32_t device = op->device;
+
+	if (op->set == STATE_NONE && device_state(b, device) == DEVICE_FREE &&
+		op->phase == PHASE_CLOSE)
+		lane_end(b, op, op->hw.lane);
+	else
+		op_end(b, op);
+}
+
+static void recover_next(struct broker *b, struct op *op)
+{
+	uint32_t device = op->set == STATE_NONE ? op->device : b->sets[op->set].first_device;
+
+	if (op->set == STATE_NONE && device_state(b, device) == DEVICE_FREE) {
+		recover_done(b, op);
+		return;
+	}
+	while (device != STATE_NONE) {
+		if (recover_step(b, op, device))
+			return;
+		device = op->set == STATE_NONE ? STATE_NONE : b->devices[device].set_next;
+	}
+	recover_done(b, op);
+}
+
+void recover_start(struct broker *b, struct op *op)
+{
+	recover_next(b, op);
+}
+
+/* Its worker has no such device. */
+static void recover_unknown(struct broker *b, uint32_t device)
+{
+	for (uint32_t i = 0; i < b->device_pool.used; i++) {
+		if (device_state(b, i) != DEVICE_FREE && b->device_slots[i].shared == device)
+			device_lost(b, i);
+	}
+	device_lost(b, device);
+}
+
+static void recover_reported(struct broker *b, uint32_t device, const struct hw_result *result)
+{
+	struct device_slot *slot = &b->device_slots[device];
+
+	if (result->status || result->rid.v != slot->rid) {
+		recover_unknown(b, device);
+		return;
+	}
+	slot->iommufd_key = result->iommufd_key;
+	b->devices[device].known = true;
+}
+
+static void recover_detached(struct broker *b, struct op *op, const struct hw_result *result)
+{
+	uint32_t binding = op->pairs[0].binding;
+	const struct binding_slot *slot;
+
+	op->pair_count = 0;
+	if (binding == STATE_NONE)
+		return; /* lost with its worker */
+	slot = &b->binding_slots[binding];
+	if (result->status) {
+		binding_taint(b, binding);
+		return;
+	}
+	broker_change(b, CHANGE_BINDING_UNBOUND, slot->set, slot->grant, slot->device);
+	binding_gone(b, binding);
+}
+
+void recover_completed(struct broker *b, struct op *op, const struct hw_result *result)
+{
+	switch (op->phase) {
+	case PHASE_OPEN:
+		recover_reported(b, op->step, result);
+		break;
+	case PHASE_UNDO:
+		recover_detached(b, op, result);
+		break;
+	case PHASE_CLOSE:
+		device_drop(b, op->step); /* nothing was attached yet */
+		break;
+	case PHASE_END:
+		op_end(b, op);
+		return;
+	case PHASE_FORWARD:
+	case PHASE_LEAVE:
+	case PHASE_NUMBERS:
+		assert(false); /* a recovery has no such phase */
+		return;
+	}
+	recover_next(b, op);
+}
+
+/* ------------------------------------------------------------------ what goes on */
+
+/* Nothing refuses it: limits are waived, and there are places for all of them. */
+static struct op *recover_op(struct broker *b, enum op_kind kind, uint32_t set)
+{
+	struct op *op = NULL;
+	struct error error;
+	int r = op_new(b, kind, set, 0, &op, &error);
+
+	assert(r == 0);
+	(void)r;
+	return op;
+}
+
+static void recover_shared(struct broker *b, uint32_t device)
+{
+	struct op *op = recover_op(b, OP_RECOVER, STATE_NONE);
+
+	op->device = device;
+	op->hw.lane = b->device_slots[device].lane;
+	op_queue(b, op);
+}
+
+static bool has_tainted(const struct broker *b, uint32_t device)
+{
+	for (uint32_t i = b->devices[device].bindings; i != STATE_NONE;
+		i = b->binding_slots[i].device_next) {
+		if (binding_state(b, i) == BINDING_TAINTED)
+			return true;
+	}
+	return false;
+}
+
+/* The removal of a device that a request asked for, once more. */
+static void recover_removal(struct broker *b, uint32_t device)
+{
+	uint32_t set = b->device_slots[device].set;
+	struct op *op;
+
+	if (device_state(b, device) != DEVICE_REMOVING ||
+		(set != STATE_NONE && set_state(b, set) != SET_ACTIVE))
+		return;
+	device_commit_state(b, device,
+		device_is_closed(b, device) || has_tainted(b, device) ? DEVICE_TAINTED
+								      : DEVICE_READY);
+	op = recover_op(b, OP_DEVICE_REMOVE, set);
+	op->device = device;
+	op->device_name = device_name_of(b, device);
+	op_queue(b, op);
+}
+
+static void recover_go_on(struct broker *b, const struct recovery *recovery)
+{
+	for (uint32_t i = 0; i < b->set_pool.used; i++) {
+		if (set_state(b, i) == SET_FREE)
+			continue;
+		b->sets[i].has_lane = recovery->lane_stands(recovery->ctx, set_name_of(b, i));
+		if (b->sets[i].first_device != STATE_NONE)
+			op_queue(b, recover_op(b, OP_RECOVER, i));
+	}
+	for (uint32_t i = b->first_shared; i != STATE_NONE; i = b->devices[i].set_next)
+		recover_shared(b, i);
+	for (uint32_t i = 0; i < b->device_pool.used; i++)
+		recover_removal(b, i);
+	for (uint32_t i = 0; i < b->set_pool.used; i++) {
+		if (set_state(b, i) == SET_DYING)
+			op_queue(b, recover_op(b, OP_DESTROY, i));
+	}
+}
+
+static int recover_records(
+	struct broker *b, const struct recovery *recovery, struct error *ret_error)
+{
+	int r = recover_sets_and_devices(b, recovery, ret_error);
+
+	if (r == 0)
+		r = recover_grants(b, recovery->used[STATE_GRANTS], ret_error);
+	for (uint32_t i = 0; r == 0 && i < b->binding_pool.used; i++) {
+		if (binding_state(b, i) != BINDING_FREE)
+			r = binding_recover(b, i, ret_error);
+	}
+	if (r == 0)
+		recover_rest(b);
+	return r;
+}
+
+int broker_recover(struct broker *b, const struct recovery *recovery, struct error *ret_error)
+{
+	int r;
+
+	/* what was recorded counts, under whatever limits */
+	limits_waive(b->ports.limits, true);
+	b->was_recovered = true;
+	r = recover_records(b, recovery, ret_error);
+	if (r == 0 && b->host_slot->cursor > b->config.reserved_last &&
+		b->host_slot->cursor <= PASID_LAST)
+		b->cursor = (uint32_t)b->host_slot->cursor;
+	if (r == 0) {
+		recover_lost_devices(b, recovery, true);
+		recover_lost_devices(b, recovery, false);
+		recover_go_on(b, recovery);
+		r = MUTANT(R) ? 0 : broker_recount(b, ret_error);
+	}
+	limits_waive(b->ports.limits, false);
+	state_settle(b->ports.state);
+	return r;
+}
