@@ -26,6 +26,9 @@ PASIDD = BUILD / "pasidd"
 PASID_SIM = BUILD / "pasid-sim"
 TIMEOUT = float(os.environ.get("PASIDD_TEST_TIMEOUT", "20"))
 
+# What a file of /proc/PID says when the process ends before it is opened, or before it is read.
+GONE = (FileNotFoundError, ProcessLookupError)
+
 
 def load_protocol():
     """Generates the messages anew, so that they are always those of the checkout."""
@@ -397,7 +400,7 @@ class Daemon:
 
     @staticmethod
     def is_spawner(pid):
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(*GONE):
             return b"\0spawner\0" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
         return False
 

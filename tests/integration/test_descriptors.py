@@ -16,7 +16,7 @@ import time
 import unittest
 
 from hanging_file import NotHere, hanging_file
-from pasid_client import Client, Daemon, Refused, daemon_user, eventually, host, opened, pb
+from pasid_client import GONE, Client, Daemon, Refused, daemon_user, eventually, host, opened, pb
 
 ONE, TWO, PAIR, SHARED, OTHER = (f"0000:00:0{i}.0" for i in (1, 2, 3, 4, 5))
 CONFIG = {
@@ -151,7 +151,7 @@ class DescriptorTest(unittest.TestCase):
         """Of the daemon, less those of its workers, and of each set's worker; janitors come and go."""
         workers, lanes, kept = self.daemon.workers(), {}, 0
         for pid in workers:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(*GONE):
                 lane = eventually(lambda pid=pid: self.lane(pid))  # it may be about to become a worker
                 count = len(os.listdir(f"/proc/{pid}/fd"))
                 if lane.isdigit():
@@ -501,8 +501,9 @@ class SlowCloses(DescriptorTest):
         children = pathlib.Path(f"/proc/{self.daemon.process.pid}/task/{self.daemon.process.pid}/children")
         kept = []
         for pid in children.read_text().split():
-            if "fuse_flush" in pathlib.Path(f"/proc/{pid}/stack").read_text():
-                kept.append(len(os.listdir(f"/proc/{pid}/fd")))
+            with contextlib.suppress(*GONE):
+                if "fuse_flush" in pathlib.Path(f"/proc/{pid}/stack").read_text():
+                    kept.append(len(os.listdir(f"/proc/{pid}/fd")))
         self.assertTrue(kept, "nobody was kept: the test shows nothing")
         self.assertLessEqual(min(kept), 8, kept)  # the other copies that were passed
 
