@@ -225,6 +225,21 @@ static void io_datagram(struct pasid_client *client, size_t size, struct io_fds 
 	wire_arena_reset(&client->arena);
 }
 
+/*
+ * The kernel tells us first, and once, that the daemon closed with something of ours unread. What
+ * it sent before that, such as why it does not serve us, is there still.
+ */
+static ssize_t io_recvmsg(const struct pasid_client *client, struct msghdr *message, int flags)
+{
+	ssize_t size;
+	do
+		size = recvmsg(client->socket, message, flags | MSG_CMSG_CLOEXEC);
+	while (size < 0 && errno == EINTR && (flags & MSG_DONTWAIT) != 0);
+	if (size < 0 && errno == ECONNRESET)
+		size = recvmsg(client->socket, message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	return size;
+}
+
 /* One datagram. 1: handled; 0: none there, or the connection is lost. Without MSG_DONTWAIT in the
  * flags it may sleep until one comes, and 0 is an interruption too. */
 static int io_receive_one(struct pasid_client *client, int flags)
@@ -238,10 +253,7 @@ static int io_receive_one(struct pasid_client *client, int flags)
 		.msg_iovlen = 1,
 		.msg_control = &control,
 		.msg_controllen = sizeof(control)};
-	ssize_t size;
-	do
-		size = recvmsg(client->socket, &message, flags | MSG_CMSG_CLOEXEC);
-	while (size < 0 && errno == EINTR && (flags & MSG_DONTWAIT) != 0);
+	ssize_t size = io_recvmsg(client, &message, flags);
 	if (size < 0) {
 		int error = errno;
 		if (error != EAGAIN && error != EINTR)

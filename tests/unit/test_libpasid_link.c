@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -169,6 +170,79 @@ START_TEST(a_handed_descriptor_stays_the_callers_on_failure)
 	}
 END_TEST
 
+/* ------------------------------------------------------------ last words */
+
+/* What a daemon sends, on its end of a pair. */
+static void say(int fd, const Pasid__V1__ToClient *message)
+{
+	uint8_t data[512];
+	size_t size = pasid__v1__to_client__get_packed_size(message);
+
+	ck_assert_uint_le(size, sizeof(data));
+	pasid__v1__to_client__pack(message, data);
+	ck_assert_int_eq(send(fd, data, size, MSG_NOSIGNAL), (int)size);
+}
+
+static void answer(int fd, Pasid__V1__Reply *reply)
+{
+	Pasid__V1__ToClient message = PASID__V1__TO_CLIENT__INIT;
+
+	message.n_replies = 1;
+	message.replies = &reply;
+	say(fd, &message);
+}
+
+START_TEST(who_is_turned_away_and_closed_before_hello_knows_why)
+	{
+		Pasid__V1__Status why = PASID__V1__STATUS__INIT;
+		Pasid__V1__ToClient message = PASID__V1__TO_CLIENT__INIT;
+		struct pasid_client *other = NULL;
+		struct pasid_error error = {0};
+		int ends[2];
+
+		ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+		why.code = PASID__V1__CODE__QUOTA;
+		why.reason = (char *)"limit";
+		message.refused = &why;
+		say(ends[1], &message);
+		close(ends[1]);
+		struct pasid_options options = {.has_fd = true, .fd = ends[0]};
+		ck_assert_int_eq(pasid_open(&options, &other, &error), PASID_QUOTA);
+		ck_assert_str_eq(error.reason, "limit");
+		close(ends[0]);
+	}
+END_TEST
+
+START_TEST(what_was_said_before_a_reset_is_heard)
+	{
+		Pasid__V1__HelloResult hello = PASID__V1__HELLO_RESULT__INIT;
+		Pasid__V1__PingResult ping = PASID__V1__PING_RESULT__INIT;
+		Pasid__V1__Reply reply = PASID__V1__REPLY__INIT;
+		struct seen seen = {0};
+		int ends[2];
+
+		ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+		pasid_close(client);
+		hello.version = 1;
+		reply.id = 1;
+		reply.result_case = PASID__V1__REPLY__RESULT_HELLO;
+		reply.hello = &hello;
+		answer(ends[1], &reply);
+		struct pasid_options options = {.has_fd = true, .fd = ends[0]};
+		ck_assert_int_eq(pasid_open(&options, &client, NULL), 0);
+		ck_assert_int_eq(pasid_ping_async(client, on_result, &seen), 0);
+		ck_assert_int_eq(pasid_flush(client), 0);
+		reply.id = 2;
+		reply.result_case = PASID__V1__REPLY__RESULT_PING;
+		reply.ping = &ping;
+		answer(ends[1], &reply);
+		close(ends[1]); /* with hello and the request unread */
+		dispatch_until(&seen, 1);
+		ck_assert_int_eq(seen.codes[0], 0);
+		ck_assert_int_eq(pasid_ping(client), -ENOTCONN);
+	}
+END_TEST
+
 /* ------------------------------------------------------------ processes and signals */
 
 START_TEST(a_child_cannot_use_the_client_and_does_not_disturb_it)
@@ -299,6 +373,8 @@ static void fill(TCase *tcase)
 	tcase_add_test(tcase, a_datagram_refused_as_a_whole_ends_its_calls);
 	tcase_add_test(tcase, a_handed_connection_works_and_is_not_made_again);
 	tcase_add_test(tcase, a_handed_descriptor_stays_the_callers_on_failure);
+	tcase_add_test(tcase, who_is_turned_away_and_closed_before_hello_knows_why);
+	tcase_add_test(tcase, what_was_said_before_a_reset_is_heard);
 	tcase_add_test(tcase, a_child_cannot_use_the_client_and_does_not_disturb_it);
 	tcase_add_test(tcase, a_lost_connection_raises_no_signal);
 	tcase_add_test(tcase, all_descriptors_are_close_on_exec_and_closed_at_the_end);
