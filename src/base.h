@@ -87,16 +87,17 @@ enum status {
  * constant false.
  */
 #define MUTANT_NONE 0
-#define MUTANT_U    1 /* one owner a number */
-#define MUTANT_O    2 /* only the owner changes it */
-#define MUTANT_Q    3 /* counters and quota */
-#define MUTANT_D    4 /* reuse only after detach and quarantine */
-#define MUTANT_H    5 /* holds */
-#define MUTANT_A    6 /* all or nothing */
-#define MUTANT_G    7 /* guest map injective */
-#define MUTANT_W    8 /* a datagram has no field that is not known */
-#define MUTANT_C    9 /* a number in the configuration is within its range */
-#define MUTANT_R    10 /* what was granted before a restart is granted */
+#define MUTANT_U    1  /* one owner a number */
+#define MUTANT_O    2  /* only the owner changes it */
+#define MUTANT_Q    3  /* counters and quota */
+#define MUTANT_D    4  /* reuse only after detach and quarantine */
+#define MUTANT_H    5  /* holds */
+#define MUTANT_A    6  /* all or nothing */
+#define MUTANT_G    7  /* guest map injective */
+#define MUTANT_W    8  /* a datagram has no field that is not known */
+#define MUTANT_C    9  /* a number in the configuration is within its range */
+#define MUTANT_R    10 /* an unfinished change is taken back */
+#define MUTANT_K    11 /* what was granted before a restart is granted */
 #ifndef PASIDD_MUTANT
 #define PASIDD_MUTANT MUTANT_NONE
 #endif

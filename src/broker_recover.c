@@ -101,7 +101,7 @@ static int recover_grant(struct broker *b, uint32_t grant, struct error *ret_err
 			host, b->config.reserved_last);
 	if (b->grant_of[host])
 		return recover_fail(ret_error, "a number has two grants", host);
-	if (!MUTANT(R))
+	if (!MUTANT(K))
 		space_take(&b->numbers, host);
 	b->grant_of[host] = grant + 1;
 	slot->bindings = STATE_NONE;
@@ -458,7 +458,7 @@ int broker_recover(struct broker *b, const struct recovery *recovery, struct err
 		recover_lost_devices(b, recovery, true);
 		recover_lost_devices(b, recovery, false);
 		recover_go_on(b, recovery);
-		r = MUTANT(R) ? 0 : broker_recount(b, ret_error);
+		r = MUTANT(K) ? 0 : broker_recount(b, ret_error);
 	}
 	limits_waive(b->ports.limits, false);
 	state_settle(b->ports.state);

@@ -12,7 +12,7 @@
 #include "options.h"
 #include "runtime.h"
 #include "server.h"
-#include "state_memory.h"
+#include "state_file.h"
 #include "wire.h"
 
 #include <errno.h>
@@ -41,7 +41,7 @@ struct daemon {
 	bool own_socket; /* made by us, not passed by systemd */
 	int lock_fd, listen_fd;
 	struct clock clock;
-	struct state_memory *state;
+	struct state_file *state;
 	struct executor *executor;
 	struct limits *limits;
 	struct broker *broker;
@@ -228,7 +228,7 @@ static int daemon_wire(struct daemon *daemon)
 		.policy = &daemon->config->policy,
 	};
 	struct broker_config config = daemon->config->broker;
-	int r = state_memory_new(&daemon->state);
+	int r = state_file_memory(&daemon->state);
 
 	if (r == 0)
 		r = limits_new(&daemon->config->limits, &daemon->limits);
@@ -238,8 +238,8 @@ static int daemon_wire(struct daemon *daemon)
 		return daemon_out_of_memory(r);
 	clock_read(&daemon->clock);
 	ports.hw = executor_hw(daemon->executor);
-	ports.state = state_memory_state(daemon->state);
-	ports.pages = state_memory_pages(daemon->state);
+	ports.state = state_file_state(daemon->state);
+	ports.pages = state_file_pages(daemon->state);
 	ports.limits = daemon->limits;
 	if (getrandom(&config.name_key, sizeof(config.name_key), 0) != sizeof(config.name_key))
 		return daemon_out_of_memory(-EIO);
@@ -456,7 +456,7 @@ static void daemon_done(struct daemon *daemon)
 	broker_free(daemon->broker);
 	executor_free(daemon->executor);
 	limits_free(daemon->limits);
-	state_memory_free(daemon->state);
+	state_file_free(daemon->state);
 	if (daemon->listen_fd >= 0)
 		close(daemon->listen_fd);
 	config_free(daemon->config);

@@ -211,15 +211,18 @@ struct state_ops {
 	int (*reserve)(void *ctx, enum state_table table, uint32_t count);
 	/*
 	 * Stores a record's word, or another eight bytes of it, after everything that was written
-	 * before. What was there comes back unless the change is settled. A change of more than
-	 * STATE_CHANGE_MAX stores is settled on its way: nobody may rely on more.
+	 * before. What was there comes back unless the change is settled. A change of more stores
+	 * than STATE_CHANGE_MAX, or than STATE_CHANGE_BASE and STATE_CHANGE_SLOT for each slot
+	 * that was ever reserved, may be settled on its way: nobody may rely on more.
 	 */
 	void (*commit)(void *ctx, uint64_t *word, uint64_t value);
 	/* The moment that counts: all that was committed stays. */
 	void (*settle)(void *ctx);
 };
 
-#define STATE_CHANGE_MAX 65536u
+#define STATE_CHANGE_MAX  65536u
+#define STATE_CHANGE_BASE 4096u
+#define STATE_CHANGE_SLOT 8u
 
 /* The injected state. `table` and `capacity` do not change while it is in use. */
 struct state {

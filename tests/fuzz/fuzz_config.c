@@ -8,7 +8,7 @@
 #include "config.h"
 #include "fuzz.h"
 #include "json_mutate.h"
-#include "state_memory.h"
+#include "state_file.h"
 
 #include <string.h>
 
@@ -33,27 +33,27 @@ static void check_start(struct config *config)
 	static const struct hw_ops ops = {.submit = no_submit};
 	struct broker_ports ports = {
 		.hw = {&ops, NULL}, .now_ms = no_time, .policy = &config->policy};
-	struct state_memory *memory;
+	struct state_file *memory;
 	struct state state;
 	struct limits *limits;
 	struct broker *broker;
 	struct error error = {0};
 
 	FUZZ_CHECK(limits_new(&config->limits, &limits) == 0);
-	FUZZ_CHECK(state_memory_new(&memory) == 0);
-	state = *state_memory_state(memory);
+	FUZZ_CHECK(state_file_memory(&memory) == 0);
+	state = *state_file_state(memory);
 	state.capacity[STATE_SETS] = 64; /* the same for all, and smaller is faster */
 	state.capacity[STATE_DEVICES] = 64;
 	state.capacity[STATE_BINDINGS] = 64;
 	ports.state = &state;
-	ports.pages = state_memory_pages(memory);
+	ports.pages = state_file_pages(memory);
 	ports.limits = limits;
 	FUZZ_CHECK(broker_new(&config->broker, &ports, &broker) == 0);
 	if (broker_recount(broker, &error))
 		FUZZ_FAIL("%s", error.text);
 	broker_free(broker);
 	limits_free(limits);
-	state_memory_free(memory);
+	state_file_free(memory);
 }
 
 /* ---------------------------------------------------------------- the same twice */

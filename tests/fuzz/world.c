@@ -211,13 +211,13 @@ static void world_open_broker(struct world *w)
 	struct broker_ports ports = {
 		.hw = {&ops, w}, .now_ms = world_now, .now_ctx = w, .policy = &w->f.policy};
 
-	FUZZ_CHECK(state_memory_new(&w->f.memory) == 0);
-	w->state = *state_memory_state(w->f.memory);
+	FUZZ_CHECK(state_file_memory(&w->f.memory) == 0);
+	w->state = *state_file_state(w->f.memory);
 	w->state.capacity[STATE_SETS] = 64; /* smaller is faster, and is filled */
 	w->state.capacity[STATE_DEVICES] = 64;
 	w->state.capacity[STATE_BINDINGS] = 512;
 	ports.state = &w->state;
-	ports.pages = state_memory_pages(w->f.memory);
+	ports.pages = state_file_pages(w->f.memory);
 	ports.limits = w->limits;
 	FUZZ_CHECK(broker_new(&w->f.config, &ports, &w->f.broker) == 0);
 }

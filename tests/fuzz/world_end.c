@@ -103,7 +103,7 @@ static void world_check_empty(struct world *w)
 	FUZZ_CHECK(status.quarantined == 0 && status.pasids.current == 0);
 	FUZZ_CHECK(status.bindings == 0 && status.devices == 0);
 	FUZZ_CHECK(model_entries(&w->f) == 0);
-	FUZZ_CHECK(state_memory_pages_taken(w->f.memory) == 0);
+	FUZZ_CHECK(state_file_pages_taken(w->f.memory) == 0);
 	for (unsigned i = 0; i < w->fd_count; i++) {
 		if (w->fds[i].state == WORLD_FD_DAEMON)
 			FUZZ_FAIL("descriptor %u was never closed", WORLD_FD_FIRST + i);

@@ -375,7 +375,7 @@ static int crash_reserve(void *ctx, enum state_table table, uint32_t count)
 
 	if (count > f->crash.used[table])
 		f->crash.used[table] = count;
-	return state_reserve(state_memory_state(f->memory), table, count);
+	return state_reserve(state_file_state(f->memory), table, count);
 }
 
 static void crash_commit(void *ctx, uint64_t *word, uint64_t value)
@@ -388,7 +388,7 @@ static void crash_commit(void *ctx, uint64_t *word, uint64_t value)
 	ck_assert_uint_lt(crash->stores, CRASH_LOG);
 	crash->word[crash->stores] = word;
 	crash->before[crash->stores++] = *word;
-	state_commit(state_memory_state(f->memory), word, value);
+	state_commit(state_file_state(f->memory), word, value);
 }
 
 static void crash_settle(void *ctx)
@@ -397,7 +397,7 @@ static void crash_settle(void *ctx)
 
 	f->crash.stores = 0;
 	f->crash.settles++;
-	state_settle(state_memory_state(f->memory));
+	state_settle(state_file_state(f->memory));
 }
 
 static const struct state_ops crash_ops = {crash_reserve, crash_commit, crash_settle};
@@ -407,7 +407,7 @@ static void fixture_start(struct fixture *f)
 	struct broker_ports ports = {
 		.hw = {&model_ops, &f->model},
 		.state = &f->state,
-		.pages = state_memory_pages(f->memory),
+		.pages = state_file_pages(f->memory),
 		.now_ms = fixture_now,
 		.now_ctx = f,
 		.policy = &f->policy,
@@ -420,8 +420,8 @@ static void fixture_start(struct fixture *f)
 
 void fixture_open(struct fixture *f)
 {
-	ck_assert_int_eq(state_memory_new(&f->memory), 0);
-	f->state = *state_memory_state(f->memory);
+	ck_assert_int_eq(state_file_memory(&f->memory), 0);
+	f->state = *state_file_state(f->memory);
 	f->state.ops = &crash_ops;
 	f->state.ctx = f;
 	fixture_start(f);
@@ -492,7 +492,7 @@ void fixture_close(struct fixture *f)
 {
 	broker_free(f->broker);
 	limits_free(f->limits);
-	state_memory_free(f->memory);
+	state_file_free(f->memory);
 }
 
 struct actor fixture_vmm(

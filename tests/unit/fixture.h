@@ -10,7 +10,7 @@
 #define PASIDD_TEST_FIXTURE_H
 
 #include "broker.h"
-#include "state_memory.h"
+#include "state_file.h"
 
 #include <check.h>
 #include <setjmp.h>
@@ -67,7 +67,7 @@ struct crash {
 struct fixture {
 	uint64_t now_ms;
 	struct model model;
-	struct state_memory *memory;
+	struct state_file *memory;
 	struct state state; /* that memory, seen by `crash` */
 	struct crash crash;
 	struct policy policy;

@@ -3,7 +3,7 @@
 
 #include "hw/worker.h"
 #include "log.h"
-#include "state_memory.h"
+#include "state_file.h"
 
 #include <errno.h>
 #include <malloc.h>
@@ -17,7 +17,7 @@
 struct sockaddr_un address;
 static int listen_fd;
 static struct clock server_clock;
-static struct state_memory *memory;
+static struct state_file *memory;
 static struct executor *executor;
 struct limits *limits;
 static struct broker *broker;
@@ -36,12 +36,12 @@ static void make_broker(void)
 		.now_ms = clock_now_ms, .now_ctx = &server_clock, .policy = &policy};
 	const struct executor_options options = {0};
 
-	ck_assert_int_eq(state_memory_new(&memory), 0);
+	ck_assert_int_eq(state_file_memory(&memory), 0);
 	ck_assert_int_eq(executor_new(&options, &executor), 0);
 	clock_read(&server_clock);
 	ports.hw = executor_hw(executor);
-	ports.state = state_memory_state(memory);
-	ports.pages = state_memory_pages(memory);
+	ports.state = state_file_state(memory);
+	ports.pages = state_file_pages(memory);
 	ports.limits = limits;
 	ck_assert_int_eq(broker_new(&config, &ports, &broker), 0);
 }
@@ -113,7 +113,7 @@ static void teardown(void)
 	executor_free(executor);
 	limits_free(limits);
 	limits = NULL;
-	state_memory_free(memory);
+	state_file_free(memory);
 	close(listen_fd);
 }
 

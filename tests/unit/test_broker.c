@@ -446,7 +446,7 @@ END_TEST
 START_TEST(configuration_out_of_range_is_refused)
 	{
 		struct broker_ports ports = {
-			.state = state_memory_state(f.memory), .limits = f.limits};
+			.state = state_file_state(f.memory), .limits = f.limits};
 
 		struct broker_config config = f.config;
 		struct broker *broker = NULL;

@@ -251,13 +251,13 @@ static uint64_t now(void *ctx)
 
 START_TEST(no_more_numbers_are_out_than_there_is_room_to_record)
 	{
-		struct state small = *state_memory_state(f.memory);
+		struct state small = *state_file_state(f.memory);
 		struct broker_ports ports = {.now_ms = now, .policy = &f.policy, .state = &small};
 		struct broker_status status;
 
 		small.capacity[STATE_GRANTS] = 4;
 		broker_free(f.broker);
-		ports.pages = state_memory_pages(f.memory);
+		ports.pages = state_file_pages(f.memory);
 		ports.limits = f.limits;
 		ck_assert_int_eq(broker_new(&f.config, &ports, &f.broker), 0);
 		broker_status(f.broker, &status);
