@@ -105,12 +105,6 @@ int broker_recover(
 
 /* ---------------------------------------------------------------- sets (F10-F12) */
 
-enum set_mode {
-	SET_TRANSLATED = 1,
-	SET_IDENTITY = 2,
-	SET_GUEST_OWNED = 3,
-};
-
 struct set_create {
 	const char *name; /* 1-64 of [A-Za-z0-9._-] */
 	enum set_mode mode;
@@ -251,12 +245,6 @@ int broker_quarantine_end(struct broker *broker, const struct actor *actor, stru
 	struct error *ret_error);
 
 /* ---------------------------------------------------------------- devices (F2, F30, F36, F37) */
-
-enum device_kind {
-	DEVICE_EXCLUSIVE = 1,
-	DEVICE_SHARED = 2,
-	DEVICE_SLICE = 3,
-};
 
 struct device_info {
 	struct device_id id;

@@ -19,28 +19,20 @@
 #define BROKER_LIST_MAX    64u        /* up to here a list is walked for each of its entries */
 #define BROKER_BUCKETS     4096u
 #define BROKER_BATCH       4096u /* numbers that are recorded as used before they are */
-#define BROKER_RETRY_MS    100u /* between attempts to hand a worker what must be done */
+#define BROKER_RETRY_MS    100u  /* between attempts to hand a worker what must be done */
 #define BROKER_SHARED_LANE (UINT64_C(1) << 63)
 
-/* ------------------------------------------------------------------ records' words */
+/* ------------------------------------------------------------------ records' words (and state.h)
+ */
 
-#define WORD_GENERATION_SHIFT 24
-#define SLOT_MASK             0xffffffu
-
-#define SET_WORD_SESSION   (UINT64_C(1) << 8) /* dies with the session that made it */
-#define SET_WORD_EMPTY     (UINT64_C(1) << 9) /* DYING, but comes back without anything in it */
-#define DEVICE_WORD_CLOSED (UINT64_C(1) << 8) /* tainted, and our descriptors of it are gone */
-#define BINDING_WORD_PASID (UINT64_C(1) << 4)
-#define BINDING_WORD_MADE  (UINT64_C(1) << 5)
+#define SET_WORD_SESSION     (UINT64_C(1) << 8) /* dies with the session that made it */
+#define SET_WORD_EMPTY       (UINT64_C(1) << 9) /* DYING, but comes back without anything in it */
+#define DEVICE_WORD_CLOSED   (UINT64_C(1) << 8) /* tainted, and our descriptors of it are gone */
+#define BINDING_WORD_MADE    (UINT64_C(1) << 5)
 #define BINDING_KIND_SHIFT   8
 #define BINDING_PARENT_SHIFT 12
 
-#define GRANT_HOST_SHIFT  4
-#define GRANT_GUEST_SHIFT 24
-#define GRANT_HAS_GUEST   (UINT64_C(1) << 44)
-#define GRANT_LIST_SHIFT  45 /* enum grant_list */
-#define GRANT_HOLD_SHIFT  48
-#define GRANT_HOLDS_MAX   0xffffu
+#define GRANT_HOLDS_MAX 0xffffu
 
 /* Which list a grant's links are in. */
 enum grant_list {

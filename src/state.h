@@ -36,14 +36,26 @@ enum state_table {
 #define STATE_NONE     UINT32_MAX /* a link to nothing */
 #define STATE_NAME_MAX 64
 
-/* Words keep their state in the lowest four bits. */
+/*
+ * Words keep their state in the lowest four bits, those of sets, devices and bindings a generation
+ * above the numbers of slots: an object's name outside is the generation with slot + 1.
+ */
 #define STATE_WORD_STATE(word) ((unsigned)((word)&0xf))
+#define STATE_WORD_KIND(word)  ((unsigned)((word) >> 4) & 0xf)
+#define WORD_GENERATION_SHIFT  24
+#define SLOT_MASK              0xffffffu
 
 enum set_state {
 	SET_FREE = 0,
 	SET_ACTIVE = 1,
 	SET_DYING = 2,  /* being torn down: an intent */
 	SET_ZOMBIE = 3, /* gone, but numbers of it are in quarantine or a device of it is tainted */
+};
+
+enum set_mode {
+	SET_TRANSLATED = 1,
+	SET_IDENTITY = 2,
+	SET_GUEST_OWNED = 3,
 };
 
 /*
@@ -71,9 +83,15 @@ enum grant_state {
 };
 
 /*
- * word: state | host PASID << 4 | guest PASID << 24 | has guest << 44 | holds << 48
+ * word: state | host PASID << 4 | guest PASID << 24 | has guest << 44 | list << 45 | holds << 48
  * 32 bytes, because there may be 2^20 of them.
  */
+#define GRANT_HOST_SHIFT  4
+#define GRANT_GUEST_SHIFT 24
+#define GRANT_HAS_GUEST   (UINT64_C(1) << 44)
+#define GRANT_LIST_SHIFT  45 /* enum grant_list of the broker */
+#define GRANT_HOLD_SHIFT  48
+
 struct grant_slot {
 	uint64_t word;
 	/* private data; in quarantine the time (ms since boot) at which cooling ends */
@@ -90,6 +108,12 @@ enum device_state {
 	DEVICE_READY = 2,
 	DEVICE_REMOVING = 3, /* an intent */
 	DEVICE_TAINTED = 4,  /* something may be attached that we could not detach */
+};
+
+enum device_kind {
+	DEVICE_EXCLUSIVE = 1,
+	DEVICE_SHARED = 2, /* the daemon's */
+	DEVICE_SLICE = 3,  /* a part of a shared one */
 };
 
 /* word: state | kind << 4 | generation << 24 */
@@ -115,6 +139,8 @@ enum binding_state {
 	BINDING_TAINTED = 4,   /* we failed to detach it */
 	BINDING_DRAINING = 5,  /* detached, but queued work of a shared device may still carry it */
 };
+
+#define BINDING_WORD_PASID (UINT64_C(1) << 4)
 
 /*
  * word: state | has pasid << 4 | table made by us << 5 | table kind << 8 | kind of its parent << 12
@@ -182,6 +208,8 @@ enum reply_state {
 	REPLY_FINAL = 2,
 	REPLY_MORE = 3, /* bytes of a longer one */
 };
+
+#define REPLY_BYTES_SHIFT 32
 
 #define STATE_REPLY_FIRST 32u /* bytes of a reply that are in its first slot */
 #define STATE_REPLY_MORE  48u /* in each that follows */

@@ -102,3 +102,139 @@ void state_rig_edit(const char *path, void (*edit)(struct state_header *header),
 	ck_assert_int_eq(pwrite(fd, &header, sizeof(header), 0), sizeof(header));
 	close(fd);
 }
+
+/* ------------------------------------------------------------------ records */
+
+static void fill_set(const struct state *state, uint32_t i, enum set_state set, const char *name)
+{
+	struct set_slot *slot = &((struct set_slot *)state->table[STATE_SETS])[i];
+
+	slot->session = i == 0 ? 11 : 0;
+	slot->uid = 1000 + i;
+	slot->quota = 64;
+	(void)strncpy(slot->name, name, STATE_NAME_MAX);
+	slot->emptied = 500 + i;
+	state_commit(state, &slot->word,
+		(uint64_t)(i + 1) << WORD_GENERATION_SHIFT | SET_TRANSLATED << 4 | set);
+}
+
+static void fill_grant(const struct state *state, uint32_t i, enum grant_state grant, uint32_t set)
+{
+	struct grant_slot *slot = &((struct grant_slot *)state->table[STATE_GRANTS])[i];
+	uint64_t word = (uint64_t)(1024 + i) << GRANT_HOST_SHIFT | grant;
+
+	if (grant == GRANT_ACTIVE)
+		word |= (uint64_t)(7 + i % 2) << GRANT_GUEST_SHIFT | GRANT_HAS_GUEST;
+	slot->data = UINT64_C(0x1122334455667700) + i;
+	slot->set = set;
+	slot->bindings = slot->next = slot->prev = STATE_NONE;
+	state_commit(state, &slot->word, word);
+}
+
+static void fill_device(const struct state *state, uint32_t i, enum device_kind kind, uint32_t set)
+{
+	struct device_slot *slot = &((struct device_slot *)state->table[STATE_DEVICES])[i];
+
+	slot->lane = 100 + i;
+	slot->raw[0] = 200 + i;
+	slot->rid = 8 * (i + 1);
+	slot->group = slot->handle = slot->dev_id = i + 1;
+	slot->iommu = 1;
+	slot->pasid_width = 20;
+	slot->caps = 3;
+	slot->unit = 0;
+	slot->set = set;
+	slot->shared = kind == DEVICE_SLICE ? 1 : STATE_NONE;
+	state_commit(state, &slot->word,
+		(uint64_t)(i + 21) << WORD_GENERATION_SHIFT | (uint64_t)kind << 4 | DEVICE_READY);
+}
+
+static void fill_binding(const struct state *state, uint32_t i, enum binding_state binding,
+	uint32_t grant, uint32_t device)
+{
+	struct binding_slot *slot = &((struct binding_slot *)state->table[STATE_BINDINGS])[i];
+
+	slot->set = 0;
+	slot->grant = grant;
+	slot->device = device;
+	slot->pt_id = 40 + i;
+	slot->grant_next = slot->device_next = slot->device_prev = slot->table_shared = STATE_NONE;
+	slot->table_id = 50 + i;
+	state_commit(state, &slot->word,
+		(uint64_t)(i + 31) << WORD_GENERATION_SHIFT |
+			(grant != STATE_NONE ? BINDING_WORD_PASID : 0) | binding);
+}
+
+static void fill_session(const struct state *state, uint32_t i)
+{
+	struct session_slot *slot = &((struct session_slot *)state->table[STATE_SESSIONS])[i];
+
+	slot->id = 11 - i;
+	slot->token[0] = 0xabcd + i;
+	slot->token[1] = 0xdcba;
+	slot->set = i == 0 ? UINT64_C(1) << WORD_GENERATION_SHIFT | 1 : 0;
+	slot->floor = 5;
+	slot->born = 99;
+	slot->uid = slot->charged = 1000;
+	slot->pid = 4321;
+	state_commit(state, &slot->word, 1 << 4 | SESSION_LIVE);
+}
+
+static void fill_reply(const struct state *state, uint32_t i, enum reply_state reply,
+	uint32_t bytes, uint32_t more)
+{
+	struct reply_slot *slot = &((struct reply_slot *)state->table[STATE_REPLIES])[i];
+
+	slot->session = 0;
+	slot->more = more;
+	memset(slot->bytes, 'a' + (int)i, sizeof(slot->bytes));
+	slot->id = i + 1;
+	state_commit(state, &slot->word, (uint64_t)bytes << REPLY_BYTES_SHIFT | 16 << 8 | reply);
+}
+
+static void fill_host(const struct state *state)
+{
+	struct host_slot *slot = state->table[STATE_HOST];
+
+	slot->generation = 1000;
+	slot->sequence = 2000;
+	slot->session = 3000;
+	slot->digest[0] = 1;
+	slot->digest[1] = 2;
+	slot->handle = 4000;
+	state_commit(state, &slot->word, HOST_USED);
+}
+
+void state_rig_fill(const struct state *state)
+{
+	static const uint32_t used[STATE_TABLES] = {
+		RIG_SETS, RIG_GRANTS, RIG_DEVICES, RIG_BINDINGS, 1, RIG_SESSIONS, RIG_REPLIES};
+
+	for (unsigned t = 0; t < STATE_TABLES; t++)
+		ck_assert_int_eq(state_reserve(state, (enum state_table)t, used[t]), 0);
+	fill_host(state);
+	fill_set(state, 0, SET_ACTIVE, "vm0");
+	fill_set(state, 1, SET_DYING,
+		"vm1.with_a-name-that-fills-the-field.ABCDEFGHIJKLMNOPQRSTUVWXYZ0");
+	fill_set(state, 2, SET_ZOMBIE, "vm0");
+	fill_grant(state, 0, GRANT_ACTIVE, 0);
+	fill_grant(state, 1, GRANT_ACTIVE, 0);
+	fill_grant(state, 2, GRANT_ACTIVE, 1);
+	fill_grant(state, 3, GRANT_FREE_PENDING, 0);
+	fill_grant(state, 4, GRANT_QUARANTINED, 2);
+	fill_device(state, 0, DEVICE_EXCLUSIVE, 0);
+	fill_device(state, 1, DEVICE_SHARED, STATE_NONE);
+	fill_device(state, 2, DEVICE_SLICE, 0);
+	fill_binding(state, 0, BINDING_BOUND, 0, 0);
+	fill_binding(state, 1, BINDING_BINDING, 0, 2);
+	fill_binding(state, 2, BINDING_DRAINING, 3, 1);
+	fill_binding(state, 3, BINDING_BOUND, STATE_NONE, 0);
+	fill_session(state, 0);
+	fill_session(state, 1);
+	fill_reply(state, 0, REPLY_FINAL, STATE_REPLY_FIRST, STATE_NONE);
+	fill_reply(state, 1, REPLY_FINAL, STATE_REPLY_FIRST + STATE_REPLY_MORE + 1, 4);
+	fill_reply(state, 2, REPLY_UNDER_WAY, 0, STATE_NONE);
+	fill_reply(state, 3, REPLY_MORE, 0, STATE_NONE);
+	fill_reply(state, 4, REPLY_MORE, 0, 3);
+	state_settle(state);
+}

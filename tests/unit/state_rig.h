@@ -31,4 +31,18 @@ void state_rig_poke(const char *path, uint64_t offset, const void *bytes, size_t
 /* A file's header with one change made by `edit`; `sum` makes the checksum right again. */
 void state_rig_edit(const char *path, void (*edit)(struct state_header *header), bool sum);
 
+/*
+ * Records of every table and state that go together: set 0 ACTIVE "vm0", 1 DYING "vm1", 2 ZOMBIE
+ * "vm0", grants 0-4 (PASIDs 1024-1028), device 0 exclusive, 1 shared, 2 a slice of it, bindings
+ * 0-3, sessions 0-1, replies 0-4. What this writes is in tests/data/state/: it must not change for
+ * a layout that has a file there.
+ */
+#define RIG_SETS     3u
+#define RIG_GRANTS   5u
+#define RIG_DEVICES  3u
+#define RIG_BINDINGS 4u
+#define RIG_SESSIONS 2u
+#define RIG_REPLIES  5u
+void state_rig_fill(const struct state *state);
+
 #endif

@@ -1,0 +1,576 @@
+/* SPDX-License-Identifier: MIT */
+#include "state_check.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+struct state_checking {
+	const uint32_t *used;
+	const struct set_slot *sets;
+	const struct grant_slot *grants;
+	const struct device_slot *devices;
+	const struct binding_slot *bindings;
+	const struct host_slot *host;
+	const struct session_slot *sessions;
+	const struct reply_slot *replies;
+	struct state_problem *problem;
+	/* scratch */
+	uint64_t *hosts;  /* a bit for each host PASID */
+	uint64_t *bits;   /* a bit for each guest PASID, device or reply */
+	uint32_t *starts; /* of groups among the keys */
+	uint32_t *last;   /* the highest key of each group so far, plus one */
+	uint32_t *keys;   /* sorted by group; or slots sorted by what they say */
+};
+
+const char *state_table_name(enum state_table table)
+{
+	static const char *const names[STATE_TABLES] = {
+		[STATE_SETS] = "sets",
+		[STATE_GRANTS] = "grants",
+		[STATE_DEVICES] = "devices",
+		[STATE_BINDINGS] = "bindings",
+		[STATE_HOST] = "host",
+		[STATE_SESSIONS] = "sessions",
+		[STATE_REPLIES] = "replies",
+	};
+
+	return (unsigned)table < STATE_TABLES ? names[table] : "?";
+}
+
+__attribute__((cold, format(printf, 5, 6))) static int state_check_fail(
+	const struct state_checking *c, enum state_table table, uint32_t slot, uint64_t value,
+	const char *format, ...)
+{
+	struct state_problem *problem = c->problem;
+	va_list args;
+	int n = snprintf(problem->text, sizeof(problem->text),
+		"table %s, slot %u, value 0x%llx: ", state_table_name(table), slot,
+		(unsigned long long)value);
+
+	problem->table = table;
+	problem->slot = slot;
+	problem->value = value;
+	va_start(args, format);
+	(void)vsnprintf(problem->text + n, sizeof(problem->text) - (size_t)n, format, args);
+	va_end(args);
+	return -EBADMSG;
+}
+
+/* ------------------------------------------------------------------ small questions */
+
+static bool state_test_and_set(uint64_t *bits, uint32_t bit)
+{
+	const uint64_t mask = UINT64_C(1) << (bit % 64);
+	const bool was = bits[bit / 64] & mask;
+
+	bits[bit / 64] |= mask;
+	return was;
+}
+
+static bool state_has_set(const struct state_checking *c, uint32_t set)
+{
+	return set < c->used[STATE_SETS] && STATE_WORD_STATE(c->sets[set].word) != SET_FREE;
+}
+
+static bool state_has_device(const struct state_checking *c, uint32_t device)
+{
+	return device < c->used[STATE_DEVICES] &&
+	       STATE_WORD_STATE(c->devices[device].word) != DEVICE_FREE;
+}
+
+/* A word of which no record is: free, or not. */
+static int state_check_state(const struct state_checking *c, enum state_table table, uint32_t slot,
+	uint64_t word, unsigned last)
+{
+	if (STATE_WORD_STATE(word) == 0)
+		return state_check_fail(c, table, slot, word, "a free slot's word is 0");
+	if (STATE_WORD_STATE(word) > last)
+		return state_check_fail(
+			c, table, slot, word, "there is no state %u", STATE_WORD_STATE(word));
+	return 0;
+}
+
+/* ------------------------------------------------------------------ no two of a kind */
+
+/* A group and a key below `keys` that only one slot of a group may have; false: it has none. */
+typedef bool (*state_pair)(
+	const struct state_checking *c, uint32_t slot, uint32_t *ret_group, uint32_t *ret_key);
+
+/* The slot that has the same pair as an earlier one; there is one. */
+__attribute__((cold)) static uint32_t state_find_second(const struct state_checking *c,
+	enum state_table table, state_pair pair, uint32_t group, uint32_t key)
+{
+	uint32_t found = 0, slot_group, slot_key;
+
+	for (uint32_t i = 0; i < c->used[table]; i++)
+		if (pair(c, i, &slot_group, &slot_key) && slot_group == group && slot_key == key)
+			found = i;
+	return found;
+}
+
+/*
+ * Sorts the keys by group, then looks whether one comes twice in a group. A loop that the compiler
+ * sees whole, with `pair` in it.
+ */
+__attribute__((always_inline)) static inline bool state_sort_pairs(const struct state_checking *c,
+	enum state_table table, uint32_t groups, state_pair pair, uint32_t *ret_slot)
+{
+	uint32_t group, key, at = 0;
+
+	for (uint32_t g = 0; g < groups; g++) {
+		const uint32_t count = c->starts[g];
+
+		c->starts[g] = at;
+		at += count;
+	}
+	for (uint32_t i = 0; i < c->used[table]; i++)
+		if (pair(c, i, &group, &key))
+			c->keys[c->starts[group]++] = key;
+	at = 0;
+	for (uint32_t g = 0; g < groups; g++) {
+		const uint32_t first = at;
+
+		for (; at < c->starts[g]; at++)
+			if (state_test_and_set(c->bits, c->keys[at])) {
+				*ret_slot = state_find_second(c, table, pair, g, c->keys[at]);
+				return false;
+			}
+		for (uint32_t i = first; i < at; i++)
+			c->bits[c->keys[i] / 64] = 0;
+	}
+	return true;
+}
+
+/* Whether no two slots have the same pair. Keys that rise in each group need no sorting. */
+__attribute__((always_inline)) static inline bool state_pairs_differ(const struct state_checking *c,
+	enum state_table table, uint32_t groups, state_pair pair, uint32_t *ret_slot)
+{
+	bool rising = true;
+	uint32_t group, key;
+
+	memset(c->starts, 0, groups * sizeof(*c->starts));
+	memset(c->last, 0, groups * sizeof(*c->last));
+	for (uint32_t i = 0; i < c->used[table]; i++)
+		if (pair(c, i, &group, &key)) {
+			rising = rising && key >= c->last[group];
+			c->last[group] = key + 1;
+			c->starts[group]++;
+		}
+	return rising || state_sort_pairs(c, table, groups, pair, ret_slot);
+}
+
+/* Less than 0, 0, more than 0, as of what two slots say. */
+typedef int (*state_compare)(const struct state_checking *c, uint32_t a, uint32_t b);
+
+static void state_sift(
+	const struct state_checking *c, uint32_t from, uint32_t count, state_compare compare)
+{
+	uint32_t *heap = c->keys;
+
+	for (uint32_t child = 2 * from + 1; child < count; child = 2 * from + 1) {
+		uint32_t moved = heap[from];
+
+		if (child + 1 < count && compare(c, heap[child], heap[child + 1]) < 0)
+			child++;
+		if (compare(c, moved, heap[child]) >= 0)
+			return;
+		heap[from] = heap[child];
+		heap[child] = moved;
+		from = child;
+	}
+}
+
+/* Whether the first `count` of the slots in c->keys all differ; sorts them, on the spot. */
+static bool state_all_differ(
+	const struct state_checking *c, uint32_t count, state_compare compare, uint32_t *ret_slot)
+{
+	uint32_t *keys = c->keys;
+
+	for (uint32_t i = count / 2; i-- > 0;)
+		state_sift(c, i, count, compare);
+	for (uint32_t end = count; end-- > 1;) {
+		const uint32_t largest = keys[0];
+
+		keys[0] = keys[end];
+		keys[end] = largest;
+		state_sift(c, 0, end, compare);
+		if (compare(c, keys[0], largest) == 0) {
+			*ret_slot = keys[0] > largest ? keys[0] : largest;
+			return false;
+		}
+	}
+	return true;
+}
+
+/* ------------------------------------------------------------------ sets */
+
+static bool state_name_is_valid(const char *name)
+{
+	const size_t length = strnlen(name, STATE_NAME_MAX);
+
+	for (size_t i = 0; i < length; i++) {
+		const char ch = name[i];
+
+		if (!((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') ||
+			    (ch >= '0' && ch <= '9') || ch == '.' || ch == '_' || ch == '-'))
+			return false;
+	}
+	return length > 0;
+}
+
+static int state_compare_names(const struct state_checking *c, uint32_t a, uint32_t b)
+{
+	return strncmp(c->sets[a].name, c->sets[b].name, STATE_NAME_MAX);
+}
+
+static int state_check_sets(const struct state_checking *c)
+{
+	uint32_t named = 0, slot;
+	int r = 0;
+
+	for (uint32_t i = 0; i < c->used[STATE_SETS]; i++) {
+		const uint64_t word = c->sets[i].word;
+		const unsigned mode = STATE_WORD_KIND(word);
+
+		if (word == 0)
+			continue;
+		r = state_check_state(c, STATE_SETS, i, word, SET_ZOMBIE);
+		if (r != 0)
+			return r;
+		if (mode < SET_TRANSLATED || mode > SET_GUEST_OWNED)
+			return state_check_fail(
+				c, STATE_SETS, i, word, "a set has no mode %u", mode);
+		if (!state_name_is_valid(c->sets[i].name))
+			return state_check_fail(c, STATE_SETS, i, (uint8_t)c->sets[i].name[0],
+				"a set's name has 1 to %u characters of a-z A-Z 0-9 . _ -",
+				STATE_NAME_MAX);
+		if (STATE_WORD_STATE(word) != SET_ZOMBIE)
+			c->keys[named++] = i;
+	}
+	if (!state_all_differ(c, named, state_compare_names, &slot))
+		return state_check_fail(c, STATE_SETS, slot, c->sets[slot].word,
+			"another set has the same name, '%.*s'",
+			(int)strnlen(c->sets[slot].name, STATE_NAME_MAX), c->sets[slot].name);
+	return 0;
+}
+
+/* ------------------------------------------------------------------ grants */
+
+static uint32_t state_host_of(uint64_t word)
+{
+	return (uint32_t)(word >> GRANT_HOST_SHIFT) & PASID_LAST;
+}
+
+static uint32_t state_guest_of(uint64_t word)
+{
+	return (uint32_t)(word >> GRANT_GUEST_SHIFT) & PASID_LAST;
+}
+
+static bool state_guest_pair(
+	const struct state_checking *c, uint32_t slot, uint32_t *ret_group, uint32_t *ret_key)
+{
+	const struct grant_slot *grant = &c->grants[slot];
+
+	*ret_group = grant->set;
+	*ret_key = state_guest_of(grant->word);
+	return grant->word & GRANT_HAS_GUEST;
+}
+
+static int state_check_grant(const struct state_checking *c, uint32_t slot)
+{
+	const struct grant_slot *grant = &c->grants[slot];
+	const uint64_t word = grant->word;
+	const uint32_t host = state_host_of(word);
+	int r = state_check_state(c, STATE_GRANTS, slot, word, GRANT_QUARANTINED);
+
+	if (r != 0)
+		return r;
+	if (host == 0)
+		return state_check_fail(c, STATE_GRANTS, slot, word, "PASID 0 is never granted");
+	if (state_test_and_set(c->hosts, host))
+		return state_check_fail(
+			c, STATE_GRANTS, slot, host, "PASID %u is granted twice", host);
+	if (!state_has_set(c, grant->set))
+		return state_check_fail(c, STATE_GRANTS, slot, grant->set,
+			"PASID %u belongs to a set that is not there", host);
+	if (word & GRANT_HAS_GUEST && STATE_WORD_STATE(word) != GRANT_ACTIVE)
+		return state_check_fail(c, STATE_GRANTS, slot, word,
+			"PASID %u has a guest PASID and is not active", host);
+	return 0;
+}
+
+static int state_check_grants(const struct state_checking *c)
+{
+	uint32_t slot;
+
+	for (uint32_t i = 0; i < c->used[STATE_GRANTS]; i++) {
+		int r = c->grants[i].word == 0 ? 0 : state_check_grant(c, i);
+
+		if (r != 0)
+			return r;
+	}
+	if (!state_pairs_differ(c, STATE_GRANTS, c->used[STATE_SETS], state_guest_pair, &slot))
+		return state_check_fail(c, STATE_GRANTS, slot, state_guest_of(c->grants[slot].word),
+			"another grant of set %u has the same guest PASID", c->grants[slot].set);
+	return 0;
+}
+
+/* ------------------------------------------------------------------ devices and bindings */
+
+static int state_check_device(const struct state_checking *c, uint32_t slot)
+{
+	const struct device_slot *device = &c->devices[slot];
+	const unsigned kind = STATE_WORD_KIND(device->word);
+	int r = state_check_state(c, STATE_DEVICES, slot, device->word, DEVICE_TAINTED);
+
+	if (r != 0)
+		return r;
+	if (kind < DEVICE_EXCLUSIVE || kind > DEVICE_SLICE)
+		return state_check_fail(
+			c, STATE_DEVICES, slot, device->word, "a device has no kind %u", kind);
+	if (kind == DEVICE_SHARED ? device->set != STATE_NONE : !state_has_set(c, device->set))
+		return state_check_fail(c, STATE_DEVICES, slot, device->set,
+			kind == DEVICE_SHARED ? "a shared device belongs to no set"
+					      : "a device belongs to a set that is not there");
+	if (kind != DEVICE_SLICE && device->shared != STATE_NONE)
+		return state_check_fail(c, STATE_DEVICES, slot, device->shared,
+			"only a slice is a part of another device");
+	if (kind == DEVICE_SLICE &&
+		(!state_has_device(c, device->shared) ||
+			STATE_WORD_KIND(c->devices[device->shared].word) != DEVICE_SHARED))
+		return state_check_fail(c, STATE_DEVICES, slot, device->shared,
+			"a slice is a part of no shared device");
+	return 0;
+}
+
+/* By grant; those of RIDs are the last group. */
+static bool state_binding_pair(
+	const struct state_checking *c, uint32_t slot, uint32_t *ret_group, uint32_t *ret_key)
+{
+	const struct binding_slot *binding = &c->bindings[slot];
+
+	*ret_group = binding->grant != STATE_NONE ? binding->grant : c->used[STATE_GRANTS];
+	*ret_key = binding->device;
+	return binding->word != 0;
+}
+
+static int state_check_binding(const struct state_checking *c, uint32_t slot)
+{
+	const struct binding_slot *binding = &c->bindings[slot];
+	const uint32_t grant = binding->grant;
+	int r = state_check_state(c, STATE_BINDINGS, slot, binding->word, BINDING_DRAINING);
+
+	if (r != 0)
+		return r;
+	if (!state_has_set(c, binding->set))
+		return state_check_fail(c, STATE_BINDINGS, slot, binding->set,
+			"it belongs to a set that is not there");
+	if (!state_has_device(c, binding->device))
+		return state_check_fail(c, STATE_BINDINGS, slot, binding->device,
+			"it is in a device that is not there");
+	if (!(binding->word & BINDING_WORD_PASID) != (grant == STATE_NONE))
+		return state_check_fail(
+			c, STATE_BINDINGS, slot, binding->word, "it is of a PASID and of a RID");
+	if (grant == STATE_NONE)
+		return 0;
+	if (grant >= c->used[STATE_GRANTS] || c->grants[grant].word == 0)
+		return state_check_fail(
+			c, STATE_BINDINGS, slot, grant, "it is of a grant that is not there");
+	if (c->grants[grant].set != binding->set)
+		return state_check_fail(c, STATE_BINDINGS, slot, binding->set,
+			"its grant belongs to another set, %u", c->grants[grant].set);
+	return 0;
+}
+
+static int state_check_bindings(const struct state_checking *c)
+{
+	uint32_t slot;
+	int r = 0;
+
+	for (uint32_t i = 0; i < c->used[STATE_DEVICES] && r == 0; i++)
+		r = c->devices[i].word == 0 ? 0 : state_check_device(c, i);
+	for (uint32_t i = 0; i < c->used[STATE_BINDINGS] && r == 0; i++)
+		r = c->bindings[i].word == 0 ? 0 : state_check_binding(c, i);
+	if (r != 0 || c->used[STATE_BINDINGS] == 0)
+		return r;
+	if (!state_pairs_differ(
+		    c, STATE_BINDINGS, c->used[STATE_GRANTS] + 1, state_binding_pair, &slot))
+		return state_check_fail(c, STATE_BINDINGS, slot, c->bindings[slot].device,
+			"there is another one of the same PASID or RID in the same device");
+	return 0;
+}
+
+/* ------------------------------------------------------------------ sessions and replies */
+
+static int state_compare_ids(const struct state_checking *c, uint32_t a, uint32_t b)
+{
+	const uint64_t ids[2] = {c->sessions[a].id, c->sessions[b].id};
+
+	return (ids[0] > ids[1]) - (ids[0] < ids[1]);
+}
+
+/* By its name outside. */
+static bool state_has_set_named(const struct state_checking *c, uint64_t name)
+{
+	const uint32_t set = (uint32_t)(name & SLOT_MASK) - 1;
+
+	return state_has_set(c, set) &&
+	       c->sets[set].word >> WORD_GENERATION_SHIFT == name >> WORD_GENERATION_SHIFT;
+}
+
+static int state_check_sessions(const struct state_checking *c)
+{
+	uint32_t live = 0, slot;
+
+	for (uint32_t i = 0; i < c->used[STATE_SESSIONS]; i++) {
+		const struct session_slot *session = &c->sessions[i];
+		int r;
+
+		if (session->word == 0)
+			continue;
+		r = state_check_state(c, STATE_SESSIONS, i, session->word, SESSION_LIVE);
+		if (r != 0)
+			return r;
+		if (session->id == 0)
+			return state_check_fail(c, STATE_SESSIONS, i, 0, "no session has the id 0");
+		if (session->set != 0 && !state_has_set_named(c, session->set))
+			return state_check_fail(c, STATE_SESSIONS, i, session->set,
+				"it has a set that is not there");
+		c->keys[live++] = i;
+	}
+	if (!state_all_differ(c, live, state_compare_ids, &slot))
+		return state_check_fail(c, STATE_SESSIONS, slot, c->sessions[slot].id,
+			"another session has the same id");
+	return 0;
+}
+
+/* The slots that follow a reply's first one are as many as its bytes take, and its own. */
+static int state_check_chain(const struct state_checking *c, uint32_t slot)
+{
+	const struct reply_slot *reply = &c->replies[slot];
+	const uint64_t bytes = reply->word >> REPLY_BYTES_SHIFT;
+	uint64_t more =
+		bytes <= STATE_REPLY_FIRST
+			? 0
+			: (bytes - STATE_REPLY_FIRST + STATE_REPLY_MORE - 1) / STATE_REPLY_MORE;
+	uint32_t next = reply->more;
+
+	for (; more > 0; more--) {
+		if (next >= c->used[STATE_REPLIES] ||
+			STATE_WORD_STATE(c->replies[next].word) != REPLY_MORE)
+			return state_check_fail(c, STATE_REPLIES, slot, next,
+				"its %llu bytes go on in a slot that has none",
+				(unsigned long long)bytes);
+		if (state_test_and_set(c->bits, next))
+			return state_check_fail(c, STATE_REPLIES, slot, next,
+				"its bytes go on in a slot of another reply");
+		next = c->replies[next].more;
+	}
+	if (next != STATE_NONE)
+		return state_check_fail(c, STATE_REPLIES, slot, next,
+			"it has more slots than its %llu bytes take", (unsigned long long)bytes);
+	return 0;
+}
+
+static int state_check_reply(const struct state_checking *c, uint32_t slot)
+{
+	const struct reply_slot *reply = &c->replies[slot];
+	int r = state_check_state(c, STATE_REPLIES, slot, reply->word, REPLY_MORE);
+
+	if (r != 0 || STATE_WORD_STATE(reply->word) == REPLY_MORE)
+		return r;
+	if (reply->session >= c->used[STATE_SESSIONS] || c->sessions[reply->session].word == 0)
+		return state_check_fail(c, STATE_REPLIES, slot, reply->session,
+			"it is of a session that is not there");
+	return state_check_chain(c, slot);
+}
+
+static int state_check_replies(const struct state_checking *c)
+{
+	const uint32_t used = c->used[STATE_REPLIES];
+
+	memset(c->bits, 0, (used + 63u) / 64 * sizeof(*c->bits));
+	for (uint32_t i = 0; i < used; i++) {
+		int r = c->replies[i].word == 0 ? 0 : state_check_reply(c, i);
+
+		if (r != 0)
+			return r;
+	}
+	for (uint32_t i = 0; i < used; i++)
+		if (STATE_WORD_STATE(c->replies[i].word) == REPLY_MORE &&
+			!state_test_and_set(c->bits, i))
+			return state_check_fail(c, STATE_REPLIES, i, c->replies[i].word,
+				"it goes on with a reply that is not there");
+	return 0;
+}
+
+/* ------------------------------------------------------------------ all */
+
+static uint32_t state_most(uint32_t a, uint32_t b)
+{
+	return a > b ? a : b;
+}
+
+/* Hands out the scratch memory, or says how much it is (NULL). */
+static size_t state_check_share(
+	struct state_checking *c, const uint32_t used[static STATE_TABLES], uint8_t *scratch)
+{
+	const uint32_t groups = state_most(used[STATE_SETS], used[STATE_GRANTS] + 1);
+	const uint32_t keys = state_most(state_most(used[STATE_GRANTS], used[STATE_BINDINGS]),
+		state_most(used[STATE_SETS], used[STATE_SESSIONS]));
+	const uint32_t bits =
+		state_most(PASID_COUNT, state_most(used[STATE_DEVICES], used[STATE_REPLIES]));
+	size_t at = PASID_COUNT / 8;
+
+	if (scratch != NULL) {
+		c->hosts = (uint64_t *)(void *)scratch;
+		c->bits = (uint64_t *)(void *)(scratch + at);
+	}
+	at += (bits + 63u) / 64 * sizeof(uint64_t);
+	if (scratch != NULL) {
+		c->starts = (uint32_t *)(void *)(scratch + at);
+		c->last = c->starts + groups;
+		c->keys = c->last + groups;
+		memset(scratch, 0, at);
+	}
+	return at + ((size_t)groups * 2 + keys) * sizeof(uint32_t);
+}
+
+size_t state_check_scratch(const uint32_t used[static STATE_TABLES])
+{
+	struct state_checking none;
+
+	return state_check_share(&none, used, NULL);
+}
+
+int state_check(const struct state *state, const uint32_t used[static STATE_TABLES], void *scratch,
+	struct state_problem *ret_problem)
+{
+	struct state_checking c = {
+		.used = used,
+		.sets = state->table[STATE_SETS],
+		.grants = state->table[STATE_GRANTS],
+		.devices = state->table[STATE_DEVICES],
+		.bindings = state->table[STATE_BINDINGS],
+		.host = state->table[STATE_HOST],
+		.sessions = state->table[STATE_SESSIONS],
+		.replies = state->table[STATE_REPLIES],
+		.problem = ret_problem,
+	};
+	int r = 0;
+
+	(void)state_check_share(&c, used, scratch);
+	if (used[STATE_HOST] > 0 && c.host->word != 0)
+		r = state_check_state(&c, STATE_HOST, 0, c.host->word, HOST_USED);
+	if (r == 0)
+		r = state_check_sets(&c);
+	if (r == 0)
+		r = state_check_grants(&c);
+	if (r == 0)
+		r = state_check_bindings(&c);
+	if (r == 0)
+		r = state_check_sessions(&c);
+	return r == 0 ? state_check_replies(&c) : r;
+}

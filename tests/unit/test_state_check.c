@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Records that go together are accepted; each thing that may not be is found, and said where.
+ */
+#include "random.h"
+#include "state_check.h"
+#include "state_rig.h"
+#include "suite.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct state_file *file;
+static const struct state *state;
+static struct set_slot *sets;
+static struct grant_slot *grants;
+static struct device_slot *devices;
+static struct binding_slot *bindings;
+static struct session_slot *sessions;
+static struct reply_slot *replies;
+
+static void setup(void)
+{
+	ck_assert_int_eq(state_file_memory(&file), 0);
+	state = state_file_state(file);
+	sets = state->table[STATE_SETS];
+	grants = state->table[STATE_GRANTS];
+	devices = state->table[STATE_DEVICES];
+	bindings = state->table[STATE_BINDINGS];
+	sessions = state->table[STATE_SESSIONS];
+	replies = state->table[STATE_REPLIES];
+	state_rig_fill(state);
+}
+
+static void teardown(void)
+{
+	state_file_free(file);
+}
+
+/* With scratch memory that is not zero, and of exactly the size that was asked for. */
+static int check(struct state_problem *ret_problem)
+{
+	uint32_t used[STATE_TABLES];
+	size_t size;
+	void *scratch;
+	int r;
+
+	for (unsigned t = 0; t < STATE_TABLES; t++)
+		used[t] = state_file_used(file, (enum state_table)t);
+	size = state_check_scratch(used);
+	scratch = malloc(size);
+	ck_assert_ptr_nonnull(scratch);
+	memset(scratch, 0xa5, size);
+	r = state_check(state, used, scratch, ret_problem);
+	free(scratch);
+	return r;
+}
+
+static void accepted(void)
+{
+	struct state_problem problem = {.text = ""};
+
+	ck_assert_msg(check(&problem) == 0, "%s", problem.text);
+}
+
+static void found(enum state_table table, uint32_t slot, uint64_t value)
+{
+	struct state_problem problem = {.text = ""};
+	char name[32];
+
+	ck_assert_int_eq(check(&problem), -EBADMSG);
+	ck_assert_msg(problem.table == table && problem.slot == slot && problem.value == value,
+		"%s", problem.text);
+	(void)snprintf(name, sizeof(name), "table %s, slot %u", state_table_name(table), slot);
+	ck_assert_msg(strstr(problem.text, name) != NULL, "%s", problem.text);
+	teardown();
+	setup();
+}
+
+START_TEST(records_that_go_together_are_accepted)
+	{
+		accepted();
+		for (unsigned t = 0; t < STATE_TABLES; t++)
+			state_reserve(state, (enum state_table)t, t == STATE_HOST ? 1 : 5000);
+		accepted();
+	}
+END_TEST
+
+START_TEST(nothing_at_all_is_accepted)
+	{
+		teardown();
+		ck_assert_int_eq(state_file_memory(&file), 0);
+		state = state_file_state(file);
+		accepted();
+	}
+END_TEST
+
+START_TEST(states_that_are_none)
+	{
+		for (unsigned t = 0; t < STATE_TABLES; t++) {
+			uint64_t *word = state->table[t]; /* each slot begins with it */
+
+			*word |= 0xf;
+			found((enum state_table)t, 0, *(uint64_t *)state->table[t] | 0xf);
+			word = state->table[t];
+			*word &= ~UINT64_C(0xf);
+			*word |= 1 << 4;
+			found((enum state_table)t, 0,
+				(*(uint64_t *)state->table[t] & ~UINT64_C(0xf)) | 1 << 4);
+		}
+	}
+END_TEST
+
+START_TEST(sets_and_their_names)
+	{
+		const uint64_t word = sets[0].word;
+
+		sets[0].word = word & ~UINT64_C(0xf0);
+		found(STATE_SETS, 0, word & ~UINT64_C(0xf0));
+		sets[0].word = (word & ~UINT64_C(0xf0)) | 4 << 4;
+		found(STATE_SETS, 0, (word & ~UINT64_C(0xf0)) | 4 << 4);
+		sets[2].name[0] = '\0';
+		found(STATE_SETS, 2, 0);
+		sets[1].name[63] = '/';
+		found(STATE_SETS, 1, 'v');
+		memcpy(sets[1].name, "vm0", 4);
+		found(STATE_SETS, 1, sets[1].word);
+	}
+END_TEST
+
+START_TEST(grants_numbers)
+	{
+		const uint64_t word = grants[2].word,
+			       mask = (uint64_t)PASID_LAST << GRANT_HOST_SHIFT;
+
+		grants[2].word = word & ~mask;
+		found(STATE_GRANTS, 2, word & ~mask);
+		grants[2].word = (word & ~mask) | (uint64_t)1027 << GRANT_HOST_SHIFT;
+		found(STATE_GRANTS, 3, 1027);
+		grants[2].word = word | mask;
+		accepted();
+		grants[4].set = RIG_SETS;
+		found(STATE_GRANTS, 4, RIG_SETS);
+		grants[4].set = STATE_NONE;
+		found(STATE_GRANTS, 4, STATE_NONE);
+		sets[2].word = 0;
+		found(STATE_GRANTS, 4, 2);
+	}
+END_TEST
+
+START_TEST(grants_guests)
+	{
+		const uint64_t guest = UINT64_C(5) << GRANT_GUEST_SHIFT | GRANT_HAS_GUEST;
+
+		grants[3].word |= guest;
+		found(STATE_GRANTS, 3, grants[3].word | guest);
+		/* both have 7, each in its own set */
+		accepted();
+		grants[2].set = 0;
+		found(STATE_GRANTS, 2, 7);
+	}
+END_TEST
+
+START_TEST(guest_numbers_in_any_order)
+	{
+		struct random random = random_begin("guest_numbers_in_any_order");
+		const uint32_t first = RIG_GRANTS, count = 20000;
+
+		ck_assert_int_eq(state_reserve(state, STATE_GRANTS, first + count), 0);
+		for (uint32_t i = 0; i < count; i++) {
+			/* 40503 is odd: all numbers below 2^20 come once */
+			const uint64_t number = (uint64_t)i * 40503 % PASID_COUNT;
+
+			grants[first + i].set = i % 2;
+			grants[first + i].word = number << GRANT_GUEST_SHIFT | GRANT_HAS_GUEST |
+						 (uint64_t)(4096 + i) << GRANT_HOST_SHIFT |
+						 GRANT_ACTIVE;
+		}
+		grants[0].word = grants[1].word = grants[2].word = 0;
+		bindings[0].word = bindings[1].word = 0;
+		accepted();
+		for (unsigned i = 0; i < 20; i++) {
+			const uint32_t a = first + 2 * random_below(&random, count / 2),
+				       b = first + 2 * random_below(&random, count / 2);
+			const uint64_t mask = (uint64_t)PASID_LAST << GRANT_GUEST_SHIFT;
+			const uint64_t was = grants[b].word;
+			struct state_problem problem;
+
+			if (a == b)
+				continue;
+			grants[b].word = (was & ~mask) | (grants[a].word & mask);
+			ck_assert_int_eq(check(&problem), -EBADMSG);
+			ck_assert_uint_eq(problem.slot, a > b ? a : b);
+			grants[b].word = was;
+		}
+		accepted();
+	}
+END_TEST
+
+START_TEST(devices_and_what_they_are_of)
+	{
+		const uint64_t word = devices[0].word;
+
+		devices[0].word = word & ~UINT64_C(0xf0);
+		found(STATE_DEVICES, 0, word & ~UINT64_C(0xf0));
+		devices[0].set = STATE_NONE;
+		found(STATE_DEVICES, 0, STATE_NONE);
+		devices[1].set = 0;
+		found(STATE_DEVICES, 1, 0);
+		devices[2].set = RIG_SETS;
+		found(STATE_DEVICES, 2, RIG_SETS);
+		devices[0].shared = 1;
+		found(STATE_DEVICES, 0, 1);
+		devices[1].shared = 1;
+		found(STATE_DEVICES, 1, 1);
+		devices[2].shared = 0;
+		found(STATE_DEVICES, 2, 0);
+		devices[2].shared = STATE_NONE;
+		found(STATE_DEVICES, 2, STATE_NONE);
+		devices[2].shared = RIG_DEVICES;
+		found(STATE_DEVICES, 2, RIG_DEVICES);
+	}
+END_TEST
+
+START_TEST(bindings_and_what_they_are_of)
+	{
+		const uint64_t word = bindings[3].word;
+
+		bindings[0].set = RIG_SETS;
+		found(STATE_BINDINGS, 0, RIG_SETS);
+		bindings[0].set = 1;
+		found(STATE_BINDINGS, 0, 1);
+		bindings[0].device = RIG_DEVICES;
+		found(STATE_BINDINGS, 0, RIG_DEVICES);
+		bindings[2].grant = RIG_GRANTS;
+		found(STATE_BINDINGS, 2, RIG_GRANTS);
+		grants[3].word = 0;
+		found(STATE_BINDINGS, 2, 3);
+		bindings[3].word |= BINDING_WORD_PASID;
+		found(STATE_BINDINGS, 3, word | BINDING_WORD_PASID);
+		bindings[0].grant = STATE_NONE;
+		found(STATE_BINDINGS, 0, bindings[0].word);
+	}
+END_TEST
+
+START_TEST(one_binding_of_a_number_in_a_device)
+	{
+		bindings[1].device = 0;
+		found(STATE_BINDINGS, 1, 0);
+		bindings[2].word &= ~BINDING_WORD_PASID;
+		bindings[2].grant = STATE_NONE;
+		accepted();
+		bindings[2].device = 0;
+		found(STATE_BINDINGS, 3, 0);
+		bindings[0].grant = bindings[1].grant = 3;
+		accepted();
+		bindings[0].device = 1;
+		found(STATE_BINDINGS, 2, 1);
+	}
+END_TEST
+
+START_TEST(sessions_and_their_sets)
+	{
+		const uint64_t gone = UINT64_C(2) << WORD_GENERATION_SHIFT | 1;
+
+		sessions[1].id = 0;
+		found(STATE_SESSIONS, 1, 0);
+		sessions[1].id = 11;
+		found(STATE_SESSIONS, 1, 11);
+		sessions[0].set = gone;
+		found(STATE_SESSIONS, 0, gone);
+		sessions[0].set = UINT64_C(1) << WORD_GENERATION_SHIFT;
+		found(STATE_SESSIONS, 0, UINT64_C(1) << WORD_GENERATION_SHIFT);
+		sessions[0].set = RIG_SETS + 1;
+		found(STATE_SESSIONS, 0, RIG_SETS + 1);
+	}
+END_TEST
+
+START_TEST(many_sessions_are_told_apart)
+	{
+		struct random random = random_begin("many_sessions_are_told_apart");
+		struct state_problem problem;
+		const uint32_t count = 5000;
+
+		ck_assert_int_eq(state_reserve(state, STATE_SESSIONS, count), 0);
+		for (uint32_t i = RIG_SESSIONS; i < count; i++) {
+			sessions[i].id = (uint64_t)i * 0x9e3779b97f4a7c15;
+			sessions[i].word = SESSION_LIVE;
+		}
+		accepted();
+		for (unsigned i = 0; i < 20; i++) {
+			const uint32_t a = random_between(&random, 2, count - 2),
+				       b = random_between(&random, a + 1, count - 1);
+			const uint64_t was = sessions[b].id;
+
+			sessions[b].id = sessions[a].id;
+			ck_assert_int_eq(check(&problem), -EBADMSG);
+			ck_assert_uint_eq(problem.slot, b);
+			sessions[b].id = was;
+		}
+		accepted();
+	}
+END_TEST
+
+START_TEST(replies_and_their_bytes)
+	{
+		const uint64_t word = replies[1].word, more = replies[3].word;
+		const uint64_t one = UINT64_C(1) << REPLY_BYTES_SHIFT;
+
+		replies[0].session = RIG_SESSIONS;
+		found(STATE_REPLIES, 0, RIG_SESSIONS);
+		sessions[0].word = 0;
+		found(STATE_REPLIES, 0, 0);
+		replies[0].more = 3;
+		found(STATE_REPLIES, 0, 3);
+		replies[0].word += one;
+		found(STATE_REPLIES, 0, STATE_NONE);
+		replies[1].word = word - one;
+		found(STATE_REPLIES, 1, 3);
+		replies[1].word = word + (STATE_REPLY_MORE - 1) * one;
+		accepted();
+		replies[1].word = word + STATE_REPLY_MORE * one;
+		found(STATE_REPLIES, 1, STATE_NONE);
+		replies[1].word |= UINT64_C(0xffffffff) << REPLY_BYTES_SHIFT;
+		replies[3].more = 4;
+		found(STATE_REPLIES, 1, 4);
+		replies[2].word = word;
+		replies[2].more = 4;
+		found(STATE_REPLIES, 2, 4);
+		replies[1].more = RIG_REPLIES;
+		found(STATE_REPLIES, 1, RIG_REPLIES);
+		replies[1].more = 2;
+		found(STATE_REPLIES, 1, 2);
+		replies[1].word = word - (STATE_REPLY_MORE + 1) * one;
+		replies[1].more = STATE_NONE;
+		found(STATE_REPLIES, 3, more);
+	}
+END_TEST
+
+int main(void)
+{
+	const TTest *const tests[] = {
+		records_that_go_together_are_accepted,
+		nothing_at_all_is_accepted,
+		states_that_are_none,
+		sets_and_their_names,
+		grants_numbers,
+		grants_guests,
+		guest_numbers_in_any_order,
+		devices_and_what_they_are_of,
+		bindings_and_what_they_are_of,
+		one_binding_of_a_number_in_a_device,
+		sessions_and_their_sets,
+		many_sessions_are_told_apart,
+		replies_and_their_bytes,
+	};
+
+	return suite_run("state_check", "check", tests, ARRAY_SIZE(tests), setup, teardown);
+}
