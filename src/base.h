@@ -98,6 +98,7 @@ enum status {
 #define MUTANT_C    9  /* a number in the configuration is within its range */
 #define MUTANT_R    10 /* an unfinished change is taken back */
 #define MUTANT_K    11 /* what was granted before a restart is granted */
+#define MUTANT_X    12 /* a request is done once, also across a restart */
 #ifndef PASIDD_MUTANT
 #define PASIDD_MUTANT MUTANT_NONE
 #endif

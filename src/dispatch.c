@@ -56,7 +56,7 @@ int dispatch_new(const struct dispatch_config *config, const struct dispatch_por
 	struct session_config sessions;
 	int r;
 
-	assert(config->limits);
+	assert(config->limits && config->state);
 	if (!d)
 		return -ENOMEM;
 	d->config = dispatch_defaults(config);
@@ -70,6 +70,7 @@ int dispatch_new(const struct dispatch_config *config, const struct dispatch_por
 		.grace_ms = d->config.grace_ms,
 		.limits = d->config.limits,
 		.reply_max = d->config.remembered_max,
+		.state = d->config.state,
 	};
 	r = operations_init(d);
 	if (!r)
@@ -139,7 +140,7 @@ int dispatch_connect(struct dispatch *d, const struct dispatch_peer *peer, struc
 	if (!link)
 		return error_set(
 			ret_error, REASON_NO_MEMORY, "no memory for another connection; try again");
-	r = peer_new(&peer->who, peer->pid, d->config.limits, &link->peer, ret_error);
+	r = peer_new(&peer->who, peer->pid, peer->born, d->config.limits, &link->peer, ret_error);
 	if (r) {
 		link_free(d, link);
 		return r;
@@ -228,11 +229,9 @@ void dispatch_detach(struct dispatch *d, struct link *link)
 	link_doom(d, link);
 }
 
-/*
- * May it be taken up on another connection? Who only looks and listens has nothing to lose, and
- * what was handed out is gone with its connection.
- */
-static bool dispatch_survives(const struct session *session)
+/* Who only looks and listens has nothing to lose, and what was handed out is gone with its
+ * connection. */
+bool dispatch_survives(const struct session *session)
 {
 	return !session->handed && (session->role == ROLE_VMM || session->role == ROLE_ADMIN);
 }
@@ -250,6 +249,7 @@ struct session *dispatch_disconnect(
 	if (peer_dead || !dispatch_survives(session)) {
 		dispatch_end_session(d, session);
 		watch_drain(d);
+		dispatch_settle(d);
 		return NULL;
 	}
 	dispatch_abandon(d, session, false);
@@ -361,6 +361,7 @@ static void dispatch_batch(
 	dispatch_seen(d, link); /* of a session that this datagram resumed */
 	/* What one datagram causes must not outrun the records of changes. */
 	watch_drain(d);
+	dispatch_settle(d);
 	if (!d->has_waits)
 		return;
 	/* Some of it may be done already, and a deadline of 0 has passed. */
@@ -399,6 +400,7 @@ void dispatch_pump(struct dispatch *d)
 	operations_drain(d);
 	watch_drain(d);
 	handed_sweep(d);
+	dispatch_settle(d);
 }
 
 void dispatch_tick(struct dispatch *d)

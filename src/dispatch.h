@@ -72,7 +72,8 @@ struct dispatch_config {
 	uint32_t remembered_max;         /* bytes of replies that a session can ask for again; 0: */
 					 /* two of the largest datagrams */
 	const struct policy *policy;
-	struct limits *limits; /* users are charged for what their clients have */
+	struct limits *limits;     /* users are charged for what their clients have */
+	const struct state *state; /* the broker's: sessions and replies are recorded there, too */
 };
 
 struct dispatch_ports {
@@ -90,6 +91,13 @@ struct dispatch_ports {
 		void *ctx, struct set_id set, uint32_t uid, int *ret_fd, struct error *ret_error);
 	/* Disconnects a link if its other end is closed and everything was read. */
 	void (*notice_end)(void *ctx, void *user);
+	/*
+	 * A session of an earlier run is taken over; its process had this number, and `born`. 0:
+	 * it lives, or nobody can know, and *ret_user is kept for the session as that of
+	 * dispatch_disconnect() is. -ESRCH: it is dead.
+	 */
+	int (*revive)(
+		void *ctx, struct session *session, int32_t pid, uint64_t born, void **ret_user);
 	/* Closes what hand() gave, or our copy of it: nothing in it can block. */
 	void (*close_own)(void *ctx, int fd);
 	void *ctx;
@@ -98,7 +106,8 @@ struct dispatch_ports {
 /* Who connected. */
 struct dispatch_peer {
 	struct policy_peer who;
-	int32_t pid; /* for the log */
+	int32_t pid;
+	uint64_t born; /* tells it from another process with the same number; 0: unknown */
 };
 
 /*
@@ -107,9 +116,18 @@ struct dispatch_peer {
  */
 int dispatch_new(const struct dispatch_config *config, const struct dispatch_ports *ports,
 	struct broker *broker, struct dispatch **ret_dispatch);
-/* Frees links and sessions, which stay in the broker; parked users come back, descriptors are
- * disposed. */
+/* Frees links and sessions, which stay in the broker and in the records, for the next run; parked
+ * users come back, descriptors are disposed. */
 void dispatch_free(struct dispatch *dispatch);
+
+/*
+ * Once, before anything else, and after broker_recover(): takes over the sessions that an earlier
+ * run has recorded, with what they were answered. Each is parked from now on, for as long as one
+ * whose connection was lost; those whose process is dead, or whose connection served a set, end,
+ * and so do sets whose session is not there any more. 0; -ENOMEM; -EBADMSG: the records contradict
+ * themselves, and nobody must be served from them.
+ */
+int dispatch_recover(struct dispatch *dispatch);
 
 /* From now on every request is refused with REASON_SHUTTING_DOWN. */
 void dispatch_shut_down(struct dispatch *dispatch);

@@ -73,7 +73,8 @@ int dispatch_identify(struct dispatch *d, struct link *link, const struct dispat
 	if (link->session || !link->handed)
 		return 0;
 	if (peer)
-		r = peer_new(&peer->who, peer->pid, d->config.limits, &found, ret_error);
+		r = peer_new(
+			&peer->who, peer->pid, peer->born, d->config.limits, &found, ret_error);
 	if (!r && found)
 		r = peer_charge(found, link->handed->uid, ret_error);
 	if (r)
@@ -131,8 +132,7 @@ int handed_hello(struct call *call, const Pasid__V1__Hello *hello, struct sessio
 	r = session_open(call->d->sessions, call->link->peer, ROLE_VMM, &session, &call->error);
 	if (r)
 		return r;
-	session->set = handed->set;
-	session->handed = true;
+	session_serve(call->d->sessions, session, handed->set);
 	*ret_session = session;
 	return 0;
 }

@@ -90,8 +90,7 @@ static int hello_resume(
 	else
 		d->ports.unpark(d->ports.ctx, session_unpark(d->sessions, session));
 	/* Another process of the same user may go on with it. */
-	(void)peer_unref(session->peer);
-	session->peer = peer_ref(call->link->peer);
+	session_follow(d->sessions, session, call->link->peer);
 	d->peer_read = NULL;
 	*ret_session = session;
 	return 0;
@@ -108,7 +107,8 @@ static void hello_write(struct call *call, const struct session *session, bool r
 	result.instance.len = DISPATCH_INSTANCE_SIZE;
 	result.session = session->id;
 	if (!session->handed) {
-		result.resume_token.data = (uint8_t *)session->token;
+		result.resume_token.data =
+			(uint8_t *)(uintptr_t)session_token(call->d->sessions, session);
 		result.resume_token.len = SESSION_TOKEN_SIZE;
 	}
 	result.resumed = resumed;
@@ -139,6 +139,7 @@ int handle_hello(struct call *call)
 	call->session = session;
 	call->link->session = session;
 	session->link = call->link;
+	dispatch_settle(call->d); /* the token is a promise */
 	hello_write(call, session, resume);
 	return 0;
 }

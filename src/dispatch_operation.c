@@ -223,6 +223,8 @@ static void outcome_answer(struct dispatch *d, struct operation *operation, stru
 	int r;
 
 	r = outcome_result(&call, outcome);
+	if (r && dispatch_was_done(&call, remembered))
+		r = 0;
 	dispatch_encode(&call, &r, &body, &size);
 	operation_unwait(d, operation); /* the reply takes the room that was kept */
 	if (waiting)
@@ -234,6 +236,7 @@ static void outcome_answer(struct dispatch *d, struct operation *operation, stru
 		session_forget(d->sessions, call.session, remembered);
 	else
 		session_finish(d->sessions, call.session, remembered, body, size, fd >= 0);
+	dispatch_settle(d);
 }
 
 void operations_drain(struct dispatch *d)

@@ -9,8 +9,16 @@
  *   dispatch_output.c      datagrams out
  *   dispatch_watch.c       events
  *   dispatch_connect.c     connections that serve one set
+ *   dispatch_recover.c     sessions of an earlier run
  *   dispatch_table.c       the table of operations
  *   dispatch_*.c, others   the handlers in it
+ *
+ * The rule of records: what a request has done and the reply that is remembered of it are one
+ * change. dispatch_settle() comes when both are there, and before the server gets a chance to send
+ * the reply: at the end of each change that is done at once, of each outcome, of hello, and of
+ * whatever else has touched the broker or a session (pump, disconnect). Not between the two. What
+ * asks hardware is recorded as under way before the broker is asked; the broker settles that
+ * together with its intent, before it hands anything to the hardware.
  */
 #ifndef PASIDD_DISPATCH_PRIVATE_H
 #define PASIDD_DISPATCH_PRIVATE_H
@@ -25,6 +33,7 @@
 #define DISPATCH_PAGE_MAX      512u
 #define DISPATCH_STATUS_MAX    512u /* bytes of an encoded status */
 #define DISPATCH_WATCH_BUCKETS 256u
+#define DISPATCH_DONE_MAX      4
 
 /* ---------------------------------------------------------------- links and their output */
 
@@ -149,7 +158,13 @@ struct operation_type {
 	bool is_async;
 	bool is_end; /* of a set: at most one for each, which the broker never refuses for load */
 	bool has_result; /* pasid.v1.Reply has a field of the same number */
+	/*
+	 * Of one without a result: refusals that say that it is so already. That is a success where
+	 * a restart interrupted it, because it was in order when it was begun.
+	 */
+	uint8_t done[DISPATCH_DONE_MAX];
 };
+_Static_assert(REASON_COUNT <= UINT8_MAX, "a reason fits in a byte");
 
 /* NULL: not an operation. */
 const struct operation_type *operation_type(uint32_t operation);
@@ -207,12 +222,19 @@ struct dispatch {
 /* NULL: no memory. */
 struct link *link_new(struct dispatch *d);
 void link_free(struct dispatch *d, struct link *link);
+/* May it be taken up on another connection? */
+bool dispatch_survives(const struct session *session);
 /* The session is over, in the broker too. Not for one that is parked. */
 void dispatch_end_session(struct dispatch *d, struct session *session);
 /* The link loses its session, and is to be closed. */
 void dispatch_detach(struct dispatch *d, struct link *link);
 /* Who asks, into call->actor. */
 void dispatch_set_actor(struct call *call);
+/* All that was done and remembered until now has happened, for good. */
+static inline void dispatch_settle(struct dispatch *d)
+{
+	sessions_settle(d->sessions);
+}
 /* Counts a refusal and returns its status. */
 void dispatch_count(struct dispatch *d, const struct error *error);
 void dispatch_dispose(struct dispatch *d, const int *fds, size_t count);
@@ -229,6 +251,11 @@ void dispatch_result_begin(struct call *call);
  * refusal, which is counted. An error of ours in *r becomes a status that a client can be told.
  */
 void dispatch_encode(struct call *call, int *r, const uint8_t **ret_body, size_t *ret_size);
+/*
+ * A restart interrupted this change, and now it is refused: only because it is done? Then that is
+ * no refusal.
+ */
+bool dispatch_was_done(const struct call *call, const struct remembered *remembered);
 /* The most bytes that a reply takes to a request of that cost: of a change its result, else a
  * refusal. */
 uint32_t dispatch_reply_room(const struct operation_type *type, uint32_t cost);

@@ -29,6 +29,17 @@ uint32_t dispatch_reply_room(const struct operation_type *type, uint32_t cost)
 	return most + BODY_HEAD + WIRE_REPLY_OVERHEAD;
 }
 
+bool dispatch_was_done(const struct call *call, const struct remembered *remembered)
+{
+	if (!remembered->interrupted)
+		return false;
+	for (size_t i = 0; i < DISPATCH_DONE_MAX && call->type->done[i]; i++) {
+		if (call->type->done[i] == call->error.reason)
+			return true;
+	}
+	return false;
+}
+
 /* What a client is told: the reason that was given, and of an error of ours that it is one. */
 static int dispatch_public(struct call *call, int r)
 {
@@ -255,6 +266,7 @@ static void dispatch_run_change(
 	else
 		session_finish(
 			sessions, call->session, remembered, body, size, !r && call->has_own_fd);
+	dispatch_settle(call->d);
 }
 
 static void dispatch_run_async(
@@ -271,19 +283,22 @@ static void dispatch_run_async(
 		r = operation_open(call, remembered, &operation);
 	if (!r)
 		r = operation_wait(call, operation, request);
-	if (!r)
-		r = call->type->handle(call);
 	if (!r) {
-		remembered->operation = operation;
-		return;
+		session_start(d->sessions, call->session, remembered, operation);
+		r = call->type->handle(call);
 	}
+	if (!r) /* settled by the broker before hardware hears of it, or with its outcome */
+		return;
 	if (operation)
 		operation_close(d, operation);
+	if (dispatch_was_done(call, remembered))
+		r = 0;
 	dispatch_reply(call, &r, &body, &size);
 	if (r == STATUS_RETRY) /* nothing was done: it may be tried again */
 		session_forget(d->sessions, call->session, remembered);
 	else
 		session_finish(d->sessions, call->session, remembered, body, size, false);
+	dispatch_settle(d);
 }
 
 /* A final reply once more; descriptors that went with it are not had again. */
@@ -306,8 +321,7 @@ static void dispatch_replay(struct call *call, const struct remembered *remember
 		wire_out_status(&out, WIRE_REPLY_STATUS, STATUS_STATE, &call->error);
 	}
 	assert(remembered->size <= out.room - out.size);
-	if (remembered->size)
-		memcpy(d->body + out.size, remembered->reply, remembered->size);
+	session_reply(d->sessions, remembered, d->body + out.size);
 	link_reply(d, call->link, call->id, d->body, out.size + remembered->size, -1);
 }
 
@@ -330,8 +344,8 @@ static void dispatch_change(struct call *call, const struct wire_request *reques
 		request->body, request->body_size);
 	int r;
 
-	r = session_begin(
-		d->sessions, call->session, call->id, digest, &verdict, &remembered, &call->error);
+	r = session_begin(d->sessions, call->session, call->id, request->operation, digest,
+		&verdict, &remembered, &call->error);
 	if (r)
 		dispatch_refuse_call(call, r);
 	else if (verdict == SESSION_REPLAY)

@@ -45,7 +45,7 @@ int set_write(struct call *call, struct set_id set)
 /* The session's set is now this one. */
 static void set_take(struct call *call, struct set_id set)
 {
-	call->session->set = set;
+	session_use(call->d->sessions, call->session, set);
 	dispatch_set_actor(call);
 	if (call->link)
 		watch_moved(call->d, call->link);

@@ -255,7 +255,7 @@ void limits_waive(struct limits *limits, bool waived)
 	limits->waived = waived;
 }
 
-static int charge_anyway(struct limits *limits, struct accounts *set, uint32_t user,
+void limits_charge_anyway(struct limits *limits, struct accounts *set, uint32_t user,
 	enum resource resource, uint32_t n)
 {
 	if (set)
@@ -263,7 +263,6 @@ static int charge_anyway(struct limits *limits, struct accounts *set, uint32_t u
 	if (user != LIMITS_NO_USER)
 		account_add(&limits->users[user].accounts.of[resource], n);
 	account_add(&limits->host.of[resource], n);
-	return 0;
 }
 
 int limits_charge(struct limits *limits, struct accounts *set, uint32_t user,
@@ -273,8 +272,10 @@ int limits_charge(struct limits *limits, struct accounts *set, uint32_t user,
 	struct account *who = has_user ? &limits->users[user].accounts.of[resource] : NULL;
 	struct account *host = &limits->host.of[resource];
 
-	if (limits->waived)
-		return charge_anyway(limits, set, user, resource, n);
+	if (limits->waived) {
+		limits_charge_anyway(limits, set, user, resource, n);
+		return 0;
+	}
 	if (set && !account_room(&set->of[resource], n))
 		return refuse_set(resource, &set->of[resource], n, ret_error);
 	if (has_user && !account_room(who, n))

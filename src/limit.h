@@ -107,6 +107,9 @@ uint32_t limits_user_uid(const struct limits *limits, uint32_t user);
  */
 int limits_charge(struct limits *limits, struct accounts *set, uint32_t user,
 	enum resource resource, uint32_t n, struct error *ret_error);
+/* The same for what is there already, such as what an earlier run recorded: whatever the limits. */
+void limits_charge_anyway(struct limits *limits, struct accounts *set, uint32_t user,
+	enum resource resource, uint32_t n);
 /*
  * While it is waived nothing is refused: what was recorded under other limits is charged all the
  * same.

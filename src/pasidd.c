@@ -402,6 +402,7 @@ static int daemon_start_server(struct daemon *daemon)
 		.requests_max = config->connection.requests_per_datagram,
 		.remembered_max = limit_or_most(limits[RESOURCE_REMEMBERED].set),
 		.limits = daemon->limits,
+		.state = state_memory_state(daemon->state),
 		.policy = &config->policy,
 	};
 	if (getrandom(daemon->dispatch.instance, sizeof(daemon->dispatch.instance), 0) !=

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -113,6 +114,57 @@ static bool peer_is_dead(int pidfd)
 	return poll(&death, 1, 0) != 0;
 }
 
+/* ---------------------------------------------------------------- the same process later */
+
+/* Linux 6.9, include/uapi/linux/magic.h */
+#ifndef PID_FS_MAGIC
+#define PID_FS_MAGIC 0x50494446
+#endif
+#define BORN_IS_INODE (UINT64_C(1) << 63) /* of both kinds none gets that far */
+
+static uint64_t peer_inode(int pidfd)
+{
+	struct statfs fs;
+	struct stat st;
+
+	if (fstatfs(pidfd, &fs) < 0 || (uint32_t)fs.f_type != PID_FS_MAGIC || fstat(pidfd, &st) < 0)
+		return 0;
+	return (uint64_t)st.st_ino | BORN_IS_INODE;
+}
+
+uint64_t peer_born(int pidfd, int32_t pid)
+{
+	const uint64_t inode = peer_inode(pidfd);
+	uint64_t start;
+
+	if (inode != 0)
+		return inode;
+	start = peer_start_time(pid) & ~BORN_IS_INODE;
+	/* What is read by the number is of this process if that still lives. */
+	return peer_is_dead(pidfd) ? 0 : start;
+}
+
+int peer_reopen(int32_t pid, uint64_t born, int *ret_pidfd)
+{
+	int pidfd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+	uint64_t now;
+
+	if (pid <= 0)
+		return -EINVAL;
+	if (pidfd < 0)
+		return -errno;
+	now = peer_born(pidfd, pid);
+	if (now != 0 && born != 0 && now != born &&
+		(now & BORN_IS_INODE) == (born & BORN_IS_INODE)) {
+		close(pidfd);
+		return -ESRCH;
+	}
+	*ret_pidfd = pidfd;
+	return 0;
+}
+
+/* ---------------------------------------------------------------- who connected */
+
 /*
  * What is read by the number of a process is that process's while it lives. Takes the pidfd, which
  * says that.
@@ -124,6 +176,7 @@ static int peer_finish(struct dispatch_peer *peer, const struct policy *policy, 
 
 	if (by_cgroup)
 		peer->who.cgroups = peer_cgroups(peer->pid, policy);
+	peer->born = peer_born(pidfd, peer->pid);
 	if (by_cgroup && peer_is_dead(pidfd)) {
 		close(pidfd);
 		return -ESRCH;

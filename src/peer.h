@@ -25,6 +25,19 @@ int peer_identify(
  */
 int peer_pidfd_by_number(int socket, int32_t pid, uint32_t uid, int *ret_pidfd);
 
+/* ---------------------------------------------------------------- the same process later */
+
+/*
+ * A number that no other process has while the host is up: from pidfs (Linux 6.9) its inode, else
+ * the time at which it began. 0: neither can be known.
+ */
+uint64_t peer_born(int pidfd, int32_t pid);
+/*
+ * The pidfd of a process that was known by its number and peer_born(). Where the latter is unknown,
+ * whoever has the number counts. -ESRCH: it is dead. Another -errno: nobody knows.
+ */
+int peer_reopen(int32_t pid, uint64_t born, int *ret_pidfd);
+
 /* ---------------------------------------------------------------- who sent a datagram */
 
 /* Room in a datagram's control data for what peer_ask() asks for. */
@@ -50,6 +63,8 @@ void peer_discard_sender(struct msghdr *header);
 /* ---------------------------------------------------------------- what a process is now
  * (peer_process.c); the caller makes sure that the number is still its own */
 
+/* When it began, in ticks since the host did; 0: that cannot be read. */
+uint64_t peer_start_time(int32_t pid);
 /* The rules that its cgroup matches; none when that cannot be read. */
 uint64_t peer_cgroups(int32_t pid, const struct policy *policy);
 /*

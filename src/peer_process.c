@@ -43,6 +43,29 @@ static int peer_read_line(int32_t pid, const char *name, const char *key,
 	return r;
 }
 
+/* ---------------------------------------------------------------- its beginning */
+
+#define STAT_START 20 /* fields from the one behind the name, which is the third, to the 22nd */
+
+uint64_t peer_start_time(int32_t pid)
+{
+	FILE *file = peer_open(pid, "stat");
+	char line[1024];
+	const char *field = NULL;
+	size_t size;
+
+	if (file == NULL)
+		return 0;
+	size = fread(line, 1, sizeof(line) - 1, file);
+	(void)fclose(file);
+	line[size] = '\0';
+	/* proc(5): the name is in brackets, and may have any in it. */
+	field = strrchr(line, ')');
+	for (int i = 0; i < STAT_START && field != NULL; i++)
+		field = strchr(field + 1, ' ');
+	return field != NULL ? strtoull(field, NULL, 10) : 0;
+}
+
 /* ---------------------------------------------------------------- cgroups */
 
 struct peer_match {

@@ -158,15 +158,20 @@ void server_watch(struct server *server, struct conn *conn, bool blocked)
 		server_drop(server, conn, false);
 }
 
-void server_drop(struct server *server, struct conn *conn, bool peer_dead)
+static void server_unplug(struct server *server, struct conn *conn)
 {
-	struct session *session;
-
 	if (event_initialized(&conn->io))
 		(void)event_del(&conn->io);
 	conn_close(&server->io, conn);
 	/* A session that waits is not charged as a connection: it must be able to come back. */
 	server_discharge(server, conn);
+}
+
+void server_drop(struct server *server, struct conn *conn, bool peer_dead)
+{
+	struct session *session;
+
+	server_unplug(server, conn);
 	session = dispatch_disconnect(server->dispatch, conn->link, peer_dead, conn);
 	conn->session = session;
 	server_move(server, conn, session != NULL ? CONN_PARKED : CONN_GONE);
@@ -330,6 +335,7 @@ static int server_start_dispatch(struct server *server)
 		.unpark = server_unpark,
 		.hand = server_hand,
 		.notice_end = server_notice_end,
+		.revive = server_revive,
 		.close_own = server_close_own,
 		.ctx = server,
 	};
@@ -397,6 +403,8 @@ static int server_start(struct server *server)
 	server->io.ctx = server;
 	executor_on_closed(server->options.executor, server_closed, server);
 	r = server_start_events(server);
+	if (r == 0)
+		r = dispatch_recover(server->dispatch);
 	if (r != 0)
 		return r;
 	return server_listen(server);
@@ -438,13 +446,20 @@ int server_run(struct server *server)
 	return r < 0 ? -EIO : 0;
 }
 
+/* Only the socket ends: its session is there for the next run, and the link goes with the rest. */
+static void server_leave(struct server *server, struct conn *conn)
+{
+	server_unplug(server, conn);
+	server_move(server, conn, CONN_GONE);
+}
+
 static void server_close_all(struct server *server)
 {
 	static const enum conn_list open[] = {CONN_HANDED, CONN_NEW, CONN_OPEN, CONN_STALLED};
 
 	for (size_t i = 0; i < ARRAY_SIZE(open); i++)
 		while (server->lists[open[i]].first != NULL)
-			server_drop(server, server->lists[open[i]].first, false);
+			server_leave(server, server->lists[open[i]].first);
 	dispatch_free(server->dispatch); /* the parked ones come back */
 	server_reap(server);
 }

@@ -51,6 +51,11 @@ void server_identify(void *ctx, struct conn *conn, struct msghdr *header);
 /* It has a session: its process is known and watched from here on. -errno: it cannot be watched. */
 int server_hand_greeted(struct server *server, struct conn *conn);
 
+/* ---------------------------------------------------------------- server_revive.c */
+
+/* A port of the dispatcher: the process of a session that an earlier run has recorded. */
+int server_revive(void *ctx, struct session *session, int32_t pid, uint64_t born, void **ret_user);
+
 /* ---------------------------------------------------------------- server_accept.c */
 
 /* NULL: no memory; the descriptors stay the caller's. */

@@ -8,7 +8,7 @@
 
 #include "session_private.h"
 
-int peer_new(const struct policy_peer *who, int32_t pid, struct limits *limits,
+int peer_new(const struct policy_peer *who, int32_t pid, uint64_t born, struct limits *limits,
 	struct peer **ret_peer, struct error *ret_error)
 {
 	/* Groups begin where the struct's padding would be: idle connections are counted in bytes.
@@ -30,6 +30,7 @@ int peer_new(const struct policy_peer *who, int32_t pid, struct limits *limits,
 	peer->limits = limits;
 	peer->refs = 1;
 	peer->pid = pid;
+	peer->born = born;
 	peer->uid = who->uid;
 	peer->cgroups = who->cgroups;
 	peer->group_count = who->group_count;
@@ -77,32 +78,22 @@ int sessions_new(const struct session_config *config, session_random_fn *random,
 	struct sessions **ret_sessions)
 {
 	struct sessions *sessions = calloc(1, sizeof(*sessions));
+	int r;
 
 	if (!sessions)
 		return -ENOMEM;
 	sessions->config = *config;
 	sessions->random = random;
 	sessions->random_ctx = random_ctx;
-	random(random_ctx, &sessions->key, sizeof(sessions->key));
 	TAILQ_INIT(&sessions->parked);
 	TAILQ_INIT(&sessions->spare);
+	r = session_record_init(sessions);
+	if (r) {
+		free(sessions);
+		return r;
+	}
 	*ret_sessions = sessions;
 	return 0;
-}
-
-void sessions_free(struct sessions *sessions)
-{
-	if (!sessions)
-		return;
-	for (size_t i = 0; i < SESSION_BUCKETS; i++) {
-		while (sessions->by_token[i]) {
-			if (!sessions->by_token[i]->link)
-				(void)session_unpark(sessions, sessions->by_token[i]);
-			session_close(sessions, sessions->by_token[i]);
-		}
-	}
-	session_memory_done(sessions);
-	free(sessions);
 }
 
 uint32_t sessions_count(const struct sessions *sessions)
@@ -119,50 +110,93 @@ static struct session **session_bucket(struct sessions *sessions, const uint8_t 
 	return &sessions->by_token[hash % SESSION_BUCKETS];
 }
 
+struct session *session_new(struct sessions *sessions, struct peer *peer)
+{
+	struct session *session = calloc(1, sizeof(*session));
+
+	if (!session)
+		return NULL;
+	session->user = limits_user_ref(sessions->config.limits, peer->user);
+	session->peer = peer_ref(peer);
+	TAILQ_INIT(&session->remembered);
+	return session;
+}
+
+static void session_free(struct sessions *sessions, struct session *session)
+{
+	limits_user_close(sessions->config.limits, session->user);
+	session->peer = peer_unref(session->peer);
+	free(session);
+}
+
+void session_enter(struct sessions *sessions, struct session *session)
+{
+	struct session **bucket = session_bucket(sessions, session_token(sessions, session));
+
+	session->next = *bucket;
+	*bucket = session;
+	sessions->count++;
+}
+
 int session_open(struct sessions *sessions, struct peer *peer, enum role role,
 	struct session **ret_session, struct error *ret_error)
 {
-	struct session *session = calloc(1, sizeof(*session));
-	struct session **bucket;
-	int r;
+	struct session *session;
+	int r = session_pool_prepare(sessions, &sessions->session_pool, 1);
 
+	session = r ? NULL : session_new(sessions, peer);
 	if (!session)
 		return error_set(
 			ret_error, REASON_NO_MEMORY, "no memory for another session; try again");
 	r = limits_charge(
 		sessions->config.limits, NULL, peer->user, RESOURCE_SESSIONS, 1, ret_error);
 	if (r) {
-		free(session);
+		session_free(sessions, session);
 		return r;
 	}
-	session->user = limits_user_ref(sessions->config.limits, peer->user);
-	session->id = ++sessions->last_session;
-	sessions->random(sessions->random_ctx, session->token, sizeof(session->token));
 	session->role = role;
-	session->peer = peer_ref(peer);
-	TAILQ_INIT(&session->remembered);
-	bucket = session_bucket(sessions, session->token);
-	session->next = *bucket;
-	*bucket = session;
-	sessions->count++;
+	session_record_open(sessions, session);
+	session_enter(sessions, session);
 	*ret_session = session;
 	return 0;
 }
 
-void session_close(struct sessions *sessions, struct session *session)
+/* `record`: it is over in the records, too. */
+static void session_end(struct sessions *sessions, struct session *session, bool record)
 {
-	struct session **at = session_bucket(sessions, session->token);
+	struct session **at = session_bucket(sessions, session_token(sessions, session));
 
 	assert(session->parked_until == 0);
-	session_memory_clear(sessions, session);
+	session_memory_clear(sessions, session, record);
 	while (*at != session)
 		at = &(*at)->next;
 	*at = session->next;
+	if (record)
+		session_record_close(sessions, session);
 	limits_release(sessions->config.limits, NULL, session->user, RESOURCE_SESSIONS, 1);
-	limits_user_close(sessions->config.limits, session->user);
 	sessions->count--;
-	session->peer = peer_unref(session->peer);
-	free(session);
+	session_free(sessions, session);
+}
+
+void session_close(struct sessions *sessions, struct session *session)
+{
+	session_end(sessions, session, true);
+}
+
+void sessions_free(struct sessions *sessions)
+{
+	if (!sessions)
+		return;
+	for (size_t i = 0; i < SESSION_BUCKETS; i++) {
+		while (sessions->by_token[i]) {
+			if (!sessions->by_token[i]->link)
+				(void)session_unpark(sessions, sessions->by_token[i]);
+			session_end(sessions, sessions->by_token[i], false);
+		}
+	}
+	session_memory_done(sessions);
+	session_record_done(sessions);
+	free(sessions);
 }
 
 /* Looks at every byte, whatever the first difference. */
@@ -181,7 +215,7 @@ struct session *session_by_token(
 	struct session *session = *session_bucket(sessions, token);
 
 	for (; session; session = session->next) {
-		if (session_token_equal(session->token, token))
+		if (session_token_equal(session_token(sessions, session), token))
 			return session->peer->uid == uid ? session : NULL;
 	}
 	return NULL;

@@ -42,7 +42,6 @@ static int session_memory_grow(struct sessions *sessions)
 
 void session_memory_done(struct sessions *sessions)
 {
-	free(sessions->room);
 	while (sessions->chunks) {
 		struct session_chunk *chunk = sessions->chunks;
 
@@ -51,24 +50,47 @@ void session_memory_done(struct sessions *sessions)
 	}
 }
 
-/* What a remembered change takes: its record, and a reply that does not fit inside. */
-static uint32_t session_weight(uint32_t reply_size)
+struct remembered *session_memory_add(
+	struct sessions *sessions, struct session *session, uint64_t id, uint64_t digest)
 {
-	return (uint32_t)sizeof(struct remembered) +
-	       (reply_size > SESSION_REPLY_MAX ? reply_size : 0);
+	struct remembered *remembered;
+
+	if (TAILQ_EMPTY(&sessions->spare) && session_memory_grow(sessions))
+		return NULL;
+	remembered = TAILQ_FIRST(&sessions->spare);
+	TAILQ_REMOVE(&sessions->spare, remembered, link);
+	*remembered = (struct remembered){.id = id, .digest = digest, .slot = STATE_NONE};
+	TAILQ_INSERT_TAIL(&session->remembered, remembered, link);
+	session->remembered_count++;
+	session->weight += session_weight(0);
+	if (id > session->newest_id)
+		session->newest_id = id;
+	return remembered;
 }
 
-static bool session_is_running(const struct remembered *remembered)
+static uint32_t session_more_weight(uint32_t slots)
 {
-	return !remembered->reply;
+	return slots * (uint32_t)sizeof(struct reply_slot);
+}
+
+uint32_t session_weight(size_t reply_size)
+{
+	return (uint32_t)sizeof(struct remembered) +
+	       session_more_weight(1 + session_record_more(reply_size));
 }
 
 /* Charges are made in pieces of this size, so that a change seldom needs one. */
 #define ACCOUNT_PIECE 4096u
 
-static uint32_t session_pieces(uint32_t weight)
+uint32_t session_pieces(uint32_t weight)
 {
 	return (weight + ACCOUNT_PIECE - 1) / ACCOUNT_PIECE * ACCOUNT_PIECE;
+}
+
+void session_count_reply(struct session *session, uint32_t size)
+{
+	if (size > STATE_REPLY_FIRST)
+		session->remembered_bytes += size;
 }
 
 /* So much less is remembered, or reserved. */
@@ -85,29 +107,39 @@ static void session_lighten(
 	limits_release(sessions->config.limits, NULL, session->user, RESOURCE_REMEMBERED, n);
 }
 
-static void session_drop(
+/* What was kept for a reply is not needed any more. */
+static void session_unkeep(
 	struct sessions *sessions, struct session *session, struct remembered *remembered)
 {
-	uint32_t size = remembered->size;
+	const uint32_t kept = remembered->kept;
 
+	if (!kept)
+		return;
+	remembered->kept = 0;
+	sessions->reply_pool.kept -= kept;
+	session_lighten(sessions, session, session_more_weight(kept));
+}
+
+/* `record`: it is forgotten in the records, too. */
+static void session_drop(struct sessions *sessions, struct session *session,
+	struct remembered *remembered, bool record)
+{
 	TAILQ_REMOVE(&session->remembered, remembered, link);
 	session->remembered_count--;
-	if (session_is_running(remembered)) {
-		size = remembered->room_size;
-		free(remembered->room);
-	} else if (remembered->reply != remembered->inside) {
-		session->remembered_bytes -= size;
-		free(remembered->reply);
-	}
-	session_lighten(sessions, session, session_weight(size));
+	session_unkeep(sessions, session, remembered);
+	if (remembered->size > STATE_REPLY_FIRST)
+		session->remembered_bytes -= remembered->size;
+	session_lighten(sessions, session, session_weight(remembered->size));
+	if (record)
+		session_record_drop(sessions, remembered);
 	/* The one used last is in the cache. */
 	TAILQ_INSERT_HEAD(&sessions->spare, remembered, link);
 }
 
-void session_memory_clear(struct sessions *sessions, struct session *session)
+void session_memory_clear(struct sessions *sessions, struct session *session, bool record)
 {
 	while (!TAILQ_EMPTY(&session->remembered))
-		session_drop(sessions, session, TAILQ_FIRST(&session->remembered));
+		session_drop(sessions, session, TAILQ_FIRST(&session->remembered), record);
 }
 
 /* ---------------------------------------------------------------- the window */
@@ -128,13 +160,18 @@ static struct remembered *session_find(struct session *session, uint64_t id)
 }
 
 /* An id is never done a second time, once what it did is not known any more. */
-static void session_raise_floor(struct session *session, uint64_t floor)
+static void session_raise_floor(struct sessions *sessions, struct session *session, uint64_t floor)
 {
-	if (floor > session->floor)
-		session->floor = floor;
+	if (floor <= session->floor)
+		return;
+	session->floor = floor;
+	session_record_floor(sessions, session);
 }
 
-/* Forgets the oldest that has ended; false: all are under way. */
+/*
+ * Forgets the oldest that has ended; false: there is none. One that was interrupted has not: who
+ * asks for it again must be told what became of it.
+ */
 static bool session_evict(
 	struct sessions *sessions, struct session *session, const struct remembered *keep)
 {
@@ -142,10 +179,10 @@ static bool session_evict(
 
 	TAILQ_FOREACH(remembered, &session->remembered, link)
 	{
-		if (remembered == keep || session_is_running(remembered))
+		if (remembered == keep || !remembered->final)
 			continue;
-		session_raise_floor(session, remembered->id + 1);
-		session_drop(sessions, session, remembered);
+		session_raise_floor(sessions, session, remembered->id + 1);
+		session_drop(sessions, session, remembered, true);
 		return true;
 	}
 	return false;
@@ -184,7 +221,6 @@ static inline int session_charge(struct sessions *sessions, struct session *sess
 static int session_add(struct sessions *sessions, struct session *session, uint64_t id,
 	uint64_t digest, struct remembered **ret_remembered, struct error *ret_error)
 {
-	struct remembered *remembered;
 	int r;
 
 	if (session->remembered_count == SESSION_WINDOW && !session_evict(sessions, session, NULL))
@@ -192,45 +228,46 @@ static int session_add(struct sessions *sessions, struct session *session, uint6
 			session->remembered_count,
 			"%u changes of this session are under way; wait for replies",
 			SESSION_WINDOW);
-	if (TAILQ_EMPTY(&sessions->spare) && session_memory_grow(sessions))
-		return error_set(ret_error, REASON_NO_MEMORY,
-			"no memory to remember the reply in; try again");
 	r = session_charge(sessions, session, NULL, session_weight(0), ret_error);
 	if (r)
 		return r;
-	session->weight += session_weight(0);
-	remembered = TAILQ_FIRST(&sessions->spare);
-	TAILQ_REMOVE(&sessions->spare, remembered, link);
-	remembered->id = id;
-	remembered->digest = digest;
-	remembered->operation = NULL;
-	remembered->reply = NULL;
-	remembered->room = NULL;
-	remembered->room_size = 0;
-	TAILQ_INSERT_TAIL(&session->remembered, remembered, link);
-	session->remembered_count++;
-	if (id > session->newest_id)
-		session->newest_id = id;
-	*ret_remembered = remembered;
+	*ret_remembered = session_memory_add(sessions, session, id, digest);
+	if (!*ret_remembered)
+		return error_set(ret_error, REASON_NO_MEMORY,
+			"no memory to remember the reply in; try again");
 	return 0;
 }
 
-int session_begin(struct sessions *sessions, struct session *session, uint64_t id, uint64_t digest,
-	enum session_verdict *ret_verdict, struct remembered **ret_remembered,
-	struct error *ret_error)
+static int session_refuse_reused(uint64_t id, struct error *ret_error)
+{
+	(void)error_set(ret_error, REASON_ID_REUSED,
+		"request %llu had another content before; ids must rise", (unsigned long long)id);
+	ret_error->object = id;
+	return STATUS_INVALID;
+}
+
+/* What a change that is known already asks for: its reply; or once more that it is done. */
+static enum session_verdict session_again(struct remembered *remembered)
+{
+	if (remembered->final)
+		return SESSION_REPLAY;
+	if (!remembered->idle)
+		return SESSION_WAIT;
+	remembered->idle = false;
+	return SESSION_RUN;
+}
+
+int session_begin(struct sessions *sessions, struct session *session, uint64_t id,
+	uint32_t operation, uint64_t digest, enum session_verdict *ret_verdict,
+	struct remembered **ret_remembered, struct error *ret_error)
 {
 	struct remembered *remembered = session_find(session, id);
 	int r;
 
-	if (remembered && remembered->digest != digest) {
-		(void)error_set(ret_error, REASON_ID_REUSED,
-			"request %llu had another content before; ids must rise",
-			(unsigned long long)id);
-		ret_error->object = id;
-		return STATUS_INVALID;
-	}
+	if (remembered && remembered->digest != digest)
+		return session_refuse_reused(id, ret_error);
 	if (remembered) {
-		*ret_verdict = session_is_running(remembered) ? SESSION_WAIT : SESSION_REPLAY;
+		*ret_verdict = session_again(remembered);
 		*ret_remembered = remembered;
 		return 0;
 	}
@@ -239,9 +276,11 @@ int session_begin(struct sessions *sessions, struct session *session, uint64_t i
 			"replies below request %llu are forgotten (a window of %u, or seen_below); "
 			"ids must rise",
 			(unsigned long long)session->floor, SESSION_WINDOW);
-	r = session_add(sessions, session, id, digest, ret_remembered, ret_error);
+	r = session_add(sessions, session, id, digest, &remembered, ret_error);
 	if (r)
 		return r;
+	remembered->number = (uint16_t)operation;
+	*ret_remembered = remembered;
 	*ret_verdict = SESSION_RUN;
 	return 0;
 }
@@ -249,80 +288,67 @@ int session_begin(struct sessions *sessions, struct session *session, uint64_t i
 static int session_no_room(struct error *ret_error)
 {
 	return error_set(ret_error, REASON_NO_MEMORY,
-		"no memory to remember the reply in, so nothing was done; try again");
+		"no room to record the reply in, so nothing was done; try again");
 }
 
-/* For a change that is done at once, there only has to be some. */
-static int session_reserve_shared(struct sessions *sessions, struct session *session,
-	const struct remembered *remembered, size_t size, struct error *ret_error)
+/* Slots in the records; older replies of the session are forgotten for them. */
+static inline int session_reserve_slots(struct sessions *sessions, struct session *session,
+	const struct remembered *remembered, uint32_t slots, struct error *ret_error)
 {
-	if (!sessions->room)
-		sessions->room = malloc(SESSION_ROOM_MAX);
-	if (!sessions->room)
-		return session_no_room(ret_error);
-	return session_charge(sessions, session, remembered, (uint32_t)size, ret_error);
+	while (session_pool_prepare(sessions, &sessions->reply_pool, slots)) {
+		if (!session_evict(sessions, session, remembered))
+			return session_no_room(ret_error);
+	}
+	return 0;
 }
 
 int session_reserve(struct sessions *sessions, struct session *session,
 	struct remembered *remembered, size_t size, bool keep, struct error *ret_error)
 {
+	const uint32_t more = session_record_more(size);
 	int r;
 
-	assert(session_is_running(remembered) && size <= SESSION_ROOM_MAX);
-	if (size <= SESSION_REPLY_MAX)
-		return 0;
-	if (!keep)
-		return session_reserve_shared(sessions, session, remembered, size, ret_error);
-	r = session_charge(sessions, session, remembered, (uint32_t)size, ret_error);
-	if (r)
+	assert(!remembered->final && size <= SESSION_ROOM_MAX);
+	r = session_charge(sessions, session, remembered, session_more_weight(more), ret_error);
+	if (!r)
+		r = session_reserve_slots(sessions, session, remembered, more + 1, ret_error);
+	if (r || !keep)
 		return r;
-	remembered->room = malloc(size);
-	if (!remembered->room)
-		return session_no_room(ret_error);
-	session->weight += (uint32_t)size;
-	remembered->room_size = (uint32_t)size;
+	if (remembered->slot == STATE_NONE)
+		remembered->slot = session_pool_take(&sessions->reply_pool);
+	session->weight += session_more_weight(more);
+	sessions->reply_pool.kept += more;
+	remembered->kept = (uint16_t)more;
 	return 0;
 }
 
-/* Memory for a reply that does not fit inside: a tight piece, or what was reserved for it. */
-static uint8_t *session_take_room(struct sessions *sessions, uint8_t *room, size_t size)
+void session_start(struct sessions *sessions, struct session *session,
+	struct remembered *remembered, void *operation)
 {
-	uint8_t *tight = malloc(size);
-
-	if (tight) {
-		free(room);
-		return tight;
-	}
-	return room ? room : TAKE_PTR(sessions->room);
+	assert(!remembered->final && remembered->slot != STATE_NONE);
+	remembered->operation = operation;
+	session_record_start(sessions, session, remembered);
 }
 
 void session_finish(struct sessions *sessions, struct session *session,
 	struct remembered *remembered, const uint8_t *reply, size_t size, bool had_fds)
 {
-	uint8_t *room = remembered->room;
-
-	assert(session_is_running(remembered) && size <= SESSION_ROOM_MAX);
+	assert(!remembered->final && size <= SESSION_ROOM_MAX);
 	remembered->operation = NULL;
 	if (remembered->id < session->seen_below) { /* nobody will ask for it any more */
-		session_drop(sessions, session, remembered);
+		session_drop(sessions, session, remembered, true);
 		return;
 	}
-	session->weight += session_weight((uint32_t)size);
-	session_lighten(sessions, session, session_weight(remembered->room_size));
-	if (size <= SESSION_REPLY_MAX) {
-		free(room);
-		remembered->reply = remembered->inside;
-	} else {
-		remembered->reply = session_take_room(sessions, room, size);
-		assert(remembered->reply);
-	}
-	if (size)
-		memcpy(remembered->reply, reply, size);
+	session_unkeep(sessions, session, remembered);
 	remembered->size = (uint32_t)size;
 	remembered->had_fds = had_fds;
-	if (remembered->reply == remembered->inside)
+	session_record_finish(sessions, session, remembered, reply);
+	remembered->final = true;
+	remembered->interrupted = false;
+	session->weight += session_weight(size) - session_weight(0);
+	if (size <= STATE_REPLY_FIRST)
 		return;
-	session->remembered_bytes += remembered->size;
+	session_count_reply(session, (uint32_t)size);
 	while (session->remembered_bytes > sessions->config.reply_max &&
 		session_evict(sessions, session, remembered))
 		;
@@ -331,7 +357,14 @@ void session_finish(struct sessions *sessions, struct session *session,
 void session_forget(
 	struct sessions *sessions, struct session *session, struct remembered *remembered)
 {
-	session_drop(sessions, session, remembered);
+	remembered->operation = NULL;
+	if (!remembered->interrupted || remembered->id < session->seen_below) {
+		session_drop(sessions, session, remembered, true);
+		return;
+	}
+	/* What it did before it was interrupted is still not known. */
+	session_unkeep(sessions, session, remembered);
+	remembered->idle = true;
 }
 
 void session_seen_below(struct sessions *sessions, struct session *session, uint64_t below)
@@ -341,10 +374,10 @@ void session_seen_below(struct sessions *sessions, struct session *session, uint
 	if (below <= session->seen_below)
 		return;
 	session->seen_below = below;
-	session_raise_floor(session, below);
+	session_raise_floor(sessions, session, below);
 	for (remembered = TAILQ_FIRST(&session->remembered); remembered; remembered = next) {
 		next = TAILQ_NEXT(remembered, link);
-		if (remembered->id < below && !session_is_running(remembered))
-			session_drop(sessions, session, remembered);
+		if (remembered->id < below && (remembered->final || remembered->idle))
+			session_drop(sessions, session, remembered, true);
 	}
 }

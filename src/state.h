@@ -178,7 +178,9 @@ struct host_slot {
 	uint64_t digest[2];  /* key of the digests that replies are remembered under (edge) */
 	uint64_t handle;     /* names of devices for workers (broker) */
 	uint64_t cursor;     /* where the cyclic search goes on; a hint, stored as memory is */
-	uint8_t reserved[64];
+	/* slots at or above these were never used (edge): a recovery reads no more of the tables */
+	uint64_t session_slots, reply_slots;
+	uint8_t reserved[48];
 };
 ASSERT_SIZE(struct host_slot, 128);
 
@@ -195,8 +197,13 @@ struct session_slot {
 	uint64_t set;   /* name of its set, 0: none */
 	uint64_t floor; /* changes below this that no reply is left of are over */
 	uint64_t born;  /* tells its process from another one with the same number; 0: unknown */
-	uint32_t uid;   /* who it belongs to */
-	int32_t pid;
+	union {
+		struct {
+			uint32_t uid; /* who it belongs to */
+			int32_t pid;
+		};
+		uint64_t who; /* both, to be written through the port */
+	};
 	uint32_t charged; /* the user who is charged */
 	uint8_t reserved[60];
 };

@@ -205,6 +205,19 @@ static void world_configure(struct world *w, struct limits_config *limits)
 	};
 }
 
+/* Nothing was recorded before a world begins. */
+static int world_revive(
+	void *ctx, struct session *session, int32_t pid, uint64_t born, void **ret_user)
+{
+	(void)ctx;
+	(void)session;
+	(void)pid;
+	(void)born;
+	(void)ret_user;
+	FUZZ_CHECK(false);
+	return -1;
+}
+
 static void world_open_broker(struct world *w)
 {
 	static const struct hw_ops ops = {.submit = world_submit};
@@ -231,6 +244,7 @@ void world_open(struct world *w, bool has_honest)
 		.unpark = world_unpark,
 		.hand = world_hand,
 		.notice_end = world_notice_end,
+		.revive = world_revive,
 		.close_own = world_close_own,
 		.ctx = w,
 	};
@@ -246,7 +260,9 @@ void world_open(struct world *w, bool has_honest)
 	FUZZ_CHECK(limits_new(&limits, &w->limits) == 0);
 	w->config.limits = w->limits;
 	world_open_broker(w);
+	w->config.state = &w->state;
 	FUZZ_CHECK(dispatch_new(&w->config, &ports, w->f.broker, &w->d) == 0);
+	FUZZ_CHECK(dispatch_recover(w->d) == 0);
 	w->has_honest = has_honest;
 	for (unsigned slot = WORLD_A; slot <= WORLD_ADMIN; slot++)
 		world_connect(w, slot);

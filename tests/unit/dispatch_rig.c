@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "dispatch_rig.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -96,7 +97,21 @@ void rig_config(struct rig *r)
 	wire_arena_init(&r->arena, NULL, WIRE_ARENA_SIZE);
 }
 
-void rig_open(struct rig *r)
+static int rig_revive(
+	void *ctx, struct session *session, int32_t pid, uint64_t born, void **ret_user)
+{
+	struct rig *r = ctx;
+
+	(void)born;
+	r->revived = session;
+	r->revivals++;
+	if (pid == r->dead)
+		return -ESRCH;
+	*ret_user = session;
+	return 0;
+}
+
+static void rig_open_dispatch(struct rig *r)
 {
 	struct dispatch_ports ports = {
 		.now_ms = rig_now,
@@ -105,15 +120,45 @@ void rig_open(struct rig *r)
 		.unpark = rig_unpark,
 		.hand = rig_make_handed,
 		.notice_end = rig_notice_end,
+		.revive = rig_revive,
 		.close_own = rig_close_own,
 		.ctx = r,
 	};
 
+	r->config.state = state_memory_state(r->f.memory);
+	ck_assert_int_eq(dispatch_new(&r->config, &ports, r->f.broker, &r->d), 0);
+	ck_assert_int_eq(dispatch_recover(r->d), 0);
+}
+
+void rig_open(struct rig *r)
+{
 	r->f.limits_config = r->limits_config;
 	fixture_open(&r->f);
 	r->limits = r->f.limits;
 	r->config.limits = r->limits;
-	ck_assert_int_eq(dispatch_new(&r->config, &ports, r->f.broker, &r->d), 0);
+	rig_open_dispatch(r);
+}
+
+/* What was under way ends without anybody who waits for it. */
+static void rig_abandon(struct rig *r)
+{
+	static struct outcome outcome;
+
+	model_run(&r->f);
+	while (broker_next_outcome(r->f.broker, &outcome)) {
+		for (uint32_t i = 0; i < outcome.unused_count; i++)
+			rig_dispose(r, outcome.unused[i]);
+		if (outcome.fd_count)
+			rig_dispose(r, outcome.fd);
+	}
+}
+
+void rig_restart(struct rig *r)
+{
+	dispatch_free(r->d);
+	rig_abandon(r);
+	r->config.instance[0]++;
+	rig_open_dispatch(r);
 }
 
 /* Nothing that clients were charged for outlives them. */

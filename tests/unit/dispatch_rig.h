@@ -34,6 +34,10 @@ struct rig {
 	unsigned unparks;
 	void (*on_unpark)(void *user); /* NULL: nobody needs to know */
 
+	int32_t dead; /* the process of that number does not live at a restart; 0: all do */
+	struct session *revived; /* the last one that was asked for */
+	unsigned revivals;
+
 	struct link *handed; /* what the dispatcher had made last */
 	unsigned hands;
 	bool handed_over;        /* its other end is closed, which was not yet noticed */
@@ -58,6 +62,8 @@ struct rig {
 void rig_config(struct rig *r);
 void rig_open(struct rig *r);
 void rig_close(struct rig *r);
+/* The daemon dies and starts anew: what is left of it is the state, and the broker. */
+void rig_restart(struct rig *r);
 
 /* What the dispatcher takes for unguessable; goes on from r->random. */
 void rig_random(void *ctx, void *ret_bytes, size_t size);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "session.h"
 #include "siphash.h"
+#include "state_memory.h"
 
 #include <check.h>
 #include <malloc.h>
@@ -10,6 +11,7 @@
 #define GRACE     30000
 #define REPLY_MAX 4096
 
+static struct state_memory *memory;
 static struct limits *limits;
 static struct sessions *sessions;
 static struct session *session;
@@ -33,19 +35,21 @@ static struct peer *new_peer(uint32_t uid)
 	struct policy_peer who = {.uid = uid, .group_count = 2, .groups = {uid, 27}};
 	struct peer *made;
 
-	ck_assert_int_eq(peer_new(&who, 4711, limits, &made, &error), 0);
+	ck_assert_int_eq(peer_new(&who, 4711, 99, limits, &made, &error), 0);
 	return made;
 }
 
 static void setup(void)
 {
-	struct session_config config = {GRACE, NULL, REPLY_MAX};
+	struct session_config config = {GRACE, NULL, REPLY_MAX, NULL};
 	struct limits_config of;
 
 	limits_defaults(&of);
 	of.of[RESOURCE_SESSIONS].user = 3;
 	ck_assert_int_eq(limits_new(&of, &limits), 0);
 	config.limits = limits;
+	ck_assert_int_eq(state_memory_new(&memory), 0);
+	config.state = state_memory_state(memory);
 	seed = 1;
 	ck_assert_int_eq(sessions_new(&config, test_random, NULL, &sessions), 0);
 	peer = new_peer(1000);
@@ -59,6 +63,7 @@ static void teardown(void)
 	peer = peer_unref(peer);
 	ck_assert_uint_eq(limits_sum(limits, RESOURCE_SESSIONS), 0);
 	limits_free(limits);
+	state_memory_free(memory);
 }
 
 static enum session_verdict begin(uint64_t id, uint64_t digest, struct remembered **ret_remembered)
@@ -66,7 +71,8 @@ static enum session_verdict begin(uint64_t id, uint64_t digest, struct remembere
 	enum session_verdict verdict = 0;
 
 	ck_assert_int_eq(
-		session_begin(sessions, session, id, digest, &verdict, ret_remembered, &error), 0);
+		session_begin(sessions, session, id, 48, digest, &verdict, ret_remembered, &error),
+		0);
 	return verdict;
 }
 
@@ -76,7 +82,7 @@ static void expect_refusal(uint64_t id, uint64_t digest, enum reason reason)
 	enum session_verdict verdict;
 
 	ck_assert_int_eq(
-		session_begin(sessions, session, id, digest, &verdict, &remembered, &error),
+		session_begin(sessions, session, id, 48, digest, &verdict, &remembered, &error),
 		(int)reason_status(reason));
 	ck_assert_uint_eq(error.reason, reason);
 }
@@ -91,6 +97,24 @@ static void done(uint64_t id, size_t size)
 	ck_assert_int_eq(begin(id, id, &remembered), SESSION_RUN);
 	ck_assert_int_eq(session_reserve(sessions, session, remembered, size, id % 2, &error), 0);
 	session_finish(sessions, session, remembered, reply, size, false);
+	sessions_settle(sessions);
+}
+
+static void expect_reply(const struct remembered *remembered, const void *reply, size_t size)
+{
+	uint8_t got[REPLY_MAX];
+
+	ck_assert_uint_eq(remembered->size, size);
+	session_reply(sessions, remembered, got);
+	ck_assert_mem_eq(got, reply, size);
+}
+
+/* The change ends with a short reply. */
+static void finish(struct remembered *remembered, const void *reply, size_t size, bool had_fds)
+{
+	ck_assert_int_eq(session_reserve(sessions, session, remembered, size, false, &error), 0);
+	session_finish(sessions, session, remembered, reply, size, had_fds);
+	sessions_settle(sessions);
 }
 
 /* ---------------------------------------------------------------- SipHash */
@@ -148,7 +172,7 @@ START_TEST(a_token_is_known_to_its_user_only)
 	{
 		uint8_t token[SESSION_TOKEN_SIZE];
 
-		memcpy(token, session->token, sizeof(token));
+		memcpy(token, session_token(sessions, session), sizeof(token));
 		ck_assert_ptr_eq(session_by_token(sessions, token, 1000), session);
 		ck_assert_ptr_null(session_by_token(sessions, token, 1001));
 		for (size_t i = 0; i < sizeof(token); i++) {
@@ -166,7 +190,8 @@ START_TEST(tokens_and_ids_differ)
 		struct session *other;
 
 		ck_assert_int_eq(session_open(sessions, peer, ROLE_ADMIN, &other, &error), 0);
-		ck_assert_mem_ne(other->token, session->token, SESSION_TOKEN_SIZE);
+		ck_assert_mem_ne(session_token(sessions, other), session_token(sessions, session),
+			SESSION_TOKEN_SIZE);
 		ck_assert_uint_ne(other->id, session->id);
 		ck_assert_uint_ne(session->id, 0);
 		session_close(sessions, other);
@@ -252,7 +277,7 @@ START_TEST(the_same_request_gets_the_same_reply)
 		done(5, 3);
 		ck_assert_int_eq(begin(5, 5, &remembered), SESSION_REPLAY);
 		ck_assert_uint_eq(remembered->size, 3);
-		ck_assert_mem_eq(remembered->reply, "\5\5\5", 3);
+		expect_reply(remembered, "\5\5\5", 3);
 	}
 END_TEST
 
@@ -332,7 +357,7 @@ START_TEST(a_window_of_running_changes_is_full)
 		for (uint64_t id = 0; id < SESSION_WINDOW; id++)
 			ck_assert_int_eq(begin(id + 1, id, &running[id]), SESSION_RUN);
 		expect_refusal(SESSION_WINDOW + 1, 0, REASON_WINDOW_FULL);
-		session_finish(sessions, session, running[7], NULL, 0, false);
+		finish(running[7], NULL, 0, false);
 		ck_assert_int_eq(begin(SESSION_WINDOW + 1, 0, &more), SESSION_RUN);
 		/* what made room is never done again */
 		expect_refusal(8, 7, REASON_ID_TOO_OLD);
@@ -346,7 +371,7 @@ START_TEST(a_slow_change_keeps_its_reply_when_later_ones_are_forgotten)
 		ck_assert_int_eq(begin(1, 1, &slow), SESSION_RUN);
 		for (uint64_t id = 2; id <= UINT64_C(3) * SESSION_WINDOW; id++)
 			done(id, 1);
-		session_finish(sessions, session, slow, (const uint8_t *)"x", 1, false);
+		finish(slow, "x", 1, false);
 		ck_assert_int_eq(begin(1, 1, &again), SESSION_REPLAY);
 	}
 END_TEST
@@ -358,7 +383,7 @@ START_TEST(a_running_change_that_was_declared_seen_is_not_kept)
 		ck_assert_int_eq(begin(1, 1, &running), SESSION_RUN);
 		session_seen_below(sessions, session, 10);
 		ck_assert_int_eq(begin(1, 1, &running), SESSION_WAIT);
-		session_finish(sessions, session, running, (const uint8_t *)"x", 1, false);
+		finish(running, "x", 1, false);
 		expect_refusal(1, 1, REASON_ID_TOO_OLD);
 		ck_assert_uint_eq(session->remembered_count, 0);
 	}
@@ -370,7 +395,7 @@ START_TEST(ids_may_come_out_of_order_within_the_window)
 
 		done(10, 1);
 		ck_assert_int_eq(begin(9, 9, &remembered), SESSION_RUN);
-		session_finish(sessions, session, remembered, NULL, 0, true);
+		finish(remembered, NULL, 0, true);
 		ck_assert_int_eq(begin(9, 9, &remembered), SESSION_REPLAY);
 		ck_assert(remembered->had_fds);
 	}
@@ -413,7 +438,8 @@ START_TEST(no_history_does_a_change_twice)
 				session_seen_below(sessions, session, id);
 			if (id == 0)
 				continue;
-			r = session_begin(sessions, session, id, id, &verdict, &remembered, &error);
+			r = session_begin(
+				sessions, session, id, 48, id, &verdict, &remembered, &error);
 			if (r) {
 				ck_assert_uint_eq(error.reason, REASON_ID_TOO_OLD);
 				continue;
@@ -426,12 +452,11 @@ START_TEST(no_history_does_a_change_twice)
 			} else if (verdict == SESSION_REPLAY) {
 				uint64_t was;
 
-				memcpy(&was, remembered->reply, sizeof(was));
+				session_reply(sessions, remembered, (uint8_t *)&was);
 				ck_assert_uint_eq(was, id);
 				continue;
 			}
-			session_finish(sessions, session, remembered, (const uint8_t *)&id,
-				sizeof(id), false);
+			finish(remembered, &id, sizeof(id), false);
 		}
 		ck_assert_uint_gt(next, 1000);
 	}
