@@ -101,6 +101,7 @@ static int client_options(struct pasid_client *client, const struct pasid_option
 			"the client's name is longer than %u bytes", PASID_NAME_MAX);
 	decode_copy(client->name, sizeof(client->name), options->name);
 	client->role = options->role != 0 ? options->role : PASID_ROLE_VMM;
+	client->resume_ms = options->resume_ms;
 	client->timeout_ms = options->timeout_ms != 0 ? options->timeout_ms : PASID_TIMEOUT_DEFAULT;
 	if (options->has_fd)
 		return 0;

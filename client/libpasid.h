@@ -69,7 +69,10 @@ struct pasid_options {
 	enum pasid_role role; /* 0: a VMM */
 	const char *name;     /* for logs, at most PASID_NAME_MAX bytes; NULL: none */
 	uint32_t timeout_ms;  /* of the hello and of synchronous calls; 0: PASID_TIMEOUT_DEFAULT */
-	uint64_t reserved[4];
+	/* For how long a lost connection is made again, such as while the daemon is restarted; 0:
+	 * as long as the daemon keeps a session (30 s, unless it is configured otherwise). */
+	uint64_t resume_ms;
+	uint64_t reserved[3];
 };
 
 /*

@@ -213,6 +213,8 @@ void call_reply(struct pasid_client *client, const Pasid__V1__Reply *reply, int 
 			close(fd);
 		return;
 	}
+	if (reply->status != NULL && link_waits_for_restart(client, reply->status))
+		return; /* it is sent again on the next connection */
 	client->fresh = false;
 	call->result.fd = fd;
 	if (reply->status != NULL && reply->status->code != PASID__V1__CODE__OK) {

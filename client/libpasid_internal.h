@@ -17,7 +17,8 @@
 
 #define CLIENT_PARKED_MAX 64   /* calls that ended pending and are kept for pasid_again() */
 #define CLIENT_EVENTS_MAX 4096 /* events that wait for pasid_dispatch() */
-#define CLIENT_RETRY_MS   50   /* between attempts to connect */
+#define CLIENT_RETRY_MS   50   /* between the first attempts to connect; each time it doubles */
+#define CLIENT_RETRY_MAX  1000 /* up to this */
 #define CLIENT_MARGIN_MS  2000 /* how much later than the daemon we give up on a call */
 
 enum call_state {
@@ -96,6 +97,8 @@ struct pasid_client {
 
 	enum link_state link;
 	uint64_t lost_at, retry_at; /* ms */
+	uint32_t retry_ms;          /* to wait before the attempt after the next */
+	uint64_t resume_ms;         /* for how long it is tried; 0: as the daemon said */
 	uint64_t hello_id;
 	bool fresh; /* nothing was answered since the connection was made */
 	struct pasid_session session;
@@ -144,6 +147,11 @@ int link_open(struct pasid_client *client, int fd);
 void link_lost(struct pasid_client *client, int error);
 /* link_next() has come: connects, or gives up on a hello without an answer. */
 void link_retry(struct pasid_client *client);
+/*
+ * The daemon is about to stop and did nothing: what it refuses so is as good as unanswered, where
+ * the session can be taken up when it is back.
+ */
+bool link_waits_for_restart(const struct pasid_client *client, const Pasid__V1__Status *status);
 /* The reply to hello. */
 void link_hello(struct pasid_client *client, const Pasid__V1__Reply *reply);
 /* When link_retry() is due: ms, UINT64_MAX for never. */

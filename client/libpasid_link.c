@@ -4,7 +4,8 @@
  *
  * down -> hello -> up -> down ...; gone is the end. A session is taken up with its token for as
  * long as the daemon keeps it, counted from the first loss since something was last answered: a
- * daemon that closes every connection at once is not asked for ever.
+ * daemon that closes every connection at once is not asked for ever. A daemon that is started anew
+ * knows the session, and what it was answered: what was not is sent again under the same ids.
  */
 #include "libpasid_internal.h"
 
@@ -119,8 +120,22 @@ static void link_give_up(struct pasid_client *client, int code, int cause)
 
 static uint64_t link_limit(const struct pasid_client *client)
 {
-	uint32_t limit = client->token_size > 0 ? client->session.grace_ms : client->timeout_ms;
-	return client->lost_at + limit;
+	uint64_t limit = client->timeout_ms;
+	if (client->token_size > 0)
+		limit = client->resume_ms != 0 ? client->resume_ms : client->session.grace_ms;
+	return limit < UINT64_MAX - client->lost_at ? client->lost_at + limit : UINT64_MAX;
+}
+
+/* The next attempt comes in a while, and a longer one each time. */
+static void link_retry_later(struct pasid_client *client, uint64_t now)
+{
+	client->retry_at = now + client->retry_ms;
+	client->retry_ms *= 2;
+	if (client->retry_ms > CLIENT_RETRY_MAX)
+		client->retry_ms = CLIENT_RETRY_MAX;
+	/* The last one is at the end, not after it. */
+	if (client->retry_at > link_limit(client))
+		client->retry_at = link_limit(client);
 }
 
 void link_retry(struct pasid_client *client)
@@ -136,7 +151,7 @@ void link_retry(struct pasid_client *client)
 	if (!link_worth_retry(client, r) || now >= link_limit(client))
 		link_give_up(client, r, r);
 	else
-		client->retry_at = now + CLIENT_RETRY_MS;
+		link_retry_later(client, now);
 }
 
 void link_lost(struct pasid_client *client, int error)
@@ -145,8 +160,11 @@ void link_lost(struct pasid_client *client, int error)
 		return;
 	link_close(client);
 	uint64_t now = client_now_ms();
-	if (!client->fresh)
+	bool first = !client->fresh;
+	if (first) {
 		client->lost_at = now;
+		client->retry_ms = CLIENT_RETRY_MS;
+	}
 	client->fresh = true;
 	if (client->path == NULL || client->token_size == 0 || now > link_limit(client)) {
 		link_give_up(client, error, error);
@@ -156,6 +174,8 @@ void link_lost(struct pasid_client *client, int error)
 		call->state = CALL_QUEUED;
 	client->link = LINK_DOWN;
 	client->retry_at = now;
+	if (!first)
+		link_retry_later(client, now);
 	client->connection_news |= 1u << PASID_CONNECTION_LOST;
 }
 
@@ -229,6 +249,12 @@ static void link_watch_again(struct pasid_client *client)
 			(struct target){0});
 }
 
+bool link_waits_for_restart(const struct pasid_client *client, const Pasid__V1__Status *status)
+{
+	return client->path != NULL && client->token_size > 0 && status->reason != NULL &&
+	       strcmp(status->reason, reason_text(REASON_SHUTTING_DOWN)) == 0;
+}
+
 void link_hello(struct pasid_client *client, const Pasid__V1__Reply *reply)
 {
 	bool resuming = client->token_size > 0;
@@ -271,6 +297,7 @@ static int link_adopt(struct pasid_client *client, int fd)
 int link_open(struct pasid_client *client, int fd)
 {
 	client->lost_at = client_now_ms();
+	client->retry_ms = CLIENT_RETRY_MS;
 	uint64_t until = client->timeout_ms == PASID_TIMEOUT_NONE
 				 ? UINT64_MAX
 				 : client->lost_at + client->timeout_ms;

@@ -399,6 +399,10 @@ static bool fake_request(struct fake *fake, int fd, const Pasid__V1__Request *re
 		usleep(1000);
 	if (fake->silent && !hello)
 		return true;
+	if (fake->stopping) {
+		fake_status(fake, fd, request->id, PASID__V1__CODE__RETRY, "shutting-down");
+		return true;
+	}
 	if (!hello && fake_take(&fake->drop))
 		return false;
 	if (!hello && fake_take(&fake->pending)) {
@@ -470,6 +474,7 @@ static bool fake_datagram(struct fake *fake, int fd)
 static void *fake_run(void *context)
 {
 	struct fake *fake = context;
+	char command;
 	int connection = fake->served;
 	for (;;) {
 		struct pollfd fds[] = {
@@ -491,6 +496,7 @@ static void *fake_run(void *context)
 		if (fds[1].revents && connection >= 0)
 			usleep(500); /* the next connection waits until this one is gone */
 	}
+	(void)read(fake->control[1], &command, 1);
 	if (connection >= 0)
 		close(connection);
 	return NULL;
@@ -498,12 +504,16 @@ static void *fake_run(void *context)
 
 /* ------------------------------------------------------------ for the tests */
 
-static void fake_listen(struct fake *fake)
+static void fake_place(struct fake *fake)
 {
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	snprintf(fake->dir, sizeof(fake->dir), "/tmp/test_libpasid.XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(fake->dir));
 	snprintf(fake->path, sizeof(fake->path), "%s/socket", fake->dir);
+}
+
+static void fake_listen(struct fake *fake)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s", fake->path);
 	fake->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	ck_assert_int_ge(fake->listener, 0);
@@ -527,16 +537,36 @@ void fake_start(struct fake *fake, bool pair)
 		fake->peer = ends[0];
 		fake->served = ends[1];
 	} else {
+		fake_place(fake);
 		fake_listen(fake);
 	}
 	ck_assert_int_eq(pthread_create(&fake->thread, NULL, fake_run, fake), 0);
 }
 
-void fake_stop(struct fake *fake)
+static void fake_end(struct fake *fake)
 {
 	fake->hold = false;
 	ck_assert_int_eq(write(fake->control[0], "x", 1), 1);
 	pthread_join(fake->thread, NULL);
+}
+
+void fake_leave(struct fake *fake)
+{
+	fake_end(fake);
+	close(fake->listener);
+	ck_assert_int_eq(unlink(fake->path), 0);
+	fake->listener = -1;
+}
+
+void fake_return(struct fake *fake)
+{
+	fake_listen(fake);
+	ck_assert_int_eq(pthread_create(&fake->thread, NULL, fake_run, fake), 0);
+}
+
+void fake_stop(struct fake *fake)
+{
+	fake_end(fake);
 	close(fake->control[0]);
 	close(fake->control[1]);
 	if (fake->listener >= 0) {

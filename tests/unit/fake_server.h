@@ -38,6 +38,7 @@ struct fake {
 	atomic_bool deny; /* refuse hello */
 	atomic_bool mute; /* do not even answer hello */
 	atomic_bool silent;   /* answer nothing but hello */
+	atomic_bool stopping; /* refuse everything, as a daemon does before it stops */
 	atomic_bool forget;   /* know no resume token */
 	atomic_int pending;   /* answer so many changes with PENDING first */
 	atomic_bool refuse;   /* refuse the next datagram whole */
@@ -57,6 +58,9 @@ struct fake {
 /* With a path to connect to, or as one end of a pair. */
 void fake_start(struct fake *fake, bool pair);
 void fake_stop(struct fake *fake);
+/* The daemon ends, and its socket with it; and it is back at the same place. */
+void fake_leave(struct fake *fake);
+void fake_return(struct fake *fake);
 /* How many requests with this operation came; 0: all but hello. */
 uint32_t fake_count(struct fake *fake, uint32_t operation);
 struct fake_record fake_record(struct fake *fake, uint32_t operation, uint32_t index);

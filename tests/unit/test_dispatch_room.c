@@ -228,7 +228,7 @@ START_TEST(without_memory_a_change_is_not_done_or_its_reply_is_had)
 		for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
 			for (unsigned n = 0; try_case(&cases[i], n); n++)
 				failures++;
-		ck_assert_uint_ge(failures, 4);
+		ck_assert_uint_ge(failures, 2); /* replies need no memory of their own */
 	}
 END_TEST
 

@@ -6,11 +6,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "client_fixture.h"
@@ -243,6 +245,114 @@ START_TEST(what_was_said_before_a_reset_is_heard)
 	}
 END_TEST
 
+/* ------------------------------------------------------------ a daemon that is started anew */
+
+static void *return_later(void *arg)
+{
+	(void)arg;
+	usleep(400000);
+	fake_return(&fake);
+	return NULL;
+}
+
+START_TEST(a_daemon_that_is_away_for_a_while_is_waited_for)
+	{
+		pthread_t thread;
+		allocate_one();
+		fake_leave(&fake);
+		ck_assert_int_eq(pthread_create(&thread, NULL, return_later, NULL), 0);
+		ck_assert_uint_eq(allocate_one(), 1024);
+		pthread_join(thread, NULL);
+		ck_assert_uint_eq(fake_count(&fake, PASID__V1__REQUEST__OPERATION_ALLOCATE), 2);
+	}
+END_TEST
+
+static void wait_for_requests(uint32_t count)
+{
+	for (int i = 0; i < 2000 && fake_count(&fake, 0) < count; i++)
+		usleep(1000);
+	ck_assert_uint_eq(fake_count(&fake, 0), count);
+}
+
+static uint64_t now_ms(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+START_TEST(an_event_loop_goes_on_while_the_daemon_is_away)
+	{
+		struct seen seen = {0};
+		int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+		uint64_t began, turns = 0;
+		fake.silent = true;
+		pasid_device_add_async(client,
+			&(struct pasid_device_add_args){.iommufd = fd, .device = fd}, on_result,
+			&seen);
+		for (int i = 0; i < 5; i++)
+			pasid_ping_async(client, on_result, &seen);
+		ck_assert_int_eq(pasid_flush(client), 0);
+		wait_for_requests(6);
+		close(fd);
+		fake_leave(&fake);
+		fake.silent = false;
+		for (began = now_ms(); now_ms() - began < 300; turns++) {
+			ck_assert_int_eq(pasid_dispatch(client, 0), 0);
+			usleep(1000);
+		}
+		ck_assert_uint_gt(turns, 10);
+		ck_assert_int_eq(seen.calls, 0);
+		fake_return(&fake);
+		dispatch_until(&seen, 6);
+		ck_assert_uint_eq(fake_count(&fake, 0), 12); /* each once more */
+		for (uint32_t i = 0; i < 6; i++) {
+			ck_assert_int_eq(seen.codes[i], 0);
+			ck_assert_uint_eq(fake_record(&fake, 0, i).id,
+				fake_record(&fake, 0, i + 6).id); /* in their order */
+		}
+		ck_assert_uint_eq(fake_record(&fake, 0, 6).descriptors, 2);
+	}
+END_TEST
+
+START_TEST(what_a_daemon_refuses_because_it_stops_is_asked_for_again)
+	{
+		struct seen seen = {0};
+		fake.stopping = true;
+		pasid_ping_async(client, on_result, &seen);
+		ck_assert_int_eq(pasid_flush(client), 0);
+		wait_for_requests(1);
+		for (int i = 0; i < 20; i++)
+			ck_assert_int_eq(pasid_dispatch(client, 5), 0);
+		ck_assert_uint_eq(fake_count(&fake, 0), 1); /* not before it is back */
+		fake_leave(&fake);
+		fake.stopping = false;
+		fake_return(&fake);
+		dispatch_until(&seen, 1);
+		ck_assert_int_eq(seen.codes[0], 0);
+		ck_assert_uint_eq(fake_record(&fake, 0, 1).id, fake_record(&fake, 0, 0).id);
+	}
+END_TEST
+
+START_TEST(a_daemon_that_stays_away_is_given_up_in_time)
+	{
+		struct seen seen = {0};
+		struct pasid_options options = {
+			.path = fake.path, .timeout_ms = 5000, .resume_ms = 300};
+		uint64_t began;
+		pasid_close(client);
+		ck_assert_int_eq(pasid_open(&options, &client, NULL), 0);
+		fake_leave(&fake);
+		began = now_ms();
+		pasid_ping_async(client, on_result, &seen);
+		dispatch_until(&seen, 1);
+		ck_assert_int_lt(seen.codes[0], 0);
+		ck_assert_uint_ge(now_ms() - began, 290);
+		ck_assert_int_eq(pasid_ping(client), -ENOTCONN);
+		fake_return(&fake);
+	}
+END_TEST
+
 /* ------------------------------------------------------------ processes and signals */
 
 START_TEST(a_child_cannot_use_the_client_and_does_not_disturb_it)
@@ -367,6 +477,10 @@ static void fill(TCase *tcase)
 	tcase_add_test(tcase, a_lost_connection_is_taken_up_and_the_call_goes_on);
 	tcase_add_test(tcase, async_calls_survive_a_lost_connection_too);
 	tcase_add_test(tcase, watch_survives_a_lost_connection);
+	tcase_add_test(tcase, a_daemon_that_is_away_for_a_while_is_waited_for);
+	tcase_add_test(tcase, an_event_loop_goes_on_while_the_daemon_is_away);
+	tcase_add_test(tcase, what_a_daemon_refuses_because_it_stops_is_asked_for_again);
+	tcase_add_test(tcase, a_daemon_that_stays_away_is_given_up_in_time);
 	tcase_add_test(tcase, a_forgotten_session_ends_the_client);
 	tcase_add_test(tcase, a_daemon_that_drops_every_connection_is_given_up);
 	tcase_add_test(tcase, a_daemon_whose_limit_shrinks_overruns_nothing);
