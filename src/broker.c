@@ -142,6 +142,7 @@ bool broker_change_get(const struct broker *b, uint64_t from, struct change *ret
 {
 	uint64_t oldest = b->change_next > BROKER_CHANGES ? b->change_next - BROKER_CHANGES : 1;
 
+	oldest = oldest < b->change_first ? b->change_first : oldest;
 	from = from < oldest ? oldest : from;
 	if (from >= b->change_next)
 		return false;
@@ -271,7 +272,7 @@ static int broker_begin_host(struct broker *b)
 		broker_commit(b, &host->word, HOST_USED);
 	b->generation = host->generation;
 	b->handle = host->handle;
-	b->change_next = host->sequence ? host->sequence : 1;
+	b->change_first = b->change_next = host->sequence ? host->sequence : 1;
 	return 0;
 }
 

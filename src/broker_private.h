@@ -217,7 +217,7 @@ struct broker {
 	bool delivering;
 
 	struct change *changes;
-	uint64_t change_next;
+	uint64_t change_first, change_next; /* of this run */
 	bool was_recovered; /* under other limits, perhaps */
 };
 _Static_assert(STATE_CHANGE_MAX > 4 * BROKER_ALLOCATE_MAX, "an allocate is one change");

@@ -11,8 +11,9 @@
 #include "log.h"
 #include "options.h"
 #include "runtime.h"
+#include "runtime_state.h"
+#include "runtime_store.h"
 #include "server.h"
-#include "state_file.h"
 #include "wire.h"
 
 #include <errno.h>
@@ -40,6 +41,8 @@ struct daemon {
 	const char *backend;
 	bool own_socket; /* made by us, not passed by systemd */
 	int lock_fd, listen_fd;
+	struct runtime_passed passed;
+	struct runtime_store *store;
 	struct clock clock;
 	struct state_file *state;
 	struct executor *executor;
@@ -123,7 +126,9 @@ static int daemon_claim(struct daemon *daemon)
 	}
 	r = runtime_lock(daemon->directory, daemon->socket_path, &daemon->lock_fd, &error);
 	if (r == 0)
-		r = runtime_activated(&daemon->listen_fd, &error);
+		r = runtime_passed(&daemon->passed, &error);
+	if (r == 0)
+		daemon->listen_fd = daemon->passed.listen_fd;
 	return r < 0 ? daemon_fail(&error, r) : EXIT_STATUS_OK;
 }
 
@@ -217,6 +222,69 @@ static int daemon_out_of_memory(int r)
 	return EXIT_STATUS_FAILURE;
 }
 
+static int daemon_open_state(struct daemon *daemon)
+{
+	struct state_note note = {.found = STATE_FOUND_NOTHING};
+	int r = runtime_state_open(
+		daemon->directory, daemon->options.simulate, &daemon->state, &note);
+
+	if (r < 0) {
+		log_write(LOG_LEVEL_ERROR, NULL, "%s", note.text);
+		return note.found == STATE_FOUND_LOCKED ? EXIT_STATUS_SECOND : EXIT_STATUS_FAILURE;
+	}
+	if (note.undone > 0)
+		log_write(LOG_LEVEL_INFO, NULL,
+			"a change that the last run had not finished was taken back");
+	return EXIT_STATUS_OK;
+}
+
+/* The workers of an earlier run go on; who cannot be had again ends with our copy of its socket. */
+static int daemon_adopt(struct daemon *daemon)
+{
+	for (size_t i = 0; i < daemon->passed.lane_count; i++) {
+		struct runtime_lane *lane = &daemon->passed.lanes[i];
+		const int r = executor_adopt(daemon->executor, lane->lane, lane->pid, lane->fd);
+
+		if (r == -ENOMEM)
+			return r;
+		if (r == 0)
+			lane->fd = -1;
+		else
+			runtime_store_lane(daemon->store, lane->lane, lane->pid, -1, false);
+	}
+	runtime_passed_done(&daemon->passed);
+	return 0;
+}
+
+static bool daemon_lane_stands(void *ctx, uint64_t lane)
+{
+	const struct daemon *daemon = ctx;
+
+	return executor_lane_stands(daemon->executor, lane);
+}
+
+/* What an earlier run recorded is served on. */
+static int daemon_recover(struct daemon *daemon)
+{
+	struct broker_status status;
+	struct error error = {0};
+	const int r = runtime_state_recover(
+		daemon->state, daemon->broker, daemon_lane_stands, daemon, &error);
+
+	if (r != 0) {
+		log_write(LOG_LEVEL_ERROR, NULL, "%s",
+			error.text[0] ? error.text : strerror(r < 0 ? -r : EIO));
+		return EXIT_STATUS_FAILURE;
+	}
+	broker_status(daemon->broker, &status);
+	if (status.sets > 0 || status.devices > 0)
+		log_write(LOG_LEVEL_INFO, NULL,
+			"took up %u sets, %u PASIDs (%u in quarantine), %u devices, %u bindings",
+			status.sets, status.pasids.current, status.quarantined, status.devices,
+			status.bindings);
+	return EXIT_STATUS_OK;
+}
+
 static int daemon_wire(struct daemon *daemon)
 {
 	const struct executor_options executor = {
@@ -228,12 +296,16 @@ static int daemon_wire(struct daemon *daemon)
 		.policy = &daemon->config->policy,
 	};
 	struct broker_config config = daemon->config->broker;
-	int r = state_file_memory(&daemon->state);
+	int r = limits_new(&daemon->config->limits, &daemon->limits);
 
 	if (r == 0)
-		r = limits_new(&daemon->config->limits, &daemon->limits);
+		r = runtime_store_new(&daemon->store);
 	if (r == 0)
 		r = executor_new(&executor, &daemon->executor);
+	if (r == 0) {
+		executor_on_lane(daemon->executor, runtime_store_lane, daemon->store);
+		r = daemon_adopt(daemon);
+	}
 	if (r != 0)
 		return daemon_out_of_memory(r);
 	clock_read(&daemon->clock);
@@ -244,7 +316,7 @@ static int daemon_wire(struct daemon *daemon)
 	if (getrandom(&config.name_key, sizeof(config.name_key), 0) != sizeof(config.name_key))
 		return daemon_out_of_memory(-EIO);
 	r = broker_new(&config, &ports, &daemon->broker);
-	return r != 0 ? daemon_out_of_memory(r) : EXIT_STATUS_OK;
+	return r != 0 ? daemon_out_of_memory(r) : daemon_recover(daemon);
 }
 
 /* ---------------------------------------------------------------- shared devices */
@@ -288,6 +360,19 @@ static uint64_t sharing_cookie(size_t device)
 	return UINT64_MAX - device;
 }
 
+/* An earlier run shared it, and its worker lives. */
+static bool sharing_stands(const struct daemon *daemon, const struct actor *actor, struct rid rid)
+{
+	struct device_info info;
+	uint64_t cursor = 0;
+
+	while (broker_device_next(daemon->broker, actor, (struct set_id){0}, &cursor, &info)) {
+		if (info.kind == DEVICE_SHARED && info.rid.v == rid.v && info.state == DEVICE_READY)
+			return true;
+	}
+	return false;
+}
+
 static void sharing_submit(struct sharing *sharing)
 {
 	struct daemon *daemon = sharing->daemon;
@@ -297,7 +382,8 @@ static void sharing_submit(struct sharing *sharing)
 	struct error error;
 
 	for (size_t i = 0; i < policy->device_count; i++) {
-		if (policy->devices[i].use != POLICY_USE_SHARED)
+		if (policy->devices[i].use != POLICY_USE_SHARED ||
+			sharing_stands(daemon, &actor, policy->devices[i].rid))
 			continue;
 		if (broker_device_share(daemon->broker, &actor, policy->devices[i].rid,
 			    sharing_cookie(i), &error) == 0)
@@ -402,7 +488,7 @@ static int daemon_start_server(struct daemon *daemon)
 		.requests_max = config->connection.requests_per_datagram,
 		.remembered_max = limit_or_most(limits[RESOURCE_REMEMBERED].set),
 		.limits = daemon->limits,
-		.state = state_memory_state(daemon->state),
+		.state = state_file_state(daemon->state),
 		.policy = &config->policy,
 	};
 	if (getrandom(daemon->dispatch.instance, sizeof(daemon->dispatch.instance), 0) !=
@@ -433,6 +519,8 @@ static int daemon_run(struct daemon *daemon)
 	if (r == EXIT_STATUS_OK)
 		r = daemon->options.simulate ? daemon_simulate(daemon) : daemon_probe(daemon);
 	if (r == EXIT_STATUS_OK)
+		r = daemon_open_state(daemon);
+	if (r == EXIT_STATUS_OK)
 		r = daemon_wire(daemon);
 	if (r == EXIT_STATUS_OK)
 		daemon_share(daemon);
@@ -456,6 +544,8 @@ static void daemon_done(struct daemon *daemon)
 	server_free(daemon->server);
 	broker_free(daemon->broker);
 	executor_free(daemon->executor);
+	runtime_store_free(daemon->store);
+	runtime_passed_done(&daemon->passed);
 	limits_free(daemon->limits);
 	state_file_free(daemon->state);
 	if (daemon->listen_fd >= 0)
@@ -470,7 +560,7 @@ static void daemon_done(struct daemon *daemon)
 
 int main(int argc, char *argv[])
 {
-	struct daemon daemon = {.lock_fd = -1, .listen_fd = -1};
+	struct daemon daemon = {.lock_fd = -1, .listen_fd = -1, .passed = {.listen_fd = -1}};
 	int status;
 
 	/* Before anything else: a worker has nothing of the daemon's. */

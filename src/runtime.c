@@ -14,7 +14,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 /* Descriptors that are not for connections: ours, and those of workers and clients on their way. */
@@ -208,28 +207,6 @@ int runtime_listen(const char *path, const struct config_socket *config, int *re
 	if (r < 0)
 		return r;
 	*ret_fd = TAKE_FD(fd);
-	return 0;
-}
-
-int runtime_activated(int *ret_fd, struct runtime_error *ret_error)
-{
-	const int count = sd_listen_fds(1);
-	const int fd = SD_LISTEN_FDS_START;
-	int flags;
-
-	if (count <= 0) {
-		*ret_fd = -1;
-		return 0;
-	}
-	if (count > 1 || sd_is_socket_unix(fd, SOCK_SEQPACKET, 1, NULL, 0) <= 0)
-		return runtime_fail(ret_error, -EINVAL,
-			"systemd passed %d descriptors; pasidd takes one listening Unix socket, "
-			"ListenSequentialPacket= in the socket unit",
-			count);
-	flags = fcntl(fd, F_GETFL);
-	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
-		return runtime_fail(ret_error, -errno, "the passed socket: %s", strerror(errno));
-	*ret_fd = fd;
 	return 0;
 }
 

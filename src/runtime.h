@@ -40,12 +40,6 @@ int runtime_listen(const char *path, const struct config_socket *config, int *re
 	struct runtime_error *ret_error);
 
 /*
- * The one socket that systemd passed, made non-blocking; *ret_fd is -1 when there is none. -EINVAL:
- * it is of another kind, or there are several.
- */
-int runtime_activated(int *ret_fd, struct runtime_error *ret_error);
-
-/*
  * Raises the limit of open descriptors as far as it goes, and cuts *connections to what fits: each
  * takes two (its socket and the pidfd of its peer). Returns true when it was cut.
  */

@@ -124,10 +124,24 @@ static void executor_unlink(struct executor_worker *worker)
 		e->janitor_count--;
 }
 
+void executor_enter(struct executor_worker *worker)
+{
+	struct executor_worker **bucket = executor_bucket(worker->executor, worker->lane);
+
+	worker->next = *bucket;
+	*bucket = worker;
+}
+
+bool executor_lane_stands(const struct executor *executor, uint64_t lane)
+{
+	const struct executor_worker *worker = executor_find((struct executor *)executor, lane);
+
+	return worker && !worker->gone;
+}
+
 static int executor_lane_get(
 	struct executor *e, const struct hw_op *op, struct executor_worker **ret_worker)
 {
-	struct executor_worker **bucket = executor_bucket(e, op->lane);
 	struct executor_worker *worker = executor_find(e, op->lane);
 	int r = 0;
 
@@ -136,8 +150,8 @@ static int executor_lane_get(
 		r = executor_worker_new(e, op->lane, false, op->kind != HW_END, &worker);
 		if (r < 0)
 			return r;
-		worker->next = *bucket;
-		*bucket = worker;
+		executor_enter(worker);
+		executor_tell_lane(worker, true);
 	}
 	*ret_worker = worker;
 	return 0;
@@ -228,6 +242,8 @@ static void executor_answer(struct executor_worker *worker, struct hw_result *re
 {
 	struct executor_item *item = worker->first;
 
+	if (executor_answer_is_old(worker, result))
+		return;
 	executor_worker_drop_refused(worker);
 	if (!item || worker->unsent == item || item->op.id != result->id) {
 		for (uint32_t i = 0; i < result->fd_count; i++)
@@ -305,6 +321,8 @@ static void executor_bury(
 	}
 	if (!ended)
 		executor_unlink(worker);
+	executor_worker_close_socket(worker);
+	executor_tell_lane(worker, false);
 	executor_worker_free(worker);
 	if (!ended && !janitor)
 		handler->lost(handler->ctx, lane);

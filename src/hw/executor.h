@@ -34,6 +34,23 @@ void executor_free(struct executor *executor);
 /* The port for the broker. Valid as long as the executor. */
 struct hw executor_hw(struct executor *executor);
 
+/*
+ * Goes on with a worker that an earlier run had started for the lane: process `pid`, whose socket
+ * was kept. What was sent to it before is done, and its answers are dropped. Takes the socket on
+ * success only. -ESRCH: it is gone; -EEXIST: the lane has a worker.
+ */
+int executor_adopt(struct executor *executor, uint64_t lane, int32_t pid, int socket);
+/* Is there a worker for that lane? */
+bool executor_lane_stands(const struct executor *executor, uint64_t lane);
+
+/*
+ * A lane's worker was started (stands) or its process is gone. The socket is ours of the two; a
+ * copy of it, kept elsewhere, keeps the worker when this process ends. -1 when it is gone.
+ */
+typedef void executor_lane_fn(void *ctx, uint64_t lane, int32_t pid, int socket, bool stands);
+/* Who is told; NULL: nobody. */
+void executor_on_lane(struct executor *executor, executor_lane_fn *changed, void *ctx);
+
 /* Readable when executor_dispatch() has something to do. Stays the executor's. */
 int executor_fd(const struct executor *executor);
 

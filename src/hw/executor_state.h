@@ -20,16 +20,18 @@ struct executor_worker {
 	struct executor_worker *next; /* in its bucket, or among the janitors */
 	struct executor *executor;
 	uint64_t lane;
-	bool janitor;   /* closes foreign descriptors; belongs to no lane */
-	bool sending;   /* the socket is full: wait until it is not */
-	bool gone;      /* nothing can be sent any more: end of file, or killed */
-	bool ending;    /* HW_END was submitted */
-	bool ended;     /* ... and answered; the result waits for the process to be reaped */
-	pid_t pid;      /* 0: HW_END was all there was, and no process needed for that */
-	int pidfd;      /* -1 when pid is 0 */
-	int socket;     /* -1 after end of file, or when pid is 0 */
-	uint32_t count; /* items that are not internal */
-	uint32_t load;  /* all items */
+	bool janitor;      /* closes foreign descriptors; belongs to no lane */
+	bool sending;      /* the socket is full: wait until it is not */
+	bool gone;         /* nothing can be sent any more: end of file, or killed */
+	bool ending;       /* HW_END was submitted */
+	bool ended;        /* ... and answered; the result waits for the process to be reaped */
+	pid_t pid;         /* 0: HW_END was all there was, and no process needed for that */
+	int pidfd;         /* -1 when pid is 0 */
+	int socket;        /* -1 after end of file, or when pid is 0 */
+	uint64_t greeting; /* of one that was adopted: until its answer all others are old; 0: none
+			    */
+	uint32_t count;    /* items that are not internal */
+	uint32_t load;     /* all items */
 	uint64_t since_ns;
 	struct executor_item *first, **last; /* oldest first */
 	struct executor_item *unsent;        /* from here on not sent yet */
@@ -126,6 +128,8 @@ struct executor {
 	uint32_t orphan_count;
 	void (*closed)(void *ctx, uint64_t owner);
 	void *closed_ctx;
+	executor_lane_fn *lane_changed;
+	void *lane_ctx;
 };
 
 /* --- executor_spawn.c --- */
@@ -139,6 +143,18 @@ int executor_spawn(
 /* Starts the process that starts the others (spawner.h), and ends it. 0 or -errno. */
 int executor_spawner_start(struct executor *e);
 void executor_spawner_stop(struct executor *e);
+
+/* --- executor_adopt.c --- */
+
+/* An answer to what an earlier run asked: then it was dropped. */
+bool executor_answer_is_old(struct executor_worker *worker, struct hw_result *result);
+/* Tells whoever wants to know of lanes. */
+void executor_tell_lane(const struct executor_worker *worker, bool stands);
+
+/* --- executor.c --- */
+
+/* Its lane is served by it from here on. */
+void executor_enter(struct executor_worker *worker);
 
 /* --- executor_closer.c: descriptors whose close may keep whoever does it, last copy or not --- */
 
@@ -190,6 +206,10 @@ uint64_t executor_now(void);
 /* A worker that is started, or with `start` false only an entry. 0 or -errno. */
 int executor_worker_new(struct executor *e, uint64_t lane, bool janitor, bool start,
 	struct executor_worker **ret_worker);
+/* Has its socket and its end noticed. 0 or -errno. */
+int executor_worker_watch(struct executor_worker *worker);
+/* Nothing can be sent or heard any more. */
+void executor_worker_close_socket(struct executor_worker *worker);
 /* Closes our end and frees everything; unsent descriptors are disposed of. Waits for nothing. */
 void executor_worker_free(struct executor_worker *worker);
 

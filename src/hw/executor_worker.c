@@ -31,7 +31,7 @@ uint64_t executor_now(void)
 
 /* --- life --- */
 
-static int executor_worker_watch(struct executor_worker *worker)
+int executor_worker_watch(struct executor_worker *worker)
 {
 	struct epoll_event event = {.events = EPOLLIN, .data.u64 = (uintptr_t)worker};
 	int epoll = worker->executor->epoll;
@@ -75,7 +75,7 @@ int executor_worker_new(struct executor *e, uint64_t lane, bool janitor, bool st
 	return 0;
 }
 
-static void executor_worker_close_socket(struct executor_worker *worker)
+void executor_worker_close_socket(struct executor_worker *worker)
 {
 	if (worker->socket >= 0)
 		(void)close(worker->socket);

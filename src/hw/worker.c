@@ -155,6 +155,9 @@ static int worker_serve(struct worker *worker, const struct worker_message *mess
 	switch ((enum worker_type)message->type) {
 	case WORKER_FDS:
 		return 1;
+	case WORKER_GREET:
+		worker_close_fds(worker); /* what came ahead of an operation that never followed */
+		break;
 	case WORKER_OP:
 		worker_execute(worker, message, &result);
 		break;

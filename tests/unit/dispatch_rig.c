@@ -125,7 +125,7 @@ static void rig_open_dispatch(struct rig *r)
 		.ctx = r,
 	};
 
-	r->config.state = state_memory_state(r->f.memory);
+	r->config.state = state_file_state(r->f.memory);
 	ck_assert_int_eq(dispatch_new(&r->config, &ports, r->f.broker, &r->d), 0);
 	ck_assert_int_eq(dispatch_recover(r->d), 0);
 }

@@ -70,7 +70,7 @@ void start_with(struct server_options options, const struct limits_config *confi
 	options.broker = broker;
 	options.executor = executor;
 	options.limits = dispatch_config.limits = limits;
-	dispatch_config.state = state_memory_state(memory);
+	dispatch_config.state = state_file_state(memory);
 	ck_assert_int_eq(server_new(&options, &server), 0);
 	ck_assert_int_eq(pthread_create(&thread, NULL, serve, NULL), 0);
 }

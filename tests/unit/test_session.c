@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "session.h"
 #include "siphash.h"
-#include "state_memory.h"
+#include "state_file.h"
 
 #include <check.h>
 #include <malloc.h>
@@ -11,7 +11,7 @@
 #define GRACE     30000
 #define REPLY_MAX 4096
 
-static struct state_memory *memory;
+static struct state_file *memory;
 static struct limits *limits;
 static struct sessions *sessions;
 static struct session *session;
@@ -48,8 +48,8 @@ static void setup(void)
 	of.of[RESOURCE_SESSIONS].user = 3;
 	ck_assert_int_eq(limits_new(&of, &limits), 0);
 	config.limits = limits;
-	ck_assert_int_eq(state_memory_new(&memory), 0);
-	config.state = state_memory_state(memory);
+	ck_assert_int_eq(state_file_memory(&memory), 0);
+	config.state = state_file_state(memory);
 	seed = 1;
 	ck_assert_int_eq(sessions_new(&config, test_random, NULL, &sessions), 0);
 	peer = new_peer(1000);
@@ -63,7 +63,7 @@ static void teardown(void)
 	peer = peer_unref(peer);
 	ck_assert_uint_eq(limits_sum(limits, RESOURCE_SESSIONS), 0);
 	limits_free(limits);
-	state_memory_free(memory);
+	state_file_free(memory);
 }
 
 static enum session_verdict begin(uint64_t id, uint64_t digest, struct remembered **ret_remembered)

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/* The daemon's records: where they are, and what is made of those of an earlier run. */
+#ifndef PASIDD_RUNTIME_STATE_H
+#define PASIDD_RUNTIME_STATE_H
+
+#include "broker.h"
+#include "state_file.h"
+
+/*
+ * Opens the records in the runtime directory; those of a simulated IOMMU are others. 0 or -errno;
+ * the note says what was found, or why it is refused.
+ */
+int runtime_state_open(const char *directory, bool simulated, struct state_file **ret_state,
+	struct state_note *ret_note);
+
+/*
+ * Checks what is in them and has a new broker take it up. 0; or -errno or a status, with the error
+ * filled.
+ */
+int runtime_state_recover(struct state_file *state, struct broker *broker,
+	bool (*lane_stands)(void *ctx, uint64_t lane), void *ctx, struct error *ret_error);
+
+#endif

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT */
+#include "runtime_store.h"
+
+#include "fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+/* A name in the store; systemd takes no ':' in it. */
+#define STORE_LANE "lane-%016" PRIx64 "-%" PRId32
+#define STORE_NAME 64
+
+struct store_message {
+	STAILQ_ENTRY(store_message) link;
+	int fd; /* a copy; -1: its name is to be forgotten */
+	char text[32 + STORE_NAME];
+};
+
+struct runtime_store {
+	int fd; /* -1: nobody keeps anything */
+	STAILQ_HEAD(, store_message) unsent;
+};
+
+/* ---------------------------------------------------------------- what was kept */
+
+static bool store_read_lane(const char *name, struct runtime_lane *ret_lane)
+{
+	int length = 0;
+
+	return sscanf(name, "lane-%16" SCNx64 "-%" SCNd32 "%n", &ret_lane->lane, &ret_lane->pid,
+		       &length) == 2 &&
+	       name[length] == '\0' && ret_lane->pid > 0;
+}
+
+__attribute__((format(printf, 2, 3))) static int store_refuse(
+	struct runtime_error *ret_error, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(ret_error->text, sizeof(ret_error->text), format, args);
+	va_end(args);
+	return -EINVAL;
+}
+
+static int store_take(
+	int fd, const char *name, struct runtime_passed *passed, struct runtime_error *ret_error)
+{
+	struct runtime_lane lane = {.fd = fd};
+	int flags = fcntl(fd, F_GETFL);
+
+	if (store_read_lane(name, &lane) && sd_is_socket(fd, AF_UNIX, SOCK_SEQPACKET, 0) > 0) {
+		passed->lanes[passed->lane_count++] = lane;
+		return 0;
+	}
+	if (passed->listen_fd >= 0 || sd_is_socket_unix(fd, SOCK_SEQPACKET, 1, NULL, 0) <= 0)
+		return store_refuse(ret_error,
+			"systemd passed a descriptor named '%.64s'; pasidd takes one listening Unix "
+			"socket, ListenSequentialPacket= in the socket unit, and what it stored "
+			"itself",
+			name);
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+		return store_refuse(ret_error, "the passed socket: %s", strerror(errno));
+	passed->listen_fd = fd;
+	return 0;
+}
+
+int runtime_passed(struct runtime_passed *ret_passed, struct runtime_error *ret_error)
+{
+	struct runtime_passed passed = {.listen_fd = -1};
+	char **names = NULL;
+	const int count = sd_listen_fds_with_names(1, &names);
+	int r = 0;
+
+	if (count > 0) {
+		passed.lanes = calloc((size_t)count, sizeof(*passed.lanes));
+		if (passed.lanes == NULL)
+			r = -ENOMEM;
+	}
+	for (int i = 0; r == 0 && i < count; i++)
+		r = store_take(SD_LISTEN_FDS_START + i, names[i], &passed, ret_error);
+	for (int i = 0; i < count; i++)
+		free(names[i]);
+	free(names);
+	if (r < 0) {
+		free(passed.lanes);
+		return r;
+	}
+	*ret_passed = passed;
+	return 0;
+}
+
+void runtime_passed_done(struct runtime_passed *passed)
+{
+	for (size_t i = 0; i < passed->lane_count; i++) {
+		if (passed->lanes[i].fd >= 0)
+			close(passed->lanes[i].fd);
+	}
+	free(passed->lanes);
+	passed->lanes = NULL;
+	passed->lane_count = 0;
+}
+
+/* ---------------------------------------------------------------- what is to be kept */
+
+static int store_connect(void)
+{
+	const char *path = getenv("NOTIFY_SOCKET");
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	FD_AUTO int fd = -1;
+	size_t length = path != NULL ? strlen(path) : 0;
+
+	if (length < 2 || length >= sizeof(address.sun_path) || (path[0] != '/' && path[0] != '@'))
+		return -1;
+	memcpy(address.sun_path, path, length);
+	if (path[0] == '@')
+		address.sun_path[0] = '\0';
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0 || connect(fd, (const struct sockaddr *)&address,
+			      (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length)) < 0)
+		return -1;
+	return TAKE_FD(fd);
+}
+
+int runtime_store_new(struct runtime_store **ret_store)
+{
+	struct runtime_store *store = calloc(1, sizeof(*store));
+
+	if (store == NULL)
+		return -ENOMEM;
+	STAILQ_INIT(&store->unsent);
+	store->fd = store_connect();
+	*ret_store = store;
+	return 0;
+}
+
+static void store_pop(struct runtime_store *store)
+{
+	struct store_message *message = STAILQ_FIRST(&store->unsent);
+
+	STAILQ_REMOVE_HEAD(&store->unsent, link);
+	if (message->fd >= 0)
+		close(message->fd);
+	free(message);
+}
+
+void runtime_store_free(struct runtime_store *store)
+{
+	if (store == NULL)
+		return;
+	runtime_store_flush(store);
+	while (!STAILQ_EMPTY(&store->unsent))
+		store_pop(store);
+	if (store->fd >= 0)
+		close(store->fd);
+	free(store);
+}
+
+/* 0, or -errno. */
+static int store_send(int fd, const struct store_message *message)
+{
+	union {
+		struct cmsghdr align;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = {0};
+	struct iovec iov = {(void *)(uintptr_t)message->text, strlen(message->text)};
+	struct msghdr header = {.msg_iov = &iov, .msg_iovlen = 1};
+
+	if (message->fd >= 0) {
+		header.msg_control = &control;
+		header.msg_controllen = sizeof(control);
+		control.align.cmsg_level = SOL_SOCKET;
+		control.align.cmsg_type = SCM_RIGHTS;
+		control.align.cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(&control.align), &message->fd, sizeof(message->fd));
+	}
+	return sendmsg(fd, &header, MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+void runtime_store_flush(struct runtime_store *store)
+{
+	while (!STAILQ_EMPTY(&store->unsent)) {
+		if (store_send(store->fd, STAILQ_FIRST(&store->unsent)) == -EAGAIN)
+			return;
+		store_pop(store);
+	}
+}
+
+void runtime_store_lane(void *ctx, uint64_t lane, int32_t pid, int socket, bool stands)
+{
+	struct runtime_store *store = ctx;
+	struct store_message *message;
+	char name[STORE_NAME];
+
+	if (store->fd < 0)
+		return;
+	message = calloc(1, sizeof(*message));
+	if (message == NULL)
+		return; /* a lane that is not kept ends with us, and counts as lost then */
+	message->fd = -1;
+	(void)snprintf(name, sizeof(name), STORE_LANE, lane, pid);
+	if (stands)
+		message->fd = fcntl(socket, F_DUPFD_CLOEXEC, 0);
+	(void)snprintf(message->text, sizeof(message->text),
+		stands ? "FDSTORE=1\nFDPOLL=0\nFDNAME=%s" : "FDSTOREREMOVE=1\nFDNAME=%s", name);
+	if (stands && message->fd < 0) {
+		free(message);
+		return;
+	}
+	STAILQ_INSERT_TAIL(&store->unsent, message, link);
+	runtime_store_flush(store);
+}
