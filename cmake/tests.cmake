@@ -53,6 +53,8 @@ function(pasid_test_helpers ret_helpers)
   set(${ret_helpers} ${helpers} PARENT_SCOPE)
 endfunction()
 
+set_source_files_properties(tests/unit/test_state_golden.c
+  PROPERTIES COMPILE_DEFINITIONS PASIDD_TEST_DATA="${CMAKE_CURRENT_SOURCE_DIR}/tests/data")
 add_custom_target(unit-tests)
 foreach(source IN LISTS TEST_SOURCES)
   get_filename_component(name ${source} NAME_WE)

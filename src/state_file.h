@@ -46,6 +46,9 @@ enum state_found {
 	STATE_FOUND_FAILED = 9,   /* the system said no */
 };
 
+/* Its stable name: "new", "earlier-boot", "this-boot", "damaged", ...; never NULL. */
+const char *state_found_name(enum state_found found);
+
 /* Filled whether it succeeded or not. */
 struct state_note {
 	enum state_found found;
@@ -55,6 +58,9 @@ struct state_note {
 	uint8_t boot_id[STATE_BOOT_ID_SIZE];
 	char text[640]; /* for people: the file, what is wrong, what to do */
 };
+
+/* The id of this boot, which the kernel makes (random(4)). Returns 0 or -errno. */
+int state_boot_id(uint8_t ret_boot_id[static STATE_BOOT_ID_SIZE]);
 
 /* Empty tables in memory of the process. Returns 0 or -ENOMEM. */
 int state_file_memory(struct state_file **ret_file);

@@ -91,6 +91,24 @@ uint64_t state_size(void)
 	"%.256s: the state file is damaged: %s. Reboot the host; or make sure that no VMM holds a " \
 	"device, move the file away and run `pasidctl recover --confirm-no-devices`."
 
+const char *state_found_name(enum state_found found)
+{
+	static const char *const names[] = {
+		[STATE_FOUND_NOTHING] = "nothing",
+		[STATE_FOUND_NEW] = "new",
+		[STATE_FOUND_EARLIER] = "earlier-boot",
+		[STATE_FOUND_KEPT] = "this-boot",
+		[STATE_FOUND_DAMAGED] = "damaged",
+		[STATE_FOUND_FOREIGN] = "foreign",
+		[STATE_FOUND_NEWER] = "newer-layout",
+		[STATE_FOUND_LOCKED] = "locked",
+		[STATE_FOUND_NO_SPACE] = "no-space",
+		[STATE_FOUND_FAILED] = "failed",
+	};
+
+	return (size_t)found < ARRAY_SIZE(names) ? names[found] : names[0];
+}
+
 int state_refuse(struct state_note *note, enum state_found found, int r, const char *format, ...)
 {
 	va_list args;

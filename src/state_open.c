@@ -122,6 +122,34 @@ static int state_read_header(struct state_opening *o, int fd)
 	return n < 0 ? state_failed(o, -errno, "read") : 0;
 }
 
+int state_boot_id(uint8_t ret_boot_id[static STATE_BOOT_ID_SIZE])
+{
+	const int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	uint8_t id[STATE_BOOT_ID_SIZE] = {0};
+	char text[37] = "";
+	size_t digits = 0;
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	n = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	for (ssize_t i = 0; i < n; i++) {
+		const char *const hex = "0123456789abcdef", *digit = strchr(hex, text[i]);
+
+		if (text[i] == '-')
+			continue;
+		if (digit == NULL || digits == sizeof(id) * 2)
+			return -EBADMSG;
+		id[digits / 2] = (uint8_t)(id[digits / 2] << 4 | (digit - hex));
+		digits++;
+	}
+	if (digits != sizeof(id) * 2)
+		return -EBADMSG;
+	memcpy(ret_boot_id, id, sizeof(id));
+	return 0;
+}
+
 /* ------------------------------------------------------------------ making one */
 
 static int state_no_space(struct state_opening *o, int r)
