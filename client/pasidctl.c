@@ -97,6 +97,20 @@ const struct ctl_command ctl_commands[] = {
 		.options = CTL_EVENTS,
 		.roles = {PASID_ROLE_OBSERVER, PASID_ROLE_PARTICIPANT, PASID_ROLE_VMM},
 		.run = ctl_watch},
+	{.name = "fsck",
+		.arguments = "FILE",
+		.summary = "check the records that a daemon left in a file, offline",
+		.help = "Says of which boot the file is, what is in it, how many stores of an "
+			"unfinished change the\nnext daemon would take back, and `ok`, or what is "
+			"wrong and what to do. The file is only\nread, and no daemon is asked. While "
+			"one has the file, what is shown may be in motion.\n\nExamples:\n  pasidctl "
+			"fsck /run/pasidd/state\n  pasidctl --json fsck /run/pasidd/state | jq "
+			".tables.grants.live\n",
+		.min_args = 1,
+		.max_args = 1,
+		.offline = true,
+		.run = ctl_fsck,
+		.show = ctl_show_fsck},
 
 	{.name = "set create",
 		.arguments = "NAME [--mode MODE] [--quota N] [--owner USER]",
@@ -316,8 +330,8 @@ static void ctl_help(void)
 	       "  pasidctl --json pasids --set vm1\n"
 	       "  pasidctl who 1024\n"
 	       "  pasidctl bind --help\n\n"
-	       "Exit status: 0 done; 1 the daemon refused, and says why on standard error; 2 wrong\n"
-	       "command line; 3 no daemon; 4 something else failed.\n");
+	       "Exit status: 0 done; 1 the daemon refused, and says why on standard error, or fsck found\n"
+	       "a fault; 2 wrong command line; 3 no daemon; 4 something else failed.\n");
 }
 
 static void ctl_command_help(const struct ctl_command *command)
@@ -446,7 +460,7 @@ static int ctl_connect(struct ctl *ctl)
 static int ctl_run(struct ctl *ctl)
 {
 	int code = ctl_check(ctl);
-	if (code == EXIT_DONE)
+	if (code == EXIT_DONE && !ctl->command->offline)
 		code = ctl_connect(ctl);
 	if (code == EXIT_DONE)
 		code = ctl->command->run(ctl);

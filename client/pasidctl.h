@@ -89,6 +89,7 @@ struct ctl_command {
 	uint32_t followers; /* options that go with `leader` only */
 	uint32_t leader;
 	uint8_t min_args, max_args;
+	bool offline;                /* asks no daemon */
 	bool runs_other;             /* a command line follows behind -- */
 	enum pasid_role roles[3];    /* tried in this order, 0: no more */
 	int (*run)(struct ctl *ctl); /* an exit code */
@@ -154,6 +155,10 @@ void ctl_show_status(const struct ctl *ctl, const json_t *answer);
 void ctl_show_who(const struct ctl *ctl, const json_t *answer);
 extern const struct ctl_column ctl_set_columns[], ctl_grant_columns[], ctl_device_columns[],
 	ctl_binding_columns[];
+
+/* Of a file that a daemon left, in pasidctl_fsck.c. */
+int ctl_fsck(struct ctl *ctl);
+void ctl_show_fsck(const struct ctl *ctl, const json_t *answer);
 
 int ctl_set_create(struct ctl *ctl);
 int ctl_set_adjust(struct ctl *ctl);

@@ -2,19 +2,24 @@
 """pasidctl against the daemon: what people and programs see, and its exit codes."""
 
 import contextlib
+import fcntl
 import json
 import os
+import pathlib
 import re
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
 import threading
 import unittest
+import uuid
 
 from pasid_client import BUILD, TIMEOUT, Daemon, Refused, eventually, pb
 
 PASIDCTL = BUILD / "pasidctl"
+DATA = pathlib.Path(__file__).resolve().parents[1] / "data"
 SHARED = "0000:00:03.0"
 CONFIG = {
     "quarantine": {"cooling_ms": 1},
@@ -24,7 +29,7 @@ CONFIG = {
 COMMANDS = (
     "status", "sets", "pasids", "devices", "bindings", "who", "watch", "set create", "set adjust", "set destroy",
     "alloc", "free", "guest attach", "guest detach", "guest find", "share", "slice", "remove", "drained", "release",
-    "map", "unmap", "bind", "unbind", "connect",
+    "map", "unmap", "bind", "unbind", "connect", "fsck",
 )  # fmt: skip
 
 
@@ -457,6 +462,87 @@ class CommandLine(unittest.TestCase):
 
     def test_version(self):
         self.assertRegex(pasidctl("--version").stdout, r"^pasidctl \d+\.\d+\.\d+\n$")
+
+
+class Fsck(unittest.TestCase):
+    """The file of tests/data/state/, as if this boot had written it."""
+
+    GRANTS, LOG_COUNT, SUM = 0x310000, 368, 32
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="pasidd-fsck-")
+        self.addCleanup(folder.cleanup)
+        self.path = pathlib.Path(folder.name) / "state"
+        lines = (DATA / "state" / "version-1").read_text().splitlines()
+        with open(self.path, "wb") as file:
+            file.truncate(int(lines[0].split()[1]))
+            for line in lines[1:]:
+                offset, data = line.split()
+                file.seek(int(offset, 16))
+                file.write(bytes.fromhex(data))
+        boot_id = pathlib.Path("/proc/sys/kernel/random/boot_id").read_text()
+        self.write(16, uuid.UUID(boot_id.strip()).bytes)
+
+    def write(self, offset, data):
+        """Writes into the file, and the checksum of its header (FNV-1a) anew."""
+        with open(self.path, "r+b") as file:
+            file.seek(offset)
+            file.write(data)
+            file.seek(0)
+            header = bytearray(file.read(192))
+            header[self.SUM : self.SUM + 8] = bytes(8)
+            total = 0xCBF29CE484222325
+            for byte in header:
+                total = (total ^ byte) * 0x100000001B3 % 2**64
+            file.seek(self.SUM)
+            file.write(total.to_bytes(8, "little"))
+
+    def fsck(self, status):
+        """Its JSON and its text; the file stays as it was."""
+        before = self.path.read_bytes()
+        people, programs = pasidctl("fsck", str(self.path)), pasidctl("--json", "fsck", str(self.path))
+        self.assertEqual((people.returncode, programs.returncode), (status, status), people.stderr)
+        self.assertEqual(self.path.read_bytes(), before)
+        return json.loads(programs.stdout), people.stdout + people.stderr
+
+    def test_a_good_file(self):
+        answer, text = self.fsck(0)
+        self.assertEqual((answer["ok"], answer["found"], answer["version"]), (True, "this-boot", 1))
+        self.assertEqual((answer["undone"], answer["in_use"], answer["problem"]), (3, False, None))
+        self.assertEqual(answer["tables"]["grants"], {"live": 5, "used": 5, "capacity": 2**20})
+        self.assertTrue(text.endswith("\nok\n"), text)
+        self.assertIn("3 stores would be taken back", text)
+
+    def test_a_record_that_cannot_be(self):
+        self.write(self.GRANTS + 32 + 16, b"\x63")
+        answer, text = self.fsck(1)
+        self.assertEqual((answer["ok"], answer["problem"]["table"], answer["problem"]["slot"]), (False, "grants", 1))
+        self.assertIn("table grants, slot 1, value 0x63", text)
+        self.assertIn("pasidctl recover", text)
+
+    def test_a_file_in_use(self):
+        with open(self.path, "r+b") as file:
+            lock = struct.pack("hhqqi", fcntl.F_WRLCK, 0, 0, 0, 0)
+            fcntl.fcntl(file, 37, lock)  # F_OFD_SETLK
+            answer, text = self.fsck(0)
+        self.assertTrue(answer["in_use"])
+        self.assertIn("in motion", text)
+
+    def test_an_earlier_boot(self):
+        self.write(16, bytes(16))
+        answer, text = self.fsck(0)
+        self.assertEqual((answer["found"], answer["this_boot"]), ("earlier-boot", False))
+        self.assertIn("makes a new one", text)
+
+    def test_what_is_refused(self):
+        self.write(8, (2).to_bytes(4, "little"))
+        answer, text = self.fsck(1)
+        self.assertEqual((answer["ok"], answer["reason"]), (False, "newer-layout"))
+        self.assertIn("layout version 2", text)
+        self.write(0, b"X")
+        self.assertEqual(self.fsck(1)[0]["reason"], "damaged")
+        self.assertEqual(pasidctl("fsck", "/nonexistent/state").returncode, 4)
+        self.assertEqual(pasidctl("fsck").returncode, 2)
 
 
 if __name__ == "__main__":
