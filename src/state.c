@@ -45,6 +45,9 @@ static int state_grow(const struct state_file *file, const struct state_region *
 		while (r == EINTR);
 	if (r != 0)
 		return r == ENOMEM ? -ENOMEM : -ENOSPC;
+	/* Mapped at once, which is cheaper than a fault for each page; no matter if it is not. */
+	if (file->fd >= 0)
+		(void)madvise(file->base + region->offset + from, to - from, MADV_POPULATE_WRITE);
 	*ret_room = to == end ? region->capacity : (uint32_t)(to / region->slot_size);
 	return 0;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "state_check.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -561,6 +562,7 @@ int state_check(const struct state *state, const uint32_t used[static STATE_TABL
 	};
 	int r = 0;
 
+	assert(scratch != NULL);
 	(void)state_check_share(&c, used, scratch);
 	if (used[STATE_HOST] > 0 && c.host->word != 0)
 		r = state_check_state(&c, STATE_HOST, 0, c.host->word, HOST_USED);

@@ -151,7 +151,7 @@ START_TEST(space_that_a_copy_lost_is_there_again)
 		ck_assert_int_eq(lstat(rig_path, &whole), 0);
 		fd = open(rig_path, O_WRONLY | O_CLOEXEC);
 		ck_assert_int_eq(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-					 STATE_PAGE * 2, STATE_CHUNK - STATE_PAGE * 2),
+					 (off_t)8192, (off_t)STATE_CHUNK - 8192),
 			0);
 		close(fd);
 		ck_assert_int_eq(lstat(rig_path, &holed), 0);
