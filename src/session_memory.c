@@ -339,13 +339,14 @@ void session_finish(struct sessions *sessions, struct session *session,
 		session_drop(sessions, session, remembered, true);
 		return;
 	}
+	/* What was charged for it is not given up before it is used. */
+	session->weight += session_weight(size) - session_weight(0);
 	session_unkeep(sessions, session, remembered);
 	remembered->size = (uint32_t)size;
 	remembered->had_fds = had_fds;
 	session_record_finish(sessions, session, remembered, reply);
 	remembered->final = true;
 	remembered->interrupted = false;
-	session->weight += session_weight(size) - session_weight(0);
 	if (size <= STATE_REPLY_FIRST)
 		return;
 	session_count_reply(session, (uint32_t)size);

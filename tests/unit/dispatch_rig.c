@@ -125,7 +125,8 @@ static void rig_open_dispatch(struct rig *r)
 		.ctx = r,
 	};
 
-	r->config.state = state_file_state(r->f.memory);
+	journal_open(&r->journal, &r->f.state);
+	r->config.state = &r->journal.state;
 	ck_assert_int_eq(dispatch_new(&r->config, &ports, r->f.broker, &r->d), 0);
 	ck_assert_int_eq(dispatch_recover(r->d), 0);
 }
@@ -156,6 +157,7 @@ static void rig_abandon(struct rig *r)
 void rig_restart(struct rig *r)
 {
 	dispatch_free(r->d);
+	ck_assert_uint_eq(r->journal.count, 0); /* nothing is recorded as ended */
 	rig_abandon(r);
 	r->config.instance[0]++;
 	rig_open_dispatch(r);
@@ -245,7 +247,11 @@ uint64_t rig_add(struct rig *r, uint32_t operation, const void *message)
 
 int rig_send(struct rig *r, struct link *link, const int *fds, size_t fd_count)
 {
-	return dispatch_receive(r->d, link, r->datagram, r->out.size, fds, fd_count, false);
+	int status = dispatch_receive(r->d, link, r->datagram, r->out.size, fds, fd_count, false);
+
+	/* A reply can go out now, so what it tells of must be there after a crash. */
+	ck_assert_uint_eq(r->journal.count, 0);
+	return status;
 }
 
 bool rig_read(struct rig *r, struct link *link)
@@ -280,6 +286,7 @@ void rig_run(struct rig *r)
 {
 	model_run(&r->f);
 	dispatch_pump(r->d);
+	ck_assert_uint_eq(r->journal.count, 0);
 }
 
 const Pasid__V1__Reply *rig_call_fds(struct rig *r, struct link *link, uint32_t operation,

@@ -8,6 +8,7 @@
 
 #include "dispatch.h"
 #include "fixture.h"
+#include "journal.h"
 #include "wire.h"
 
 #define RIG_ADMIN_UID       0u
@@ -21,6 +22,7 @@
 
 struct rig {
 	struct fixture f;
+	struct journal journal; /* what the dispatcher records in */
 	struct limits_config limits_config;
 	struct limits *limits;
 	struct dispatch_config config;
