@@ -6,6 +6,8 @@
 #ifndef TESTS_FAKE_SERVER_H
 #define TESTS_FAKE_SERVER_H
 
+#include "fake_record.h"
+
 #include <pasid.pb-c.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -13,14 +15,6 @@
 #include <stdint.h>
 
 #define FAKE_RECORDS 4096
-
-/* A request as it came. */
-struct fake_record {
-	uint64_t id, seen_below;
-	uint32_t operation, datagram, requests, descriptors, connection, size;
-	bool has_deadline;
-	uint32_t deadline_ms;
-};
 
 struct fake {
 	char dir[64], path[96];
@@ -61,10 +55,5 @@ void fake_stop(struct fake *fake);
 /* The daemon ends, and its socket with it; and it is back at the same place. */
 void fake_leave(struct fake *fake);
 void fake_return(struct fake *fake);
-/* How many requests with this operation came; 0: all but hello. */
-uint32_t fake_count(struct fake *fake, uint32_t operation);
-struct fake_record fake_record(struct fake *fake, uint32_t operation, uint32_t index);
-/* The operation of the last datagram's first request; valid until the next datagram. */
-const Pasid__V1__Request *fake_last(struct fake *fake);
 
 #endif

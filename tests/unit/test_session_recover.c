@@ -113,12 +113,12 @@ START_TEST(slots_are_used_again)
 	{
 		const struct host_slot *host = journal.state.table[STATE_HOST];
 
-		for (uint64_t id = 1; id < 20000; id++) {
+		for (uint64_t id = 1; id < 4000; id++) {
 			done(id, 500);
 			session_seen_below(sessions, session, id);
 			session_close(sessions, open_session());
 			sessions_settle(sessions);
-			if (id % 5000 == 0)
+			if (id % 1000 == 0)
 				restart();
 		}
 		ck_assert_uint_le(host->session_slots, 64);
@@ -375,7 +375,7 @@ END_TEST
 
 /* ---------------------------------------------------------------- any history */
 
-#define IDS 3000
+#define IDS 1000
 
 static uint64_t *effect(uint64_t id)
 {
@@ -483,7 +483,7 @@ int main(void)
 	tcase_set_timeout(all, 60);
 	for (size_t i = 0; i < ARRAY_SIZE(tests); i++)
 		tcase_add_test(all, tests[i]);
-	tcase_add_loop_test(all, each_change_is_done_once_whenever_the_daemon_dies, 0, 8);
+	tcase_add_loop_test(all, each_change_is_done_once_whenever_the_daemon_dies, 0, 4);
 	suite_add_tcase(suite, all);
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);
