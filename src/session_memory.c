@@ -219,8 +219,10 @@ static inline int session_charge(struct sessions *sessions, struct session *sess
 }
 
 static int session_add(struct sessions *sessions, struct session *session, uint64_t id,
-	uint64_t digest, struct remembered **ret_remembered, struct error *ret_error)
+	uint32_t operation, uint64_t digest, struct remembered **ret_remembered,
+	struct error *ret_error)
 {
+	struct remembered *remembered;
 	int r;
 
 	if (session->remembered_count == SESSION_WINDOW && !session_evict(sessions, session, NULL))
@@ -231,10 +233,12 @@ static int session_add(struct sessions *sessions, struct session *session, uint6
 	r = session_charge(sessions, session, NULL, session_weight(0), ret_error);
 	if (r)
 		return r;
-	*ret_remembered = session_memory_add(sessions, session, id, digest);
-	if (!*ret_remembered)
+	remembered = session_memory_add(sessions, session, id, digest);
+	if (!remembered)
 		return error_set(ret_error, REASON_NO_MEMORY,
 			"no memory to remember the reply in; try again");
+	remembered->number = (uint16_t)operation;
+	*ret_remembered = remembered;
 	return 0;
 }
 
@@ -276,11 +280,9 @@ int session_begin(struct sessions *sessions, struct session *session, uint64_t i
 			"replies below request %llu are forgotten (a window of %u, or seen_below); "
 			"ids must rise",
 			(unsigned long long)session->floor, SESSION_WINDOW);
-	r = session_add(sessions, session, id, digest, &remembered, ret_error);
+	r = session_add(sessions, session, id, operation, digest, ret_remembered, ret_error);
 	if (r)
 		return r;
-	remembered->number = (uint16_t)operation;
-	*ret_remembered = remembered;
 	*ret_verdict = SESSION_RUN;
 	return 0;
 }

@@ -294,7 +294,7 @@ START_TEST(what_was_interrupted_is_not_forgotten_for_room)
 
 		under_way(1);
 		restart();
-		for (uint64_t id = 2; id <= 2 * SESSION_WINDOW; id++)
+		for (uint64_t id = 2; id <= UINT64_C(2) * SESSION_WINDOW; id++)
 			done(id, 1);
 		ck_assert_int_eq(begin(1, &remembered), SESSION_RUN);
 		session_forget(sessions, session, remembered);
