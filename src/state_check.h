@@ -11,7 +11,7 @@
  *   which no other grant of the set has
  * - devices: a known kind; a set, unless it is a shared one; a slice is one of a shared device
  * - bindings: a set and a device; a grant of the same set, or none; one for each grant and device
- * - sessions: an id that no other has; no set, or one that is there
+ * - sessions: an id that no other has
  * - replies: a session; as many slots as its bytes take, none of them another's
  *
  * Fields that are marked volatile in state.h are not looked at.

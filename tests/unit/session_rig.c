@@ -7,7 +7,7 @@
 #define GRACE 30000
 
 struct journal journal;
-static struct state_memory *memory;
+static struct state_file *memory;
 struct limits_config limits_config;
 struct limits *limits;
 struct sessions *sessions;
@@ -79,8 +79,8 @@ void session_rig_open(void)
 
 	limits_defaults(&limits_config);
 	ck_assert_int_eq(limits_new(&limits_config, &limits), 0);
-	ck_assert_int_eq(state_memory_new(&memory), 0);
-	journal_open(&journal, state_memory_state(memory));
+	ck_assert_int_eq(state_file_memory(&memory), 0);
+	journal_open(&journal, state_file_state(memory));
 	seed = 1;
 	ck_assert_int_eq(peer_new(&who, 4711, 99, limits, &peer, &error), 0);
 	start();
@@ -93,7 +93,7 @@ void session_rig_close(void)
 	sessions_free(sessions);
 	peer = peer_unref(peer);
 	limits_free(limits);
-	state_memory_free(memory);
+	state_file_free(memory);
 }
 
 static int begin_any(uint64_t id, uint64_t digest, enum session_verdict *ret_verdict,

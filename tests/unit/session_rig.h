@@ -5,7 +5,7 @@
 
 #include "journal.h"
 #include "session.h"
-#include "state_memory.h"
+#include "state_file.h"
 
 #define REPLY_MAX 20000
 
