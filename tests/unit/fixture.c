@@ -378,19 +378,6 @@ static int crash_reserve(void *ctx, enum state_table table, uint32_t count)
 	return state_reserve(state_file_state(f->memory), table, count);
 }
 
-static void crash_commit(void *ctx, uint64_t *word, uint64_t value)
-{
-	struct fixture *f = ctx;
-	struct crash *crash = &f->crash;
-
-	if (crash->countdown && --crash->countdown == 0)
-		longjmp(crash->die, 1);
-	ck_assert_uint_lt(crash->stores, CRASH_LOG);
-	crash->word[crash->stores] = word;
-	crash->before[crash->stores++] = *word;
-	state_commit(state_file_state(f->memory), word, value);
-}
-
 static void crash_settle(void *ctx)
 {
 	struct fixture *f = ctx;
@@ -398,6 +385,20 @@ static void crash_settle(void *ctx)
 	f->crash.stores = 0;
 	f->crash.settles++;
 	state_settle(state_file_state(f->memory));
+}
+
+static void crash_commit(void *ctx, uint64_t *word, uint64_t value)
+{
+	struct fixture *f = ctx;
+	struct crash *crash = &f->crash;
+
+	if (crash->countdown && --crash->countdown == 0)
+		longjmp(crash->die, 1);
+	if (crash->stores == CRASH_LOG) /* as state.h says */
+		crash_settle(f);
+	crash->word[crash->stores] = word;
+	crash->before[crash->stores++] = *word;
+	state_commit(state_file_state(f->memory), word, value);
 }
 
 static const struct state_ops crash_ops = {crash_reserve, crash_commit, crash_settle};

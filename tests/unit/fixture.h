@@ -53,7 +53,7 @@ struct model {
 };
 
 /* What the daemon's death at some store leaves: stores since the last settle are taken back. */
-#define CRASH_LOG 4096
+#define CRASH_LOG STATE_CHANGE_MAX
 struct crash {
 	uint64_t *word[CRASH_LOG];
 	uint64_t before[CRASH_LOG];
