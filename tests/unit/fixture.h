@@ -1,56 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * A broker with a clock, a state and a model of the hardware that a test holds in its hands.
- *
- * The model keeps what stands in the tables, and fails the test by itself when something is
- * attached twice, when two sets meet in one table entry, or when an operation names what was never
- * opened.
- */
+/* A broker with a clock, a state and a model of the hardware that a test holds in its hands. */
 #ifndef PASIDD_TEST_FIXTURE_H
 #define PASIDD_TEST_FIXTURE_H
 
 #include "broker.h"
+#include "hardware_model.h"
 #include "state_file.h"
 
 #include <check.h>
 #include <setjmp.h>
-
-#ifndef MODEL_ENTRIES
-#define MODEL_OPS     1024
-#define MODEL_DEVICES 256
-#define MODEL_ENTRIES 4096
-#endif
-#define MODEL_RIDS 64
-/* A test passes numbers for descriptors: the iommufd's identity, and 1000 + RID for a device. */
-#define MODEL_DEVICE_FD(rid) (1000 + (int)(rid))
-
-struct model_entry {
-	bool used, has_pasid;
-	uint32_t group, pasid, handle, rid;
-	uint64_t owner, key;
-};
-
-struct model_device {
-	bool used, open, by_daemon; /* the daemon opens it for its set */
-	uint64_t lane, key;
-	uint32_t handle, rid;
-};
-
-struct model {
-	struct hw_op ops[MODEL_OPS]; /* submitted, not yet carried out */
-	unsigned count;
-	struct model_device devices[MODEL_DEVICES];
-	struct model_entry entries[MODEL_ENTRIES];
-	uint32_t group_of[MODEL_RIDS], width_of[MODEL_RIDS];
-	/* the next operation of this kind fails so, after `skip` of them; 0: none */
-	enum hw_kind fail_kind;
-	int fail_status;
-	unsigned fail_skip, fail_times;
-	uint64_t hung_lane; /* nothing of it is carried out */
-	int submit_status;  /* what submit itself returns */
-	int next_fd;        /* of a device that was opened for a set; 0: none comes back */
-	unsigned carried_out;
-};
 
 /* What the daemon's death at some store leaves: stores since the last settle are taken back. */
 #define CRASH_LOG STATE_CHANGE_MAX

@@ -7,6 +7,7 @@
  * number.
  */
 #include "fixture.h"
+#include "grant_view.h"
 #include "suite.h"
 
 #include <stdio.h>
@@ -18,23 +19,19 @@
 #define HISTORIES     75
 #define RECOUNT_EVERY 7
 
-#define VIEW 64
-
-/* What clients were told that they have. */
-struct view {
-	uint32_t count;
-	struct {
-		struct grant_info grant;
-		bool going; /* its set is being torn down */
-	} of[VIEW];
+/* What happened in all histories. */
+struct reached {
+	struct metrics metrics;
+	uint64_t hits[RESOURCE_COUNT];
+	uint64_t restarts;
 };
 
 struct history {
 	struct fixture f;
-	struct view before;
+	struct reached *reached;
+	struct grant_view before;
 	unsigned settles;  /* by then */
 	uint64_t standing; /* decides whose workers outlive the daemon */
-	unsigned restarts;
 	uint64_t random;
 	uint64_t seed;
 	unsigned step;
@@ -44,13 +41,6 @@ struct history {
 	uint64_t cookies;
 	uint32_t seen[256]; /* numbers that somebody had; tried by everybody */
 	unsigned seen_count;
-};
-
-/* What happened in all histories. */
-struct reached {
-	struct metrics metrics;
-	uint64_t hits[RESOURCE_COUNT];
-	uint64_t restarts;
 };
 
 static uint32_t rnd(struct history *h, uint32_t n)
@@ -385,60 +375,14 @@ static void check_entries(struct history *h)
 
 /* ------------------------------------------------------------------ the daemon's death */
 
-static bool view_is_going(struct history *h, struct set_id set)
+/* C: what was acknowledged is there. */
+static void history_compare(struct history *h)
 {
-	struct set_info info;
+	struct error error = {0};
 
-	return broker_set_get(h->f.broker, &h->f.admin, set, &info, &h->f.error) || info.dying;
-}
-
-static void view_take(struct history *h, struct view *ret_view)
-{
-	struct grant_info info;
-	uint64_t cursor = 0;
-
-	ret_view->count = 0;
-	while (broker_grant_next(
-		h->f.broker, &h->f.admin, (struct set_id){0}, true, &cursor, &info)) {
-		ck_assert_uint_lt(ret_view->count, VIEW);
-		ret_view->of[ret_view->count].grant = info;
-		ret_view->of[ret_view->count++].going = view_is_going(h, info.set);
-	}
-}
-
-/* Numbers on their way out may have got further, but never past the time that they cool. */
-static bool view_agrees(const struct grant_info *old, bool going, const struct grant_info *now)
-{
-	const bool out = going || old->state != GRANT_ACTIVE;
-
-	if (now->state == GRANT_IDLE)
-		return out && old->cooling_ms == 0 && old->state == GRANT_QUARANTINED;
-	if (now->set.v != old->set.v)
-		return false;
-	if (out)
-		return now->state >= old->state;
-	return now->state == GRANT_ACTIVE && now->has_guest == old->has_guest &&
-	       now->guest.v == old->guest.v && now->data == old->data && now->holds == old->holds;
-}
-
-/* C: what was acknowledged is there, and what rests comes back no earlier than it would have. */
-static void view_compare(struct history *h)
-{
-	for (uint32_t i = 0; i < h->before.count; i++) {
-		const struct grant_info *old = &h->before.of[i].grant;
-		struct grant_info now;
-
-		ck_assert_int_eq(
-			broker_host_find(h->f.broker, &h->f.admin, old->host, &now, &h->f.error),
-			0);
-		if (!view_agrees(old, h->before.of[i].going, &now))
-			ck_abort_msg(
-				"seed %llu step %u: PASID %u was state %d of set %llu, and is "
-				"state %d of set %llu",
-				(unsigned long long)h->seed, h->step, old->host.v, (int)old->state,
-				(unsigned long long)old->set.v, (int)now.state,
-				(unsigned long long)now.set.v);
-	}
+	if (!grant_view_kept(&h->before, &h->f, &error))
+		ck_abort_msg(
+			"seed %llu step %u: %s", (unsigned long long)h->seed, h->step, error.text);
 }
 
 static bool history_stands(void *ctx, uint64_t lane)
@@ -466,16 +410,35 @@ static void history_recall_sets(struct history *h)
 	}
 }
 
+/* What this run of the daemon did, and the refusals at any level that outlives the sets. */
+static void history_note(struct history *h)
+{
+	struct broker_status status;
+	uint32_t cursor = 0, user;
+	uint64_t *hits = h->reached->hits;
+
+	broker_status(h->f.broker, &status);
+	for (enum metric m = 0; m < METRIC_COUNT; m++)
+		h->reached->metrics.value[m] += status.metrics.value[m];
+	for (unsigned i = 0; i < RESOURCE_COUNT; i++)
+		hits[i] += limits_account(h->f.limits, LIMITS_NO_USER, (enum resource)i)->hits;
+	while (limits_next_user(h->f.limits, &cursor, &user)) {
+		for (unsigned i = 0; i < RESOURCE_COUNT; i++)
+			hits[i] += limits_account(h->f.limits, user, (enum resource)i)->hits;
+	}
+}
+
 static void history_restart(struct history *h)
 {
 	const bool told = h->f.crash.settles == h->settles;
 
 	h->standing = (uint64_t)rnd(h, 1u << 16) << 48;
 	h->f.model.submit_status = 0;
+	history_note(h);
 	fixture_restart(&h->f, history_stands, h);
-	h->restarts++;
+	h->reached->restarts++;
 	if (told)
-		view_compare(h);
+		history_compare(h);
 	history_recall_sets(h);
 }
 
@@ -483,7 +446,7 @@ static void history_remember(struct history *h)
 {
 	fixture_settle(&h->f);
 	h->settles = h->f.crash.settles;
-	view_take(h, &h->before);
+	grant_view_take(&h->before, &h->f);
 }
 
 static void history_step(struct history *h)
@@ -533,30 +496,15 @@ static void history_limits(struct history *h)
 	of[RESOURCE_MAP_PAGES] = (struct limit_levels){0, 3, 0};
 }
 
-/* Refusals at any level that outlives the sets. */
-static void history_add_hits(const struct history *h, struct reached *reached)
-{
-	uint32_t cursor = 0, user;
-
-	for (unsigned i = 0; i < RESOURCE_COUNT; i++)
-		reached->hits[i] +=
-			limits_account(h->f.limits, LIMITS_NO_USER, (enum resource)i)->hits;
-	while (limits_next_user(h->f.limits, &cursor, &user)) {
-		for (unsigned i = 0; i < RESOURCE_COUNT; i++)
-			reached->hits[i] +=
-				limits_account(h->f.limits, user, (enum resource)i)->hits;
-	}
-}
-
 static void history_run(uint64_t seed, struct reached *reached)
 {
-	struct broker_status status;
 	struct history *h = calloc(1, sizeof(*h));
 
 	ck_assert_ptr_nonnull(h);
 	fixture_config(&h->f);
 	h->f.config.capacity = 24;
 	h->seed = seed;
+	h->reached = reached;
 	history_limits(h);
 	h->f.config.policy = seed % 2 ? BROKER_CYCLIC : BROKER_LOWEST;
 	h->f.model.group_of[1] = h->f.model.group_of[0]; /* one group of two functions */
@@ -572,11 +520,7 @@ static void history_run(uint64_t seed, struct reached *reached)
 	(void)fixture_share(&h->f, 5);
 	for (h->step = 0; h->step < STEPS; h->step++)
 		history_step(h);
-	broker_status(h->f.broker, &status);
-	for (enum metric m = 0; m < METRIC_COUNT; m++)
-		reached->metrics.value[m] += status.metrics.value[m];
-	history_add_hits(h, reached);
-	reached->restarts += h->restarts;
+	history_note(h);
 	fixture_close(&h->f);
 	free(h);
 }
