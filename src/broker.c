@@ -310,7 +310,7 @@ int broker_new(const struct broker_config *config, const struct broker_ports *po
 	b->cursor = config->reserved_last + 1;
 	b->grant_free = b->cooling_first = b->cooling_last = STATE_NONE;
 	b->op_free = b->ended_first = b->ended_last = b->refused_first = STATE_NONE;
-	b->retry_first = b->first_shared = STATE_NONE;
+	b->retry_first = b->submit_first = b->first_shared = STATE_NONE;
 	b->long_first = b->long_last = STATE_NONE;
 	b->work = BROKER_WORK_MAX;
 	memset(b->by_name, 0xff, BROKER_BUCKETS * sizeof(*b->by_name));

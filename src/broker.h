@@ -4,9 +4,10 @@
  *
  * Pure: it calls the three injected ports (hardware, state, clock) and nothing else. Each function
  * checks, records the intent, causes the effect and records the outcome. What needs no hardware is
- * done when the call returns. What needs hardware returns 0 once accepted and ends as an `outcome`
- * with the caller's cookie; a call that returns anything else was refused, changed nothing and has
- * no outcome. What changed is kept as change records that whoever delivers events reads.
+ * done when the call returns. What needs hardware returns 0 once accepted, goes to hardware with
+ * the next broker_flush(), and ends as an `outcome` with the caller's cookie; a call that returns
+ * anything else was refused, changed nothing and has no outcome. What changed is kept as change
+ * records that whoever delivers events reads.
  *
  * Every request names its actor. For a VMM, a set, number or device of somebody else and one that
  * does not exist are the same error (invariant O).
@@ -100,8 +101,7 @@ struct recovery {
  * the records contradict themselves: then the broker is of no use but to be freed, and the records
  * are as they were found, but for what was settled.
  */
-int broker_recover(
-	struct broker *broker, const struct recovery *recovery, struct error *ret_error);
+int broker_recover(struct broker *broker, const struct recovery *recovery, struct error *ret_error);
 
 /* ---------------------------------------------------------------- sets (F10-F12) */
 
@@ -360,6 +360,13 @@ struct outcome {
 	struct attached_table tables[BROKER_PAIRS_MAX];
 };
 
+/*
+ * Hands to hardware what calls since the last time need of it, in their order; settles their
+ * intents before. To be called at the end of each turn, when the outcomes of that turn were fetched
+ * and are recorded with their replies: so a result and its reply are one change of the records.
+ * There may be new outcomes afterwards, of what the port refused.
+ */
+void broker_flush(struct broker *broker);
 /* A result from the hardware port. Its descriptors are the broker's from here on. */
 void broker_complete(struct broker *broker, const struct hw_result *result);
 /* The lane's worker has died and its process is gone; outstanding results have been delivered

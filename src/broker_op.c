@@ -208,7 +208,6 @@ void op_queue(struct broker *b, struct op *op)
 	}
 	if (!op_must_wait(b, op))
 		op_start(b, op);
-	op_deliver_refused(b);
 }
 
 static void op_leave_order(struct broker *b, struct op *op)
@@ -325,12 +324,11 @@ static bool hw_must_be_done(enum hw_kind kind)
 	       kind == HW_REPORT;
 }
 
-static void op_refused(struct broker *b, struct op *op, const struct hw_op *hw)
+static void op_refused(struct broker *b, struct op *op)
 {
 	uint32_t *list = &b->refused_first;
 
-	if (hw_must_be_done((enum hw_kind)hw->kind)) {
-		op->again = *hw;
+	if (hw_must_be_done((enum hw_kind)op->again.kind)) {
 		if (b->retry_first == STATE_NONE)
 			b->retry_at = broker_now(b) + BROKER_RETRY_MS;
 		list = &b->retry_first;
@@ -339,16 +337,16 @@ static void op_refused(struct broker *b, struct op *op, const struct hw_op *hw)
 	*list = op_index(b, op);
 }
 
-void op_submit(struct broker *b, struct op *op, struct hw_op *hw)
+void op_submit(struct broker *b, struct op *op, const struct hw_op *hw)
 {
-	hw->id = (uint64_t)op->tag << 32 | op_index(b, op);
-	metrics_add(&b->metrics, METRIC_HARDWARE_OPS, 1);
-	state_settle(b->ports.state); /* the intent, before anything is done */
-	op->refused = hw_submit(&b->ports.hw, hw);
-	if (op->refused)
-		op_refused(b, op, hw);
-	else if (hw->fd_count)
-		op->hw.fd_count = 0; /* they went with it */
+	op->again = *hw;
+	op->again.id = (uint64_t)op->tag << 32 | op_index(b, op);
+	op->refused_next = STATE_NONE;
+	if (b->submit_first == STATE_NONE)
+		b->submit_first = op_index(b, op);
+	else
+		b->ops[b->submit_last].refused_next = op_index(b, op);
+	b->submit_last = op_index(b, op);
 }
 
 void op_retry(struct broker *b)
@@ -357,8 +355,10 @@ void op_retry(struct broker *b)
 
 	b->retry_first = STATE_NONE;
 	for (; i != STATE_NONE; i = next) {
+		const struct hw_op again = b->ops[i].again;
+
 		next = b->ops[i].refused_next;
-		op_submit(b, &b->ops[i], &b->ops[i].again);
+		op_submit(b, &b->ops[i], &again);
 	}
 }
 
@@ -396,11 +396,8 @@ static void op_completed(struct broker *b, struct op *op, const struct hw_result
 	assert(false); /* an operation has one of these kinds */
 }
 
-void op_deliver_refused(struct broker *b)
+static void op_deliver_refused(struct broker *b)
 {
-	if (b->delivering)
-		return;
-	b->delivering = true;
 	while (b->refused_first != STATE_NONE) {
 		struct op *op = &b->ops[b->refused_first];
 		struct hw_result result = {.status = STATUS_RETRY};
@@ -411,7 +408,32 @@ void op_deliver_refused(struct broker *b)
 		result.error.sys_errno = -op->refused;
 		op_completed(b, op, &result);
 	}
-	b->delivering = false;
+}
+
+static void op_hand_over(struct broker *b, struct op *op)
+{
+	metrics_add(&b->metrics, METRIC_HARDWARE_OPS, 1);
+	op->refused = hw_submit(&b->ports.hw, &op->again);
+	if (op->refused)
+		op_refused(b, op);
+	else if (op->again.fd_count)
+		op->hw.fd_count = 0; /* they went with it */
+}
+
+/* What is refused may end at once, and what waited for it begin. */
+void broker_flush(struct broker *b)
+{
+	while (b->submit_first != STATE_NONE) {
+		uint32_t next, i = b->submit_first;
+
+		b->submit_first = STATE_NONE;
+		state_settle(b->ports.state); /* the intents, before anything is done */
+		for (; i != STATE_NONE; i = next) {
+			next = b->ops[i].refused_next;
+			op_hand_over(b, &b->ops[i]);
+		}
+		op_deliver_refused(b);
+	}
 }
 
 void broker_complete(struct broker *b, const struct hw_result *result)
@@ -422,7 +444,6 @@ void broker_complete(struct broker *b, const struct hw_result *result)
 	assert(index < b->op_used && op->state == OP_RUNNING);
 	assert(op->tag == (uint32_t)(result->id >> 32));
 	op_completed(b, op, result);
-	op_deliver_refused(b);
 }
 
 void op_take_loss(struct op *op)

@@ -138,7 +138,7 @@ struct op {
 	uint32_t step, pair_count;
 	uint32_t ended_next, refused_next;
 	int refused;        /* what the hardware port said when it did not take the operation */
-	struct hw_op again; /* what must be done however often the port refuses it */
+	struct hw_op again; /* what hardware is asked, or is to be asked again */
 	struct hw_op hw;    /* template: descriptors, mapping */
 	struct outcome outcome;
 	struct op_pair pairs[BROKER_PAIRS_MAX];
@@ -211,14 +211,14 @@ struct broker {
 	uint32_t *user_scratch; /* of broker_recount(): RESOURCE_COUNT sums of each user */
 	uint32_t op_tag;
 	uint32_t ended_first, ended_last;
-	uint32_t refused_first; /* operations that the hardware port did not take */
-	uint32_t retry_first;   /* those that must be done, to be submitted again */
-	uint64_t retry_at;      /* when, while there are any */
-	bool delivering;
+	uint32_t submit_first, submit_last; /* operations that go to hardware with the next flush */
+	uint32_t refused_first;             /* those that the hardware port did not take */
+	uint32_t retry_first;               /* those that must be done, to be submitted again */
+	uint64_t retry_at;                  /* when, while there are any */
 
 	struct change *changes;
 	uint64_t change_first, change_next; /* of this run */
-	bool was_recovered; /* under other limits, perhaps */
+	bool was_recovered;                 /* under other limits, perhaps */
 };
 _Static_assert(STATE_CHANGE_MAX > 4 * BROKER_ALLOCATE_MAX, "an allocate is one change");
 
@@ -442,16 +442,14 @@ void op_discard(struct broker *b, struct op *op);
 /* Charges its set for a registration, and for descriptors, until it ends or a record takes over. */
 int op_charge(struct broker *b, struct op *op, uint32_t devices, uint32_t descriptors,
 	struct error *ret_error);
-/* Delivers what the hardware port refused; not from within a completion. */
-void op_deliver_refused(struct broker *b);
 /* Submits again what the port refused and what must be done. */
 void op_retry(struct broker *b);
 /* Queues it, and starts it unless it has to wait. */
 void op_queue(struct broker *b, struct op *op);
 /* Whether the operation's grant is still the number that was meant when it was asked for. */
 bool op_grant_is_meant(const struct broker *b, const struct op *op);
-/* Submits hw for op; a refusal of the port is delivered as a result at once. */
-void op_submit(struct broker *b, struct op *op, struct hw_op *hw);
+/* Submits hw for op with the next broker_flush(); a refusal of the port is a result like others. */
+void op_submit(struct broker *b, struct op *op, const struct hw_op *hw);
 /* Ends it: its outcome's status and error are set by the caller before. */
 void op_end(struct broker *b, struct op *op);
 void op_end_with(struct broker *b, struct op *op, int status, const struct error *error);

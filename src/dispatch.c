@@ -249,7 +249,7 @@ struct session *dispatch_disconnect(
 	if (peer_dead || !dispatch_survives(session)) {
 		dispatch_end_session(d, session);
 		watch_drain(d);
-		dispatch_settle(d);
+		dispatch_flush(d);
 		return NULL;
 	}
 	dispatch_abandon(d, session, false);
@@ -361,7 +361,7 @@ static void dispatch_batch(
 	dispatch_seen(d, link); /* of a session that this datagram resumed */
 	/* What one datagram causes must not outrun the records of changes. */
 	watch_drain(d);
-	dispatch_settle(d);
+	dispatch_flush(d);
 	if (!d->has_waits)
 		return;
 	/* Some of it may be done already, and a deadline of 0 has passed. */
@@ -394,13 +394,23 @@ int dispatch_receive(struct dispatch *d, struct link *link, const uint8_t *data,
 
 /* ---------------------------------------------------------------- time */
 
+/* What the port refuses ends at once, and others begin that had waited for it. */
+void dispatch_flush(struct dispatch *d)
+{
+	do {
+		dispatch_settle(d);
+		broker_flush(d->broker);
+	} while (operations_drain(d));
+}
+
 void dispatch_pump(struct dispatch *d)
 {
 	d->peer_read = NULL;
 	operations_drain(d);
 	watch_drain(d);
 	handed_sweep(d);
-	dispatch_settle(d);
+	dispatch_flush(d);
+	watch_drain(d);
 }
 
 void dispatch_tick(struct dispatch *d)

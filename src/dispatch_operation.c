@@ -239,13 +239,15 @@ static void outcome_answer(struct dispatch *d, struct operation *operation, stru
 	dispatch_settle(d);
 }
 
-void operations_drain(struct dispatch *d)
+bool operations_drain(struct dispatch *d)
 {
+	bool any = false;
 	struct outcome *outcome = &d->outcome;
 
 	while (broker_next_outcome(d->broker, outcome)) {
 		struct operation *operation = operation_find(d, outcome->cookie);
 
+		any = true;
 		dispatch_dispose(d, outcome->unused, outcome->unused_count);
 		if (operation && operation->session) {
 			outcome_answer(d, operation, outcome);
@@ -256,4 +258,5 @@ void operations_drain(struct dispatch *d)
 		if (outcome->fd_count)
 			d->ports.dispose_fd(d->ports.ctx, outcome->fd);
 	}
+	return any;
 }

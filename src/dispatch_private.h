@@ -235,6 +235,8 @@ static inline void dispatch_settle(struct dispatch *d)
 {
 	sessions_settle(d->sessions);
 }
+/* The end of a turn: it is settled, and hardware is asked for what it takes. */
+void dispatch_flush(struct dispatch *d);
 /* Counts a refusal and returns its status. */
 void dispatch_count(struct dispatch *d, const struct error *error);
 void dispatch_dispose(struct dispatch *d, const int *fds, size_t count);
@@ -275,7 +277,8 @@ int operation_wait(
 	struct call *call, struct operation *operation, const struct wire_request *request);
 /* Nobody waits any more; the work goes on. */
 void operation_unwait(struct dispatch *d, struct operation *operation);
-void operations_drain(struct dispatch *d);
+/* Answers what has ended; was there anything? */
+bool operations_drain(struct dispatch *d);
 /* Answers PENDING where a deadline has passed. */
 void operations_tick(struct dispatch *d, uint64_t now);
 uint64_t operations_next_tick(const struct dispatch *d);

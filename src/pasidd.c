@@ -393,11 +393,13 @@ static void sharing_submit(struct sharing *sharing)
 	}
 }
 
+/* What was asked for goes to the workers; what has ended is told. */
 static void sharing_drain(struct sharing *sharing)
 {
 	const struct policy *policy = &sharing->daemon->config->policy;
 	struct outcome outcome;
 
+	broker_flush(sharing->daemon->broker);
 	while (broker_next_outcome(sharing->daemon->broker, &outcome)) {
 		const uint64_t device = sharing_cookie(0) - outcome.cookie;
 

@@ -21,6 +21,7 @@ bool model_step(struct fixture *f, unsigned n)
 	struct model *model = &f->model;
 	unsigned heads[MODEL_OPS], count = 0;
 
+	broker_flush(f->broker);
 	for (unsigned i = 0; i < model->count; i++) {
 		bool first = model->ops[i].lane != model->hung_lane || model->hung_lane == 0;
 
@@ -61,6 +62,7 @@ void model_lose_lane(struct fixture *f, uint64_t lane)
 {
 	struct model *model = &f->model;
 
+	broker_flush(f->broker);
 	for (unsigned i = 0; i < model->count;) {
 		struct hw_result result = {.id = model->ops[i].id, .status = -EPIPE};
 

@@ -221,6 +221,7 @@ START_TEST(an_unbind_of_what_a_lost_worker_held_is_refused_before_the_function_h
 		f.model.hung_lane = a.set.v;
 		start_unbind(host, 1);
 		(void)fixture_add(&f, &c, 0, 11);
+		broker_flush(f.broker);
 		ck_assert_uint_eq(f.model.count, 0);
 		fixture_recount(&f);
 	}
@@ -279,6 +280,7 @@ START_TEST(nothing_that_waited_starts_in_a_set_that_is_being_destroyed)
 		start_bind(host, device, 2); /* waits for the number */
 		start_remove(&a, device, 3); /* waits for the bind before it alone */
 		broker_session_end(f.broker, 10);
+		broker_flush(f.broker);
 		ck_assert_uint_eq(f.model.count, 1);
 		for (uint64_t cookie = 2; cookie <= 3; cookie++) {
 			ck_assert(broker_next_outcome(f.broker, &outcome));
@@ -453,6 +455,7 @@ START_TEST(a_slice_that_is_being_given_up_keeps_its_shared_device)
 
 		f.model.submit_status = -EPIPE;
 		start_remove(&a, slice, 1);
+		broker_flush(f.broker);
 		f.model.submit_status = 0;
 		model_lose_lane(&f, lane_of(shared));
 		(void)fixture_share(&f, SHARED);

@@ -396,6 +396,7 @@ static void finish_open(int fd)
 	struct hw_result result = {.fd_count = 1, .fds = {fd}, .dev_id = 3};
 
 	ck_assert(model_step(&r->f, 0)); /* identified */
+	dispatch_pump(r->d);
 	ck_assert_uint_eq(r->f.model.count, 1);
 	ck_assert_uint_eq(r->f.model.ops[0].kind, HW_OPEN);
 	result.id = r->f.model.ops[0].id;
