@@ -302,6 +302,8 @@ void set_close(struct broker *b, uint32_t set);
 void grant_commit_state(struct broker *b, uint32_t grant, enum grant_state state);
 void grant_link(struct broker *b, uint32_t grant, enum grant_list list);
 void grant_unlink(struct broker *b, uint32_t grant);
+/* Those that cool, which were linked in any order. */
+void grants_order_cooling(struct broker *b);
 int grant_resolve(struct broker *b, uint32_t set, struct pasid_ref ref, uint32_t *ret_grant,
 	struct error *ret_error);
 uint32_t grant_of_host(const struct broker *b, uint32_t host);

@@ -79,6 +79,49 @@ void grant_unlink(struct broker *b, uint32_t grant)
 	slot->next = slot->prev = STATE_NONE;
 }
 
+/* Two lists in the order of their deadlines become one. */
+static uint32_t cooling_merge(const struct broker *b, uint32_t left, uint32_t right)
+{
+	uint32_t first = STATE_NONE, *link = &first;
+
+	while (left != STATE_NONE && right != STATE_NONE) {
+		uint32_t *earlier =
+			b->grant_slots[right].data < b->grant_slots[left].data ? &right : &left;
+
+		*link = *earlier;
+		link = &b->grant_slots[*earlier].next;
+		*earlier = *link;
+	}
+	*link = left != STATE_NONE ? left : right;
+	return first;
+}
+
+void grants_order_cooling(struct broker *b)
+{
+	uint32_t sorted[PASID_BITS + 1]; /* the n-th has 2^n of them, or none */
+	uint32_t grant = b->cooling_first, next, bit;
+
+	for (bit = 0; bit <= PASID_BITS; bit++)
+		sorted[bit] = STATE_NONE;
+	for (; grant != STATE_NONE; grant = next) {
+		next = b->grant_slots[grant].next;
+		b->grant_slots[grant].next = STATE_NONE;
+		for (bit = 0; sorted[bit] != STATE_NONE; bit++) {
+			grant = cooling_merge(b, sorted[bit], grant);
+			sorted[bit] = STATE_NONE;
+		}
+		sorted[bit] = grant;
+	}
+	b->cooling_first = STATE_NONE;
+	for (bit = 0; bit <= PASID_BITS; bit++)
+		b->cooling_first = cooling_merge(b, sorted[bit], b->cooling_first);
+	b->cooling_last = STATE_NONE;
+	for (grant = b->cooling_first; grant != STATE_NONE; grant = b->grant_slots[grant].next) {
+		b->grant_slots[grant].prev = b->cooling_last;
+		b->cooling_last = grant;
+	}
+}
+
 /* ------------------------------------------------------------------ into quarantine and out of it
  */
 

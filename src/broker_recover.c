@@ -161,6 +161,7 @@ static int recover_sets_and_devices(
  */
 static void recover_rest(struct broker *b)
 {
+	grants_order_cooling(b); /* before others follow */
 	for (uint32_t grant = 0; grant < b->grant_used; grant++)
 		grant_settle(b, grant);
 	for (uint32_t set = 0; set < b->set_pool.used; set++) {

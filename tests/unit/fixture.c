@@ -184,7 +184,7 @@ bool fixture_none_stands(void *ctx, uint64_t lane)
 	return lane == 0;
 }
 
-void fixture_restart(struct fixture *f, bool (*stands)(void *ctx, uint64_t lane), void *ctx)
+int fixture_recover(struct fixture *f, bool (*stands)(void *ctx, uint64_t lane), void *ctx)
 {
 	const struct recovery recovery = {f->crash.used, stands, ctx};
 	struct model *model = &f->model;
@@ -203,7 +203,12 @@ void fixture_restart(struct fixture *f, bool (*stands)(void *ctx, uint64_t lane)
 			model_outlive(model, model->devices[i].lane, false);
 	}
 	fixture_start(f);
-	if (broker_recover(f->broker, &recovery, &f->error))
+	return broker_recover(f->broker, &recovery, &f->error);
+}
+
+void fixture_restart(struct fixture *f, bool (*stands)(void *ctx, uint64_t lane), void *ctx)
+{
+	if (fixture_recover(f, stands, ctx))
 		ck_abort_msg("%s", f->error.text);
 }
 

@@ -52,6 +52,8 @@ void fixture_settle(struct fixture *f);
  * configuration and the limits are by then.
  */
 void fixture_restart(struct fixture *f, bool (*stands)(void *ctx, uint64_t lane), void *ctx);
+/* The same where it may be refused; what it returned then, and its error. */
+int fixture_recover(struct fixture *f, bool (*stands)(void *ctx, uint64_t lane), void *ctx);
 bool fixture_all_stand(void *ctx, uint64_t lane);
 bool fixture_none_stands(void *ctx, uint64_t lane);
 
