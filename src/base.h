@@ -99,6 +99,7 @@ enum status {
 #define MUTANT_R    10 /* an unfinished change is taken back */
 #define MUTANT_K    11 /* what was granted before a restart is granted */
 #define MUTANT_X    12 /* a request is done once, also across a restart */
+#define MUTANT_N    13 /* nothing is granted while records of this boot are missing */
 #ifndef PASIDD_MUTANT
 #define PASIDD_MUTANT MUTANT_NONE
 #endif

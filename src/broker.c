@@ -351,6 +351,7 @@ void broker_status(const struct broker *b, struct broker_status *ret_status)
 		.bindings = b->bound,
 		.operations = b->op_live,
 		.reserved_last = b->config.reserved_last,
+		.unconfirmed = b->host_slot->unconfirmed != 0,
 		.metrics = b->metrics,
 	};
 }

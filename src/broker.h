@@ -103,6 +103,28 @@ struct recovery {
  */
 int broker_recover(struct broker *broker, const struct recovery *recovery, struct error *ret_error);
 
+/* ---------------------------------------------------------------- records that are missing */
+
+/* What is said to whoever asks for something then. */
+#define BROKER_UNCONFIRMED_TEXT                                                                    \
+	"the records of this boot are missing: VMMs that ran before may still have PASIDs "        \
+	"attached. Nothing is granted until an admin says that no VMM holds a device any more: "   \
+	"pasidctl recover --confirm-no-devices"
+
+/*
+ * Records that an earlier run in this boot made are missing, so nobody knows which numbers are
+ * attached to what. From now on, and after restarts, nothing is granted, attached or registered
+ * for a set (REASON_UNCONFIRMED), whoever asks; all else goes on, and what is there can be given
+ * back. Before broker_recover(), which settles it together with all else that the start records.
+ */
+void broker_block(struct broker *broker);
+/*
+ * Admins only: they vouch that no VMM holds a device any more, and it is all as ever.
+ * *ret_was_blocked is false when there was nothing to confirm, which is no error.
+ */
+int broker_confirm(struct broker *broker, const struct actor *actor, bool *ret_was_blocked,
+	struct error *ret_error);
+
 /* ---------------------------------------------------------------- sets (F10-F12) */
 
 struct set_create {
@@ -440,6 +462,7 @@ struct broker_status {
 	struct account pasids;
 	uint32_t quarantined, sets, devices, bindings, operations;
 	uint32_t reserved_last;
+	bool unconfirmed; /* see broker_block() */
 	struct metrics metrics;
 };
 

@@ -196,6 +196,8 @@ int broker_device_add(struct broker *b, const struct actor *actor, struct set_id
 	int r;
 
 	r = set_for_change(b, actor, id, &set, ret_error);
+	if (r == 0)
+		r = recover_check_confirmed(b, ret_error);
 	if (r)
 		return r;
 	if (fd_count != (open_rid ? 1u : 2u))
@@ -493,6 +495,8 @@ int broker_device_slice(struct broker *b, const struct actor *actor, struct set_
 	int r;
 
 	r = set_for_change(b, actor, id, &set, ret_error);
+	if (r == 0)
+		r = recover_check_confirmed(b, ret_error);
 	if (r)
 		return r;
 	r = slice_check(b, actor, set, shared, ret_error);

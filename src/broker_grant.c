@@ -342,6 +342,8 @@ int broker_allocate(struct broker *b, const struct actor *actor, const struct al
 	int r;
 
 	r = set_for_change(b, actor, a->set, &set, ret_error);
+	if (r == 0)
+		r = recover_check_confirmed(b, ret_error);
 	if (r)
 		return r;
 	r = allocate_check(b, set, a, ret_error);

@@ -464,6 +464,9 @@ void op_take_loss(struct op *op);
 
 /* ------------------------------------------------------------------ broker_recover.c */
 
+/* Whether anything may be granted, attached or registered for a set; see broker_block(). */
+int recover_check_confirmed(const struct broker *b, struct error *ret_error);
+
 void recover_start(struct broker *b, struct op *op);
 void recover_completed(struct broker *b, struct op *op, const struct hw_result *result);
 

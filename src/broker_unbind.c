@@ -42,6 +42,8 @@ static int op_on_grant(struct broker *b, const struct actor *actor, enum op_kind
 	int r;
 
 	r = set_for_change(b, actor, id, &set, ret_error);
+	if (r == 0 && (kind == OP_BIND || kind == OP_RID_ATTACH))
+		r = recover_check_confirmed(b, ret_error);
 	if (r == 0 && ref)
 		r = grant_resolve(b, set, *ref, &grant, ret_error);
 	if (r == 0)

@@ -97,6 +97,7 @@
 	R(WORKER_LOST, "worker-lost", STATUS_HARDWARE)                                             \
 	R(UNDO_FAILED, "undo-failed", STATUS_HARDWARE)                                             \
 	/* ours */                                                                                 \
+	R(UNCONFIRMED, "unconfirmed", STATUS_STATE)                                                \
 	R(NO_MEMORY, "no-memory", STATUS_RETRY)                                                    \
 	R(SHUTTING_DOWN, "shutting-down", STATUS_RETRY)                                            \
 	R(INTERNAL, "internal", STATUS_INTERNAL)

@@ -180,7 +180,8 @@ struct host_slot {
 	uint64_t cursor;     /* where the cyclic search goes on; a hint, stored as memory is */
 	/* slots at or above these were never used (edge): a recovery reads no more of the tables */
 	uint64_t session_slots, reply_slots;
-	uint8_t reserved[48];
+	uint64_t unconfirmed; /* not 0: earlier records of this boot are missing (broker) */
+	uint8_t reserved[40];
 };
 ASSERT_SIZE(struct host_slot, 128);
 
