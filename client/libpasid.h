@@ -206,6 +206,7 @@ struct pasid_result {
 		struct pasid_result_freed freed;         /* free */
 		uint32_t host_pasid;                     /* guest_find */
 		uint32_t released;                       /* device_drained */
+		bool was_blocked;                        /* recover */
 		struct pasid_result_bound bound;         /* bind, rid_attach */
 		struct pasid_result_page page;           /* lists; one of the pointers */
 		uint64_t next_sequence;                  /* watch */
@@ -223,6 +224,16 @@ int pasid_ping_async(struct pasid_client *client, pasid_callback callback, void 
 
 int pasid_status(struct pasid_client *client, struct pasid_host_status *ret_status);
 int pasid_status_async(struct pasid_client *client, pasid_callback callback, void *userdata);
+
+/*
+ * After records of this boot were lost nothing is granted (reason "unconfirmed"), because VMMs that
+ * ran before may still have PASIDs attached that nobody knows of. With this an admin vouches that
+ * no VMM holds a device any more, which ends that. May be said twice. *ret_was_blocked, which may
+ * be NULL: false when there was nothing to confirm.
+ */
+int pasid_recover_confirm(struct pasid_client *client, bool *ret_was_blocked);
+int pasid_recover_confirm_async(
+	struct pasid_client *client, pasid_callback callback, void *userdata);
 
 /*
  * Events from here on: callback runs in pasid_dispatch(). NULL: no more. A VMM hears of its own

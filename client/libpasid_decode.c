@@ -304,6 +304,9 @@ static int decode_plain(struct pasid_result *to, const Pasid__V1__Reply *reply)
 	case PASID__V1__REPLY__RESULT_DEVICE_DRAINED:
 		to->released = reply->device_drained->released;
 		return 0;
+	case PASID__V1__REPLY__RESULT_RECOVER:
+		to->was_blocked = reply->recover->was_blocked;
+		return 0;
 	case PASID__V1__REPLY__RESULT_WATCH:
 		to->next_sequence = reply->watch->next_sequence;
 		return 0;

@@ -57,6 +57,29 @@ int pasid_status(struct pasid_client *client, struct pasid_host_status *ret_stat
 	return r;
 }
 
+static int start_recover(struct pasid_client *client, struct target target)
+{
+	Pasid__V1__Recover recover = PASID__V1__RECOVER__INIT;
+	recover.confirm_no_devices = true;
+	return call_start(
+		client, PASID__V1__REQUEST__OPERATION_RECOVER, &recover.base, NULL, 0, target);
+}
+
+int pasid_recover_confirm_async(
+	struct pasid_client *client, pasid_callback callback, void *userdata)
+{
+	return start_recover(client, target_async(callback, userdata));
+}
+
+int pasid_recover_confirm(struct pasid_client *client, bool *ret_was_blocked)
+{
+	SYNC(client);
+	int r = sync_wait(&sync, start_recover(client, target_sync(&sync)));
+	if (r == 0 && ret_was_blocked != NULL)
+		*ret_was_blocked = sync.call->result.was_blocked;
+	return r;
+}
+
 int pasid_watch(struct pasid_client *client, pasid_event_callback callback, void *userdata)
 {
 	int r = client_check(client);

@@ -260,6 +260,21 @@ const struct ctl_command ctl_commands[] = {
 		.max_args = 1,
 		.roles = ADMINS,
 		.run = ctl_release},
+	{.name = "recover",
+		.arguments = "--confirm-no-devices",
+		.summary = "vouch, after records were lost, that no VMM holds a device any more",
+		.help = "When a daemon starts in a boot that has granted before and its records are "
+			"missing, VMMs\nthat ran before may still have PASIDs attached that nobody "
+			"knows of. So it grants nothing\nuntil an admin says with this that no VMM "
+			"holds a device: stop all VMs, or make sure that\nevery VMM that runs was "
+			"started after the daemon. Said too early, a number can be granted\nthat "
+			"another VM's device still uses. When nothing is blocked, it changes nothing."
+			"\n\nExamples:\n  pasidctl status\n  pasidctl recover --confirm-no-devices\n",
+		.options = CTL_CONFIRM,
+		.required = CTL_CONFIRM,
+		.roles = ADMINS,
+		.run = ctl_recover,
+		.show = ctl_show_recover},
 	{.name = "map",
 		.arguments = "--set NAME DEVICE SPACE (FILE | SIZE) [--iova N] [--offset N] "
 			     "[--read-only]",
@@ -334,10 +349,11 @@ static void ctl_help(void)
 	       "a fault; 2 wrong command line; 3 no daemon; 4 something else failed.\n");
 }
 
-static void ctl_command_help(const struct ctl_command *command)
+static void ctl_command_help(FILE *to, const struct ctl_command *command)
 {
-	printf("Usage: pasidctl %s %s\n\n%s%c%s.\n\n%s", command->name, command->arguments, "",
-		command->summary[0] - ('a' - 'A'), command->summary + 1, command->help);
+	(void)fprintf(to, "Usage: pasidctl %s %s\n\n%s%c%s.\n\n%s", command->name,
+		command->arguments, "", command->summary[0] - ('a' - 'A'), command->summary + 1,
+		command->help);
 }
 
 /* ------------------------------------------------------------ errors */
@@ -412,6 +428,10 @@ static int ctl_check(const struct ctl *ctl)
 			command->arguments[0] ? command->arguments : "no options");
 	if ((ctl->given & command->followers) && !(ctl->given & command->leader))
 		return ctl_usage("%s takes %s", command->name, command->arguments);
+	if (command->required & ~ctl->given & CTL_CONFIRM) {
+		ctl_command_help(stderr, command);
+		return ctl_usage("%s does nothing without %s", command->name, command->arguments);
+	}
 	if (command->required & ~ctl->given)
 		return ctl_usage("%s needs --set NAME", command->name);
 	if (command->runs_other && (ctl->others == NULL || ctl->others[0] == NULL))
@@ -487,7 +507,7 @@ int main(int argc, char **argv)
 	ctl.command = ctl_find(ctl.words, ctl.word_count, &name_words);
 	if (ctl.help) {
 		if (ctl.command != NULL)
-			ctl_command_help(ctl.command);
+			ctl_command_help(stdout, ctl.command);
 		else
 			ctl_help();
 		return EXIT_DONE;

@@ -46,6 +46,7 @@ enum ctl_option {
 	CTL_LIMITS = 1u << 17,
 	CTL_OWNER = 1u << 18,
 	CTL_FD = 1u << 19,
+	CTL_CONFIRM = 1u << 20,
 };
 
 struct ctl_command;
@@ -170,6 +171,8 @@ int ctl_guest_attach(struct ctl *ctl);
 int ctl_guest_detach(struct ctl *ctl);
 int ctl_guest_find(struct ctl *ctl);
 int ctl_release(struct ctl *ctl);
+int ctl_recover(struct ctl *ctl);
+void ctl_show_recover(const struct ctl *ctl, const json_t *answer);
 int ctl_share(struct ctl *ctl);
 int ctl_slice(struct ctl *ctl);
 int ctl_remove(struct ctl *ctl);

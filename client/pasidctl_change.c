@@ -174,6 +174,23 @@ int ctl_release(struct ctl *ctl)
 	return change_done(ctl, pasid_quarantine_end(ctl->client, (uint32_t)host));
 }
 
+int ctl_recover(struct ctl *ctl)
+{
+	bool was_blocked = false;
+	int r = change_done(ctl, pasid_recover_confirm(ctl->client, &was_blocked));
+	if (r == EXIT_DONE)
+		change_add(ctl, "was_blocked", json_boolean(was_blocked));
+	return r;
+}
+
+void ctl_show_recover(const struct ctl *ctl, const json_t *answer)
+{
+	(void)ctl;
+	puts(json_is_true(json_object_get(answer, "was_blocked"))
+			? "confirmed: numbers are granted again"
+			: "nothing was blocked: there was nothing to confirm");
+}
+
 /* ------------------------------------------------------------ devices */
 
 int ctl_share(struct ctl *ctl)

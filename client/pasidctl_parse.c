@@ -43,6 +43,7 @@ static const struct parse_option parse_options[] = {
 	FLAG("limits", CTL_LIMITS),
 	FLAG("force", CTL_FORCE),
 	FLAG("read-only", CTL_READ_ONLY),
+	FLAG("confirm-no-devices", CTL_CONFIRM),
 };
 
 bool ctl_number(const char *text, const char *what, uint64_t max, uint64_t *ret_number)

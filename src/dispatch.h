@@ -98,6 +98,8 @@ struct dispatch_ports {
 	 */
 	int (*revive)(
 		void *ctx, struct session *session, int32_t pid, uint64_t born, void **ret_user);
+	/* An admin has confirmed that no VMM holds a device; NULL: nobody needs to know. */
+	void (*confirmed)(void *ctx, const struct actor *actor, bool was_blocked);
 	/* Closes what hand() gave, or our copy of it: nothing in it can block. */
 	void (*close_own)(void *ctx, int fd);
 	void *ctx;

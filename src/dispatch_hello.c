@@ -220,6 +220,26 @@ static bool status_is_consistent(struct call *call)
 	       broker_recount(call->d->broker, &contradiction) == 0;
 }
 
+int handle_recover(struct call *call)
+{
+	const Pasid__V1__Recover *request = (const void *)call->message;
+	struct dispatch *d = call->d;
+	bool was_blocked = false;
+	int r;
+
+	if (!request->confirm_no_devices)
+		return error_set(&call->error, REASON_BAD_ARGUMENT,
+			"nothing is confirmed; set confirm_no_devices when no VMM holds a device");
+	r = broker_confirm(d->broker, &call->actor, &was_blocked, &call->error);
+	if (r)
+		return r;
+	if (d->ports.confirmed)
+		d->ports.confirmed(d->ports.ctx, &call->actor, was_blocked);
+	if (was_blocked)
+		wire_out_uint(&call->out, 1, was_blocked);
+	return 0;
+}
+
 int handle_get_status(struct call *call)
 {
 	struct dispatch *d = call->d;
@@ -245,6 +265,8 @@ int handle_get_status(struct call *call)
 	result.reserved_last = status.reserved_last;
 	result.consistent = status_is_consistent(call);
 	call_write(call, &result.base);
+	if (status.unconfirmed)
+		wire_out_string(&call->out, STATUS_NOTES_FIELD, BROKER_UNCONFIRMED_TEXT);
 	for (size_t i = 0; i < d->config.note_count; i++)
 		wire_out_string(&call->out, STATUS_NOTES_FIELD, d->config.notes[i]);
 	status_write_counters(call, &status.metrics);

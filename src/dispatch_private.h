@@ -387,6 +387,7 @@ int handle_ping(struct call *call);
 int handle_get_status(struct call *call);
 int handle_watch(struct call *call);
 int handle_limit_list(struct call *call);
+int handle_recover(struct call *call);
 
 int handle_set_create(struct call *call);
 int handle_set_adjust(struct call *call);

@@ -336,6 +336,7 @@ static int server_start_dispatch(struct server *server)
 		.hand = server_hand,
 		.notice_end = server_notice_end,
 		.revive = server_revive,
+		.confirmed = server_log_confirmed,
 		.close_own = server_close_own,
 		.ctx = server,
 	};

@@ -95,3 +95,14 @@ void server_log_conn(struct server *server, const struct conn *conn, const char 
 	va_end(args);
 	log_write(LOG_LEVEL_WARNING, &about, "%s", text);
 }
+
+void server_log_confirmed(void *ctx, const struct actor *actor, bool was_blocked)
+{
+	const struct log_about about = {
+		.operation = "recover", .session = actor->session, .by_client = !was_blocked};
+
+	(void)ctx;
+	log_write(LOG_LEVEL_NOTICE, &about, "user %u confirms that no VMM holds a device%s",
+		actor->peer->uid,
+		was_blocked ? ": numbers are granted again" : ", of which there was no doubt");
+}

@@ -96,6 +96,8 @@ void server_discharge(struct server *server, struct conn *conn);
 
 /* Logs what has changed since it was called last. */
 void server_log_changes(struct server *server);
+/* Of the dispatcher's ports: an admin has confirmed that no VMM holds a device. */
+void server_log_confirmed(void *ctx, const struct actor *actor, bool was_blocked);
 /* Logs something about a connection. */
 __attribute__((format(printf, 4, 5))) void server_log_conn(struct server *server,
 	const struct conn *conn, const char *operation, const char *format, ...);

@@ -310,6 +310,26 @@ static void scene_admin(void)
 	record_end();
 }
 
+/* An admin confirms, twice, what nobody doubts; nobody else may. */
+static void scene_recover(void)
+{
+	struct pasid_client *admin;
+	uint32_t number;
+	bool was_blocked;
+
+	record_begin("recover", true);
+	admin = record_client(WORLD_ADMIN, PASID_ROLE_ADMIN);
+	c = record_client(WORLD_A, PASID_ROLE_VMM);
+	make_set("a");
+	NOT(pasid_recover_confirm(c, NULL));
+	DONE(pasid_recover_confirm(admin, &was_blocked));
+	DONE(pasid_recover_confirm(admin, &was_blocked));
+	DONE(pasid_allocate(c, &(struct pasid_allocate_args){.count = 1}, &number));
+	pasid_close(c);
+	pasid_close(admin);
+	record_end();
+}
+
 static void scene_observer(void)
 {
 	struct pasid_list_args all = {.quarantined = true};
@@ -464,6 +484,7 @@ void record_scenes(void)
 	scene_bindings();
 	scene_tables();
 	scene_admin();
+	scene_recover();
 	scene_observer();
 	scene_handed();
 	scene_batch();

@@ -106,6 +106,7 @@ class Operations(unittest.TestCase):
             admin.call("quarantine_end", host_pasid=number)
             self.assertEqual(admin.call("host_find", host_pasid=number).host_find.state, pb.GRANT_IDLE)
         self.assertTrue(vmm.pages("limit_list", "limits"))
+        self.assertFalse(admin.call("recover", confirm_no_devices=True).recover.was_blocked)
 
     def test_every_operation_is_done(self):
         vmm = self.vmm

@@ -284,10 +284,12 @@ static void fake_answer_plain(struct fake *fake, int fd, const Pasid__V1__Reques
 	Pasid__V1__FreeResult freed = PASID__V1__FREE_RESULT__INIT;
 	Pasid__V1__GuestFindResult found = PASID__V1__GUEST_FIND_RESULT__INIT;
 	Pasid__V1__DeviceDrainedResult drained = PASID__V1__DEVICE_DRAINED_RESULT__INIT;
+	Pasid__V1__RecoverResult recovered = PASID__V1__RECOVER_RESULT__INIT;
 	freed.freed = 2;
 	freed.unchanged = 1;
 	found.host_pasid = 1234;
 	drained.released = 3;
+	recovered.was_blocked = true;
 	reply.id = request->id;
 	reply.result_case = (Pasid__V1__Reply__ResultCase)request->operation_case;
 	switch ((int)request->operation_case) {
@@ -311,6 +313,9 @@ static void fake_answer_plain(struct fake *fake, int fd, const Pasid__V1__Reques
 		break;
 	case PASID__V1__REQUEST__OPERATION_DEVICE_DRAINED:
 		reply.device_drained = &drained;
+		break;
+	case PASID__V1__REQUEST__OPERATION_RECOVER:
+		reply.recover = &recovered;
 		break;
 	default:
 		reply.result_case = PASID__V1__REPLY__RESULT__NOT_SET;

@@ -477,6 +477,35 @@ START_TEST(status_counts_what_there_is_and_what_was_refused)
 	}
 END_TEST
 
+START_TEST(an_admin_confirms_that_no_vmm_holds_a_device)
+	{
+		Pasid__V1__GetStatus get = PASID__V1__GET_STATUS__INIT;
+		Pasid__V1__Recover recover = PASID__V1__RECOVER__INIT;
+		Pasid__V1__Allocate allocate = PASID__V1__ALLOCATE__INIT;
+		struct link *admin = rig_hello(r, ROLE_ADMIN), *observer;
+		struct link *vmm = rig_vmm(r, "vm1", SET_TRANSLATED);
+		const Pasid__V1__StatusResult *status;
+
+		observer = rig_hello(r, ROLE_OBSERVER);
+		broker_block(r->f.broker);
+		rig_refused(r, vmm, OPERATION(ALLOCATE), &allocate, REASON_UNCONFIRMED);
+		status = rig_ok(r, observer, OPERATION(GET_STATUS), &get)->get_status;
+		ck_assert_uint_ge(status->n_notes, 1);
+		ck_assert_str_eq(status->notes[0], BROKER_UNCONFIRMED_TEXT);
+		rig_refused(r, admin, OPERATION(RECOVER), &recover, REASON_BAD_ARGUMENT);
+		recover.confirm_no_devices = true;
+		rig_refused(r, vmm, OPERATION(RECOVER), &recover, REASON_ROLE);
+		rig_refused(r, observer, OPERATION(RECOVER), &recover, REASON_ROLE);
+		rig_refused(r, vmm, OPERATION(ALLOCATE), &allocate, REASON_UNCONFIRMED);
+		ck_assert(rig_ok(r, admin, OPERATION(RECOVER), &recover)->recover->was_blocked);
+		ck_assert(!rig_ok(r, admin, OPERATION(RECOVER), &recover)->recover->was_blocked);
+		(void)rig_allocate(r, vmm);
+		status = rig_ok(r, observer, OPERATION(GET_STATUS), &get)->get_status;
+		ck_assert(
+			!status->n_notes || strcmp(status->notes[0], BROKER_UNCONFIRMED_TEXT) != 0);
+	}
+END_TEST
+
 int main(void)
 {
 	const TTest *const tests[] = {
@@ -497,6 +526,7 @@ int main(void)
 		a_page_of_grants_always_fits_a_datagram,
 		what_happens_at_the_edge_is_in_the_status_by_name,
 		status_counts_what_there_is_and_what_was_refused,
+		an_admin_confirms_that_no_vmm_holds_a_device,
 	};
 
 	return rig_main(r, "dispatch_ops", tests, ARRAY_SIZE(tests));

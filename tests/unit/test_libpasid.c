@@ -231,6 +231,11 @@ START_TEST(every_other_operation_goes_there_and_back)
 			pasid_device_remove(client, &(struct pasid_device_ref){.device = 5}), 0);
 		ck_assert_int_eq(pasid_device_drained(client, 5, &value), 0);
 		ck_assert_uint_eq(value, 3);
+		bool was_blocked = false;
+		ck_assert_int_eq(pasid_recover_confirm(client, &was_blocked), 0);
+		ck_assert(was_blocked);
+		ck_assert(fake_last(&fake)->recover->confirm_no_devices);
+		ck_assert_int_eq(pasid_recover_confirm(client, NULL), 0);
 		ck_assert_int_eq(
 			pasid_memory_unmap(client, &(struct pasid_memory_args){.space = 1}), 0);
 		ck_assert_int_eq(

@@ -348,6 +348,7 @@ START_TEST(every_operation_has_an_asynchronous_form)
 			&seen);
 		CALL(device_remove, &device, on_result, &seen);
 		CALL(device_drained, 5, on_result, &seen);
+		CALL(recover_confirm, on_result, &seen);
 		CALL(memory_map, &memory, on_result, &seen);
 		CALL(memory_unmap, &memory, on_result, &seen);
 		CALL(bind, &(struct pasid_bind_args){.pairs = &pair, .count = 1}, on_result, &seen);
