@@ -18,6 +18,9 @@ static const char options_help[] =
 	"                        directory\n"
 	"  --runtime-dir DIR     default: $RUNTIME_DIRECTORY; else /run/pasidd for root, and\n"
 	"                        $XDG_RUNTIME_DIR/pasidd or /tmp/pasidd-UID for others\n"
+	"  --state-dir DIR       what must outlive the runtime directory; default: with --simulate\n"
+	"                        the simulation, else $STATE_DIRECTORY; else /var/lib/pasidd for\n"
+	"                        root, $XDG_STATE_HOME/pasidd or ~/.local/state/pasidd for others\n"
 	"  --simulate[=DIR]      serve a simulated IOMMU, as any user; it is made in DIR when there\n"
 	"                        is none; default: simulation in the runtime directory\n"
 	"  --log-level LEVEL     error, warning, info or debug\n"
@@ -38,6 +41,7 @@ enum option_code {
 	OPTION_CHECK_CONFIG,
 	OPTION_SOCKET,
 	OPTION_RUNTIME_DIR,
+	OPTION_STATE_DIR,
 	OPTION_SIMULATE,
 	OPTION_LOG_LEVEL,
 	OPTION_VERSION,
@@ -49,6 +53,7 @@ static const struct option options_table[] = {
 	{"check-config", no_argument, NULL, OPTION_CHECK_CONFIG},
 	{"socket", required_argument, NULL, OPTION_SOCKET},
 	{"runtime-dir", required_argument, NULL, OPTION_RUNTIME_DIR},
+	{"state-dir", required_argument, NULL, OPTION_STATE_DIR},
 	{"simulate", optional_argument, NULL, OPTION_SIMULATE},
 	{"log-level", required_argument, NULL, OPTION_LOG_LEVEL},
 	{"version", no_argument, NULL, OPTION_VERSION},
@@ -71,6 +76,9 @@ static int options_take(struct options *options, int code)
 		return -1;
 	case OPTION_RUNTIME_DIR:
 		options->runtime_dir = optarg;
+		return -1;
+	case OPTION_STATE_DIR:
+		options->state_dir = optarg;
 		return -1;
 	case OPTION_SIMULATE:
 		options->simulate = true;

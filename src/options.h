@@ -24,6 +24,7 @@ struct options {
 	const char *config;
 	const char *socket;
 	const char *runtime_dir;
+	const char *state_dir;    /* NULL: the default */
 	const char *simulate_dir; /* NULL: the default */
 	bool simulate;
 	bool check_config;

@@ -6,11 +6,12 @@
 #include "conn.h"
 #include "hw/executor.h"
 #include "hw/probe.h"
-#include "hw/sim.h"
 #include "hw/worker.h"
 #include "log.h"
 #include "options.h"
 #include "runtime.h"
+#include "runtime_marker.h"
+#include "runtime_simulate.h"
 #include "runtime_state.h"
 #include "runtime_store.h"
 #include "server.h"
@@ -37,7 +38,7 @@ struct daemon {
 	struct config *config;
 	char directory[RUNTIME_PATH_MAX];
 	char socket_path[RUNTIME_PATH_MAX];
-	char simulate_dir[RUNTIME_PATH_MAX + sizeof("/simulation")];
+	char simulate_dir[RUNTIME_SIMULATION_MAX];
 	const char *backend;
 	bool own_socket; /* made by us, not passed by systemd */
 	int lock_fd, listen_fd;
@@ -45,6 +46,8 @@ struct daemon {
 	struct runtime_store *store;
 	struct clock clock;
 	struct state_file *state;
+	struct runtime_marker marker;
+	bool fresh; /* nothing was recorded before */
 	struct executor *executor;
 	struct limits *limits;
 	struct broker *broker;
@@ -149,45 +152,14 @@ static int daemon_listen(struct daemon *daemon)
 
 /* ---------------------------------------------------------------- hardware */
 
-static struct sim_config daemon_sim_config(const struct config_simulate *from)
-{
-	struct sim_config config = SIM_CONFIG_DEFAULT;
-
-	_Static_assert(CONFIG_SIM_DEVICES_MAX <= SIM_DEVICES_MAX, "what is configured fits");
-	config.device_count = from->device_count;
-	for (uint32_t i = 0; i < from->device_count; i++)
-		config.devices[i] = (struct sim_device_config){
-			.rid = from->devices[i].rid,
-			.pasid_width = from->devices[i].width,
-			.group = from->devices[i].group,
-			.unit = from->devices[i].unit,
-		};
-	config.nesting = from->nesting;
-	config.five_level = from->five_level;
-	config.latency_us = from->latency_us;
-	return config;
-}
-
 static int daemon_simulate(struct daemon *daemon)
 {
-	const struct sim_config config = daemon_sim_config(&daemon->config->simulate);
-	struct error error = {0};
-	int r;
+	struct runtime_error error = {{0}};
+	const int r = runtime_simulate(daemon->options.simulate_dir, daemon->directory,
+		&daemon->config->simulate, daemon->simulate_dir, &error);
 
-	if (daemon->options.simulate_dir != NULL)
-		r = snprintf(daemon->simulate_dir, sizeof(daemon->simulate_dir), "%s",
-			daemon->options.simulate_dir);
-	else
-		r = snprintf(daemon->simulate_dir, sizeof(daemon->simulate_dir), "%s/simulation",
-			daemon->directory);
-	if ((size_t)r >= sizeof(daemon->simulate_dir)) {
-		log_write(LOG_LEVEL_ERROR, NULL, "--simulate: the path is too long");
-		return EXIT_STATUS_USAGE;
-	}
-	r = sim_create(daemon->simulate_dir, &config, &error);
-	if (r != 0 && r != -EEXIST) {
-		log_write(LOG_LEVEL_ERROR, NULL, "%s: the simulation cannot be made: %s",
-			daemon->simulate_dir, r > 0 ? error.text : strerror(-r));
+	if (r != 0) {
+		log_write(LOG_LEVEL_ERROR, NULL, "%s", error.text);
 		return r > 0 ? EXIT_STATUS_USAGE : EXIT_STATUS_FAILURE;
 	}
 	daemon->backend = "simulated";
@@ -222,6 +194,36 @@ static int daemon_out_of_memory(int r)
 	return EXIT_STATUS_FAILURE;
 }
 
+/*
+ * Without its marker no daemon would notice that records are missing. In a simulation there is no
+ * VM's memory at stake, and its folder may be somebody else's: that is said, and goes on.
+ */
+static int daemon_marker_failed(struct daemon *daemon, const struct runtime_error *error)
+{
+	if (!daemon->options.simulate)
+		return daemon_fail(error, -EIO);
+	daemon_note(daemon, "%s", error->text);
+	return EXIT_STATUS_OK;
+}
+
+static int daemon_read_marker(struct daemon *daemon, const uint8_t *boot_id)
+{
+	const struct runtime_marker_place place = {
+		daemon->options.state_dir, daemon->options.simulate ? daemon->simulate_dir : NULL};
+	struct runtime_error error = {{0}};
+	const int r = runtime_marker_read(&place, boot_id, &daemon->marker, &error);
+
+	return r < 0 ? daemon_marker_failed(daemon, &error) : EXIT_STATUS_OK;
+}
+
+static int daemon_write_marker(struct daemon *daemon)
+{
+	struct runtime_error error = {{0}};
+	const int r = runtime_marker_write(&daemon->marker, &error);
+
+	return r < 0 ? daemon_marker_failed(daemon, &error) : EXIT_STATUS_OK;
+}
+
 static int daemon_open_state(struct daemon *daemon)
 {
 	struct state_note note = {.found = STATE_FOUND_NOTHING};
@@ -235,15 +237,21 @@ static int daemon_open_state(struct daemon *daemon)
 	if (note.undone > 0)
 		log_write(LOG_LEVEL_INFO, NULL,
 			"a change that the last run had not finished was taken back");
-	return EXIT_STATUS_OK;
+	daemon->fresh = runtime_state_is_new(daemon->state);
+	return daemon_read_marker(daemon, note.boot_id);
 }
 
-/* The workers of an earlier run go on; who cannot be had again ends with our copy of its socket. */
+/*
+ * The workers of an earlier run go on; who cannot be had again ends with our copy of its socket. So
+ * do all that no record tells of, because sets and devices will be named anew as theirs were.
+ */
 static int daemon_adopt(struct daemon *daemon)
 {
 	for (size_t i = 0; i < daemon->passed.lane_count; i++) {
 		struct runtime_lane *lane = &daemon->passed.lanes[i];
-		const int r = executor_adopt(daemon->executor, lane->lane, lane->pid, lane->fd);
+		const int r = daemon->fresh ? -ESRCH
+					    : executor_adopt(daemon->executor, lane->lane,
+						      lane->pid, lane->fd);
 
 		if (r == -ENOMEM)
 			return r;
@@ -268,8 +276,9 @@ static int daemon_recover(struct daemon *daemon)
 {
 	struct broker_status status;
 	struct error error = {0};
-	const int r = runtime_state_recover(
-		daemon->state, daemon->broker, daemon_lane_stands, daemon, &error);
+	const int r =
+		runtime_state_recover(daemon->state, daemon->fresh && daemon->marker.this_boot,
+			daemon->broker, daemon_lane_stands, daemon, &error);
 
 	if (r != 0) {
 		log_write(LOG_LEVEL_ERROR, NULL, "%s",
@@ -277,6 +286,8 @@ static int daemon_recover(struct daemon *daemon)
 		return EXIT_STATUS_FAILURE;
 	}
 	broker_status(daemon->broker, &status);
+	if (status.unconfirmed)
+		log_write(LOG_LEVEL_WARNING, NULL, "%s", BROKER_UNCONFIRMED_TEXT);
 	if (status.sets > 0 || status.devices > 0)
 		log_write(LOG_LEVEL_INFO, NULL,
 			"took up %u sets, %u PASIDs (%u in quarantine), %u devices, %u bindings",
@@ -524,6 +535,8 @@ static int daemon_run(struct daemon *daemon)
 		r = daemon_open_state(daemon);
 	if (r == EXIT_STATUS_OK)
 		r = daemon_wire(daemon);
+	if (r == EXIT_STATUS_OK) /* not before there are records: without them it would block */
+		r = daemon_write_marker(daemon);
 	if (r == EXIT_STATUS_OK)
 		daemon_share(daemon);
 	if (r == EXIT_STATUS_OK)

@@ -47,12 +47,19 @@ static int state_is_sound(const struct state_file *file, const uint32_t used[sta
 	if (r == 0)
 		return 0;
 	return error_set_limit(ret_error, REASON_INTERNAL, problem.value, 0, 0,
-		"%s; pasidctl fsck explains. When no VMM holds a device any more, move the file away "
-		"and start again",
+		"%s; pasidctl fsck explains. When no VMM holds a device any more, move the file "
+		"away, start again and run pasidctl recover --confirm-no-devices",
 		problem.text);
 }
 
-int runtime_state_recover(struct state_file *state, struct broker *broker,
+bool runtime_state_is_new(const struct state_file *state)
+{
+	const struct host_slot *host = state_file_state(state)->table[STATE_HOST];
+
+	return STATE_WORD_STATE(host->word) == HOST_FREE;
+}
+
+int runtime_state_recover(struct state_file *state, bool missing, struct broker *broker,
 	bool (*lane_stands)(void *ctx, uint64_t lane), void *ctx, struct error *ret_error)
 {
 	uint32_t used[STATE_TABLES];
@@ -62,5 +69,7 @@ int runtime_state_recover(struct state_file *state, struct broker *broker,
 	for (unsigned i = 0; i < STATE_TABLES; i++)
 		used[i] = state_file_used(state, (enum state_table)i);
 	r = state_is_sound(state, used, ret_error);
+	if (r == 0 && missing)
+		broker_block(broker);
 	return r != 0 ? r : broker_recover(broker, &recovery, ret_error);
 }

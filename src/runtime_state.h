@@ -14,10 +14,16 @@ int runtime_state_open(const char *directory, bool simulated, struct state_file 
 	struct state_note *ret_note);
 
 /*
- * Checks what is in them and has a new broker take it up. 0; or -errno or a status, with the error
- * filled.
+ * Was nothing recorded yet? Also of a file that a run made which then died before it served
+ * anybody.
  */
-int runtime_state_recover(struct state_file *state, struct broker *broker,
+bool runtime_state_is_new(const struct state_file *state);
+
+/*
+ * Checks what is in them and has a new broker take it up. `missing`: there are others, which an
+ * earlier run in this boot made (broker_block()). 0; or -errno or a status, with the error filled.
+ */
+int runtime_state_recover(struct state_file *state, bool missing, struct broker *broker,
 	bool (*lane_stands)(void *ctx, uint64_t lane), void *ctx, struct error *ret_error);
 
 #endif

@@ -89,7 +89,8 @@ uint64_t state_size(void)
 
 #define STATE_DAMAGED_TEXT                                                                          \
 	"%.256s: the state file is damaged: %s. Reboot the host; or make sure that no VMM holds a " \
-	"device, move the file away and run `pasidctl recover --confirm-no-devices`."
+	"device, move the file away, start again and run `pasidctl recover "                        \
+	"--confirm-no-devices`."
 
 const char *state_found_name(enum state_found found)
 {
