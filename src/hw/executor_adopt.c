@@ -63,6 +63,8 @@ int executor_adopt(struct executor *executor, uint64_t lane, int32_t pid, int so
 	if (r == 0)
 		r = executor_adopt_greet(worker);
 	if (r < 0) {
+		if (worker->socket >= 0)
+			executor_worker_unwatch(worker);
 		worker->socket = -1; /* the caller's */
 		executor_worker_free(worker);
 		return r;

@@ -208,6 +208,8 @@ int executor_worker_new(struct executor *e, uint64_t lane, bool janitor, bool st
 	struct executor_worker **ret_worker);
 /* Has its socket and its end noticed. 0 or -errno. */
 int executor_worker_watch(struct executor_worker *worker);
+/* Its socket is no longer looked at, whoever has copies of it. */
+void executor_worker_unwatch(struct executor_worker *worker);
 /* Nothing can be sent or heard any more. */
 void executor_worker_close_socket(struct executor_worker *worker);
 /* Closes our end and frees everything; unsent descriptors are disposed of. Waits for nothing. */

@@ -75,10 +75,18 @@ int executor_worker_new(struct executor *e, uint64_t lane, bool janitor, bool st
 	return 0;
 }
 
+/* Whoever keeps a copy of the socket for us keeps it open, and it would be watched for ever. */
+void executor_worker_unwatch(struct executor_worker *worker)
+{
+	(void)epoll_ctl(worker->executor->epoll, EPOLL_CTL_DEL, worker->socket, NULL);
+}
+
 void executor_worker_close_socket(struct executor_worker *worker)
 {
-	if (worker->socket >= 0)
+	if (worker->socket >= 0) {
+		executor_worker_unwatch(worker);
 		(void)close(worker->socket);
+	}
 	worker->socket = -1;
 	worker->gone = true;
 }
