@@ -167,6 +167,7 @@ struct device {
 	uint32_t set_next;      /* in its set's list, or in that of shared ones */
 	uint32_t descriptors;   /* those that a worker has of it, as charged to its set */
 	bool known;             /* after a recovery: its worker has said so */
+	bool removing;          /* after a recovery: it was being removed before */
 	struct device_table tables[DEVICE_TABLES];
 };
 _Static_assert(BROKER_SPACES_MAX <= 32, "a bit for each");

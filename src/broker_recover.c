@@ -68,8 +68,10 @@ static int recover_device(struct broker *b, uint32_t device, struct error *ret_e
 	uint32_t tables = 0;
 	int r;
 
-	*run = (struct device){
-		.bindings = STATE_NONE, .rid_binding = STATE_NONE, .set_next = *link};
+	*run = (struct device){.bindings = STATE_NONE,
+		.rid_binding = STATE_NONE,
+		.set_next = *link,
+		.removing = device_state(b, device) == DEVICE_REMOVING};
 	*link = device;
 	if (slot->set == STATE_NONE)
 		return 0;
@@ -305,10 +307,43 @@ static void recover_unknown(struct broker *b, uint32_t device)
 	device_lost(b, device);
 }
 
-static void recover_reported(struct broker *b, uint32_t device, const struct hw_result *result)
+/*
+ * Nothing but its removal makes a worker that lives forget a device, and only when that succeeded:
+ * nothing is attached any more.
+ */
+static bool recover_was_closed(
+	const struct broker *b, uint32_t device, const struct hw_result *result)
 {
+	const struct device *run = &b->devices[device];
+
+	return result->status && result->error.reason == REASON_NO_DEVICE && run->removing &&
+	       run->slices == 0 && run->draining == 0;
+}
+
+/* Whoever asked for the removal asks again, and hears that it is done. */
+static void recover_closed(struct broker *b, struct op *op, uint32_t device)
+{
+	uint32_t next, set = b->device_slots[device].set;
+
+	for (uint32_t i = b->devices[device].bindings; i != STATE_NONE; i = next) {
+		next = b->binding_slots[i].device_next;
+		broker_change(b, CHANGE_BINDING_UNBOUND, set, b->binding_slots[i].grant, device);
+		binding_gone(b, i);
+	}
+	broker_change(b, CHANGE_DEVICE_REMOVED, set, STATE_NONE, device);
+	device_drop(b, device);
+	op->phase = PHASE_CLOSE;
+}
+
+static void recover_reported(struct broker *b, struct op *op, const struct hw_result *result)
+{
+	const uint32_t device = op->step;
 	struct device_slot *slot = &b->device_slots[device];
 
+	if (recover_was_closed(b, device, result)) {
+		recover_closed(b, op, device);
+		return;
+	}
 	if (result->status || result->rid.v != slot->rid) {
 		recover_unknown(b, device);
 		return;
@@ -338,7 +373,7 @@ void recover_completed(struct broker *b, struct op *op, const struct hw_result *
 {
 	switch (op->phase) {
 	case PHASE_OPEN:
-		recover_reported(b, op->step, result);
+		recover_reported(b, op, result);
 		break;
 	case PHASE_UNDO:
 		recover_detached(b, op, result);
