@@ -94,11 +94,11 @@ class Client:
         self.fds = {}
         self.welcome = None
         if hello:
-            fields = {"version_min": 1, "version_max": 1, "role": role, "client": "test"}
-            if resume is not None:
-                fields["resume_token"] = resume
-            self.welcome = self.call("hello", **fields).hello
-            self.next_id = max(self.next_id, self.welcome.last_id + 1)
+            self.say_hello(role=role, **({} if resume is None else {"resume_token": resume}))
+
+    def say_hello(self, **fields):
+        self.welcome = self.call("hello", version_min=1, version_max=1, client="test", **fields).hello
+        self.next_id = max(self.next_id, self.welcome.last_id + 1)
 
     def close(self):
         self.sock.close()
