@@ -404,6 +404,7 @@ class Authority(unittest.TestCase):
             "device_share": {"address": TWO},
             "device_drained": {"device": other.device},
             "host_find": {"host_pasid": other.number},
+            "recover": {"confirm_no_devices": True},
             "set_get": {},
         }
         lists = {
@@ -414,7 +415,7 @@ class Authority(unittest.TestCase):
         }
         harmless = {"hello", "ping", "get_status", "watch", "set_list"}
         self.assertEqual(set(attempts) | set(lists) | harmless, set(OPERATIONS))
-        without_set = {"set_create", "quarantine_end", "device_share", "device_drained", "host_find"}
+        without_set = {"set_create", "quarantine_end", "device_share", "device_drained", "host_find", "recover"}
         own_is_fine = {"device_add", "set_get"}
         for operation, fields in attempts.items():
             if operation in own_is_fine and their_set is None:
