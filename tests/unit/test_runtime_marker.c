@@ -130,7 +130,8 @@ START_TEST(garbage_counts_as_this_boot_and_is_replaced)
 	{
 		static const char *const texts[] = {"", "\n", "nonsense\n",
 			"00112233445566778899aabbccddeef\n", "00112233445566778899aabbccddeeff",
-			"00112233445566778899aabbccddeexx\n", OTHER_LINE "\n"};
+			"00112233445566778899aabbccddeexx\n",
+			"ffeeddccbbaa99887766554433221100\n\n"};
 
 		for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
 			put(texts[i]);
