@@ -44,20 +44,6 @@ class Records:
             self.assertEqual(admin.call("set_get", set=set_ref("kept")).set_get.id, of_admin.id)
             admin.call("set_destroy", set=set_ref("kept"), force=True)
 
-    def test_a_quarantine_goes_on_and_ends(self):
-        self.begin(quarantine={"cooling_ms": 1500})
-        vm1 = self.connect("vm1")
-        number = vm1.allocate()[0]
-        vm1.free(number)
-        started = time.monotonic()
-        self.restart()
-        vm1 = self.resume(vm1)
-        if time.monotonic() - started < 1:
-            self.refused("none-free", vm1.allocate, min=number, max=number)
-        self.assertTrue(eventually(lambda: self.found(number).state == pb.GRANT_IDLE))
-        self.assertGreater(time.monotonic() - started, 1.4)
-        self.assertEqual(vm1.allocate(min=number, max=number), [number])
-
     def test_a_request_sent_again_is_answered_as_before_and_done_once(self):
         self.begin()
         vm1 = self.connect("vm1")
@@ -100,25 +86,6 @@ class Records:
         self.assertEqual(vm1.result(many[15].id), replies[15])
         self.assertEqual(vm1.call("set_get").set_get.active, active)
 
-    def test_a_token_is_good_for_its_own_session_only(self):
-        self.begin()
-        vm1, vm2 = self.connect("vm1"), self.connect("vm2")
-        number = vm1.allocate()[0]
-        self.restart()
-        with self.daemon.client(hello=False) as client:
-            for token in (b"", b"\0" * 16, bytes(reversed(vm1.welcome.resume_token))):
-                with self.assertRaises(Refused):
-                    client.call("hello", version_min=1, version_max=1, resume_token=token)
-        vm2 = self.resume(vm2)
-        self.refused("no-pasid", vm2.free, number)
-        with self.daemon.client() as other:
-            self.refused("set-exists", other.create, "vm1")
-        vm1 = self.resume(vm1)
-        self.assertEqual(vm1.free(number).freed, 1)
-        # New sessions never have the id of an old one.
-        with self.daemon.client() as new:
-            self.assertGreater(new.welcome.session, vm2.welcome.session)
-
     def test_a_vmm_that_died_meanwhile_is_torn_down_at_the_start(self):
         self.begin()
 
@@ -145,6 +112,43 @@ class Records:
         self.assertTrue(eventually(lambda: self.found(vm1.result[1]).state == pb.GRANT_QUARANTINED))
         self.assertLess(time.monotonic() - started, 5, "it waited for the grace period")
         self.assertEqual(self.resume(vm2).free(number).freed, 1)
+
+
+class Sessions:
+    """What hardware has no part in, and so is tried with one kind of end for each kind of restart only."""
+
+    def test_a_quarantine_goes_on_and_ends(self):
+        self.begin(quarantine={"cooling_ms": 1500})
+        vm1 = self.connect("vm1")
+        number = vm1.allocate()[0]
+        vm1.free(number)
+        started = time.monotonic()
+        self.restart()
+        vm1 = self.resume(vm1)
+        if time.monotonic() - started < 1:
+            self.refused("none-free", vm1.allocate, min=number, max=number)
+        self.assertTrue(eventually(lambda: self.found(number).state == pb.GRANT_IDLE))
+        self.assertGreater(time.monotonic() - started, 1.4)
+        self.assertEqual(vm1.allocate(min=number, max=number), [number])
+
+    def test_a_token_is_good_for_its_own_session_only(self):
+        self.begin()
+        vm1, vm2 = self.connect("vm1"), self.connect("vm2")
+        number = vm1.allocate()[0]
+        self.restart()
+        with self.daemon.client(hello=False) as client:
+            for token in (b"", b"\0" * 16, bytes(reversed(vm1.welcome.resume_token))):
+                with self.assertRaises(Refused):
+                    client.call("hello", version_min=1, version_max=1, resume_token=token)
+        vm2 = self.resume(vm2)
+        self.refused("no-pasid", vm2.free, number)
+        with self.daemon.client() as other:
+            self.refused("set-exists", other.create, "vm1")
+        vm1 = self.resume(vm1)
+        self.assertEqual(vm1.free(number).freed, 1)
+        # New sessions never have the id of an old one.
+        with self.daemon.client() as new:
+            self.assertGreater(new.welcome.session, vm2.welcome.session)
 
     def test_a_vmm_that_does_not_come_back_is_torn_down_after_the_grace_period(self):
         self.begin(session={"grace_ms": 1200})
@@ -251,7 +255,7 @@ class Lost:
         self.assertEqual(set(self.daemon.tables()), {(SHARED, other)})
 
 
-class WithStoreBySigterm(Records, Restarts):
+class WithStoreBySigterm(Records, Sessions, Restarts):
     pass
 
 
@@ -263,7 +267,7 @@ class WithoutStoreBySigterm(Records, Lost, Restarts):
     pass
 
 
-class WithoutStoreBySigkill(Records, Lost, Restarts):
+class WithoutStoreBySigkill(Records, Sessions, Lost, Restarts):
     kill = True
 
 
