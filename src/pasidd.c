@@ -243,15 +243,16 @@ static int daemon_open_state(struct daemon *daemon)
 
 /*
  * The workers of an earlier run go on; who cannot be had again ends with our copy of its socket. So
- * do all that no record tells of, because sets and devices will be named anew as theirs were.
+ * does one that no record knows: somebody else would get its lane, with all that it has.
  */
 static int daemon_adopt(struct daemon *daemon)
 {
 	for (size_t i = 0; i < daemon->passed.lane_count; i++) {
 		struct runtime_lane *lane = &daemon->passed.lanes[i];
-		const int r = daemon->fresh ? -ESRCH
-					    : executor_adopt(daemon->executor, lane->lane,
-						      lane->pid, lane->fd);
+		const int r =
+			runtime_state_has_lane(daemon->state, lane->lane)
+				? executor_adopt(daemon->executor, lane->lane, lane->pid, lane->fd)
+				: -ENOENT;
 
 		if (r == -ENOMEM)
 			return r;

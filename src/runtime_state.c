@@ -33,6 +33,23 @@ int runtime_state_open(const char *directory, bool simulated, struct state_file 
 	return state_file_open(path, boot.bytes, ret_state, ret_note);
 }
 
+bool runtime_state_has_lane(struct state_file *file, uint64_t lane)
+{
+	const struct state *state = state_file_state(file);
+	const struct set_slot *sets = state->table[STATE_SETS];
+	const struct device_slot *devices = state->table[STATE_DEVICES];
+	const uint64_t set = (lane & SLOT_MASK) - 1;
+
+	if (set < state_file_used(file, STATE_SETS) && STATE_WORD_STATE(sets[set].word) &&
+		sets[set].word >> WORD_GENERATION_SHIFT == lane >> WORD_GENERATION_SHIFT)
+		return true;
+	for (uint32_t i = 0; i < state_file_used(file, STATE_DEVICES); i++) {
+		if (STATE_WORD_STATE(devices[i].word) && devices[i].lane == lane)
+			return true;
+	}
+	return false;
+}
+
 static int state_is_sound(const struct state_file *file, const uint32_t used[static STATE_TABLES],
 	struct error *ret_error)
 {

@@ -13,6 +13,9 @@
 int runtime_state_open(const char *directory, bool simulated, struct state_file **ret_state,
 	struct state_note *ret_note);
 
+/* Whether a set, or a device, of the records has this lane. */
+bool runtime_state_has_lane(struct state_file *file, uint64_t lane);
+
 /*
  * Was nothing recorded yet? Also of a file that a run made which then died before it served
  * anybody.
