@@ -129,11 +129,21 @@ class Kept:
         self.assertTrue(eventually(lambda: len(self.daemon.tables()) == len(tables) - 2))
         self.daemon.start()
         vm1, vm2 = self.resume(vm1), self.resume(vm2)
+        self.assertTrue(eventually(lambda: self.daemon.stored() == [shared]), self.daemon.stored())
         states = {b.state for b in vm1.pages("binding_list", "bindings") if b.device == one}
         self.assertEqual(states, {pb.BINDING_TAINTED})
         vm2.unbind(guest(8))
         vm1.unbind(guest(8))
         self.assertEqual(self.daemon.tables(), {})
+
+    def test_workers_that_no_record_knows_are_ended(self):
+        self.begin()
+        self.machines()
+        self.daemon.end(self.kill)
+        (self.daemon.folder / "state-simulated").unlink()
+        self.daemon.start()
+        self.assertTrue(eventually(lambda: self.daemon.tables() == {}), self.daemon.stored())
+        self.assertTrue(eventually(lambda: len(self.daemon.stored()) <= 1), self.daemon.stored())
 
     # -- requests under way
 
