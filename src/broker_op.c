@@ -97,7 +97,7 @@ int op_new(struct broker *b, enum op_kind kind, uint32_t set, uint64_t cookie, s
 	if (set != STATE_NONE)
 		op->user = limits_user_ref(b->ports.limits, b->sets[set].user);
 	op->counted = set != STATE_NONE && op_kind_counts(kind);
-	op->grant = op->device = op->next = op->prev = STATE_NONE;
+	op->grant = op->device = op->next = op->prev = op->then = STATE_NONE;
 	op->outcome.cookie = cookie;
 	op->outcome.fd = -1;
 	b->op_live++;

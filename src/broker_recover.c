@@ -264,23 +264,36 @@ static bool recover_step(struct broker *b, struct op *op, uint32_t device)
 	return binding != STATE_NONE;
 }
 
+static void recover_end(struct broker *b, struct op *op)
+{
+	const uint32_t then = op->then;
+
+	op_end(b, op);
+	if (then != STATE_NONE)
+		op_queue(b, &b->ops[then]);
+}
+
+/* A shared device that is not there any more; its place may be another's. */
+static bool recover_is_gone(const struct broker *b, const struct op *op)
+{
+	return op->set == STATE_NONE &&
+	       !device_is_meant(b, op->device, op->device_name, STATE_NONE);
+}
+
 /* A shared device's worker has nothing more to do once its device is not there. */
 static void recover_done(struct broker *b, struct op *op)
 {
-	const uint32_t device = op->device;
-
-	if (op->set == STATE_NONE && device_state(b, device) == DEVICE_FREE &&
-		op->phase == PHASE_CLOSE)
+	if (op->set == STATE_NONE && (recover_is_gone(b, op) || device_is_closed(b, op->device)))
 		lane_end(b, op, op->hw.lane);
 	else
-		op_end(b, op);
+		recover_end(b, op);
 }
 
 static void recover_next(struct broker *b, struct op *op)
 {
 	uint32_t device = op->set == STATE_NONE ? op->device : b->sets[op->set].first_device;
 
-	if (op->set == STATE_NONE && device_state(b, device) == DEVICE_FREE) {
+	if (recover_is_gone(b, op)) {
 		recover_done(b, op);
 		return;
 	}
@@ -373,7 +386,8 @@ void recover_completed(struct broker *b, struct op *op, const struct hw_result *
 {
 	switch (op->phase) {
 	case PHASE_OPEN:
-		recover_reported(b, op, result);
+		if (!recover_is_gone(b, op))
+			recover_reported(b, op, result);
 		break;
 	case PHASE_UNDO:
 		recover_detached(b, op, result);
@@ -382,7 +396,7 @@ void recover_completed(struct broker *b, struct op *op, const struct hw_result *
 		device_drop(b, op->step); /* nothing was attached yet */
 		break;
 	case PHASE_END:
-		op_end(b, op);
+		recover_end(b, op);
 		return;
 	case PHASE_FORWARD:
 	case PHASE_LEAVE:
@@ -407,15 +421,6 @@ static struct op *recover_op(struct broker *b, enum op_kind kind, uint32_t set)
 	return op;
 }
 
-static void recover_shared(struct broker *b, uint32_t device)
-{
-	struct op *op = recover_op(b, OP_RECOVER, STATE_NONE);
-
-	op->device = device;
-	op->hw.lane = b->device_slots[device].lane;
-	op_queue(b, op);
-}
-
 static bool has_tainted(const struct broker *b, uint32_t device)
 {
 	for (uint32_t i = b->devices[device].bindings; i != STATE_NONE;
@@ -426,22 +431,46 @@ static bool has_tainted(const struct broker *b, uint32_t device)
 	return false;
 }
 
-/* The removal of a device that a request asked for, once more. */
-static void recover_removal(struct broker *b, uint32_t device)
+/* The removal of a device that a request asked for, once more; still to be queued. */
+static struct op *recover_removal(struct broker *b, uint32_t device)
 {
-	uint32_t set = b->device_slots[device].set;
 	struct op *op;
 
-	if (device_state(b, device) != DEVICE_REMOVING ||
-		(set != STATE_NONE && set_state(b, set) != SET_ACTIVE))
-		return;
 	device_commit_state(b, device,
 		device_is_closed(b, device) || has_tainted(b, device) ? DEVICE_TAINTED
 								      : DEVICE_READY);
-	op = recover_op(b, OP_DEVICE_REMOVE, set);
+	op = recover_op(b, OP_DEVICE_REMOVE, b->device_slots[device].set);
 	op->device = device;
 	op->device_name = device_name_of(b, device);
+	return op;
+}
+
+/* Operations on shared devices have no order of their own, so its removal is told when to start. */
+static void recover_shared(struct broker *b, uint32_t device)
+{
+	struct op *op;
+
+	if (device_is_closed(b, device))
+		return;
+	op = recover_op(b, OP_RECOVER, STATE_NONE);
+	op->device = device;
+	op->device_name = device_name_of(b, device);
+	op->hw.lane = b->device_slots[device].lane;
+	if (device_state(b, device) == DEVICE_REMOVING)
+		op->then = (uint32_t)(recover_removal(b, device) - b->ops);
 	op_queue(b, op);
+}
+
+/* Those of a set that is torn down go with it. */
+static void recover_removals(struct broker *b)
+{
+	for (uint32_t i = 0; i < b->device_pool.used; i++) {
+		uint32_t set = b->device_slots[i].set;
+
+		if (device_state(b, i) == DEVICE_REMOVING &&
+			(set == STATE_NONE || set_state(b, set) == SET_ACTIVE))
+			op_queue(b, recover_removal(b, i));
+	}
 }
 
 static void recover_go_on(struct broker *b, const struct recovery *recovery)
@@ -455,8 +484,7 @@ static void recover_go_on(struct broker *b, const struct recovery *recovery)
 	}
 	for (uint32_t i = b->first_shared; i != STATE_NONE; i = b->devices[i].set_next)
 		recover_shared(b, i);
-	for (uint32_t i = 0; i < b->device_pool.used; i++)
-		recover_removal(b, i);
+	recover_removals(b);
 	for (uint32_t i = 0; i < b->set_pool.used; i++) {
 		if (set_state(b, i) == SET_DYING)
 			op_queue(b, recover_op(b, OP_DESTROY, i));
