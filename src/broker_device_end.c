@@ -88,6 +88,7 @@ void device_remove_start(struct broker *b, struct op *op)
 	struct hw_op hw;
 	int r;
 
+	recover_remove_start(b, op);
 	r = remove_check(b, op, &op->outcome.error);
 	op->outcome.status = r;
 	if (r) {

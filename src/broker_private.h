@@ -168,7 +168,7 @@ struct device {
 	uint32_t set_next;      /* in its set's list, or in that of shared ones */
 	uint32_t descriptors;   /* those that a worker has of it, as charged to its set */
 	bool known;             /* after a recovery: its worker has said so */
-	bool removing;          /* after a recovery: it was being removed before */
+	bool removing;          /* after a recovery: it was, until its removal starts anew */
 	struct device_table tables[DEVICE_TABLES];
 };
 _Static_assert(BROKER_SPACES_MAX <= 32, "a bit for each");
@@ -470,6 +470,8 @@ void op_take_loss(struct op *op);
 int recover_check_confirmed(const struct broker *b, struct error *ret_error);
 
 void recover_start(struct broker *b, struct op *op);
+/* The removal of a device starts, which an earlier run may have started before. */
+void recover_remove_start(struct broker *b, const struct op *op);
 void recover_completed(struct broker *b, struct op *op, const struct hw_result *result);
 
 /* ------------------------------------------------------------------ broker_destroy.c */

@@ -434,15 +434,25 @@ static bool has_tainted(const struct broker *b, uint32_t device)
 /* The removal of a device that a request asked for, once more; still to be queued. */
 static struct op *recover_removal(struct broker *b, uint32_t device)
 {
-	struct op *op;
+	struct op *op = recover_op(b, OP_DEVICE_REMOVE, b->device_slots[device].set);
 
-	device_commit_state(b, device,
-		device_is_closed(b, device) || has_tainted(b, device) ? DEVICE_TAINTED
-								      : DEVICE_READY);
-	op = recover_op(b, OP_DEVICE_REMOVE, b->device_slots[device].set);
 	op->device = device;
 	op->device_name = device_name_of(b, device);
 	return op;
+}
+
+/* Until now it was on its way out, for whoever comes after us. */
+void recover_remove_start(struct broker *b, const struct op *op)
+{
+	const uint32_t device = op->device;
+
+	if (!device_is_meant(b, device, op->device_name, op->set) || !b->devices[device].removing)
+		return;
+	b->devices[device].removing = false;
+	if (device_state(b, device) == DEVICE_REMOVING)
+		device_commit_state(b, device,
+			device_is_closed(b, device) || has_tainted(b, device) ? DEVICE_TAINTED
+									      : DEVICE_READY);
 }
 
 /* Operations on shared devices have no order of their own, so its removal is told when to start. */
@@ -461,14 +471,15 @@ static void recover_shared(struct broker *b, uint32_t device)
 	op_queue(b, op);
 }
 
-/* Those of a set that is torn down go with it. */
+/* Those of a set that is torn down go with it; recover_shared() has the others' turn. */
 static void recover_removals(struct broker *b)
 {
 	for (uint32_t i = 0; i < b->device_pool.used; i++) {
 		uint32_t set = b->device_slots[i].set;
 
 		if (device_state(b, i) == DEVICE_REMOVING &&
-			(set == STATE_NONE || set_state(b, set) == SET_ACTIVE))
+			(set == STATE_NONE ? device_is_closed(b, i)
+					   : set_state(b, set) == SET_ACTIVE))
 			op_queue(b, recover_removal(b, i));
 	}
 }

@@ -182,7 +182,7 @@ static bool model_knows(struct model *model, const struct hw_op *op, struct hw_r
 	if (op->kind == HW_IDENTIFY || op->kind == HW_END || model_device(model, op->device))
 		return true;
 	result->status =
-		error_set(&result->error, REASON_KERNEL_REFUSED, "the worker has no such device");
+		error_set(&result->error, REASON_NO_DEVICE, "the worker has no such device");
 	return false;
 }
 
