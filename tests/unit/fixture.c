@@ -203,6 +203,8 @@ int fixture_recover(struct fixture *f, bool (*stands)(void *ctx, uint64_t lane),
 			model_outlive(model, model->devices[i].lane, false);
 	}
 	fixture_start(f);
+	f->crash.countdown = f->crash.recovery;
+	f->crash.recovery = 0;
 	return broker_recover(f->broker, &recovery, &f->error);
 }
 
