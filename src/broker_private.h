@@ -137,7 +137,7 @@ struct op {
 	uint64_t device_name;          /* as in a pair; memory and removals */
 	uint32_t step, pair_count;
 	uint32_t ended_next, refused_next;
-	uint32_t then; /* a recovery: what starts when it has ended, STATE_NONE: nothing */
+	uint32_t then;      /* a recovery: what starts when it has ended, STATE_NONE: nothing */
 	int refused;        /* what the hardware port said when it did not take the operation */
 	struct hw_op again; /* what hardware is asked, or is to be asked again */
 	struct hw_op hw;    /* template: descriptors, mapping */

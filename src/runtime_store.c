@@ -21,14 +21,14 @@
 #define STORE_NAME 64
 
 struct store_message {
-	STAILQ_ENTRY(store_message) link;
+	TAILQ_ENTRY(store_message) link;
 	int fd; /* a copy; -1: its name is to be forgotten */
 	char text[32 + STORE_NAME];
 };
 
 struct runtime_store {
 	int fd; /* -1: nobody keeps anything */
-	STAILQ_HEAD(, store_message) unsent;
+	TAILQ_HEAD(store_list, store_message) unsent;
 };
 
 /* ---------------------------------------------------------------- what was kept */
@@ -138,7 +138,7 @@ int runtime_store_new(struct runtime_store **ret_store)
 
 	if (store == NULL)
 		return -ENOMEM;
-	STAILQ_INIT(&store->unsent);
+	TAILQ_INIT(&store->unsent);
 	store->fd = store_connect();
 	*ret_store = store;
 	return 0;
@@ -146,9 +146,9 @@ int runtime_store_new(struct runtime_store **ret_store)
 
 static void store_pop(struct runtime_store *store)
 {
-	struct store_message *message = STAILQ_FIRST(&store->unsent);
+	struct store_message *message = TAILQ_FIRST(&store->unsent);
 
-	STAILQ_REMOVE_HEAD(&store->unsent, link);
+	TAILQ_REMOVE(&store->unsent, message, link);
 	if (message->fd >= 0)
 		close(message->fd);
 	free(message);
@@ -159,7 +159,7 @@ void runtime_store_free(struct runtime_store *store)
 	if (store == NULL)
 		return;
 	runtime_store_flush(store);
-	while (!STAILQ_EMPTY(&store->unsent))
+	while (!TAILQ_EMPTY(&store->unsent))
 		store_pop(store);
 	if (store->fd >= 0)
 		close(store->fd);
@@ -189,8 +189,8 @@ static int store_send(int fd, const struct store_message *message)
 
 void runtime_store_flush(struct runtime_store *store)
 {
-	while (!STAILQ_EMPTY(&store->unsent)) {
-		if (store_send(store->fd, STAILQ_FIRST(&store->unsent)) == -EAGAIN)
+	while (!TAILQ_EMPTY(&store->unsent)) {
+		if (store_send(store->fd, TAILQ_FIRST(&store->unsent)) == -EAGAIN)
 			return;
 		store_pop(store);
 	}
@@ -217,6 +217,6 @@ void runtime_store_lane(void *ctx, uint64_t lane, int32_t pid, int socket, bool 
 		free(message);
 		return;
 	}
-	STAILQ_INSERT_TAIL(&store->unsent, message, link);
+	TAILQ_INSERT_TAIL(&store->unsent, message, link);
 	runtime_store_flush(store);
 }

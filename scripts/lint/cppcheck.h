@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Included before everything else when cppcheck reads a file: it reads no system headers, and cannot parse a file in
- * which an unknown macro stands for a loop or a member.
+ * Included before everything else when cppcheck reads a file: it reads no system headers, and
+ * cannot parse a file in which an unknown macro stands for a loop or a member.
  */
 #define json_array_foreach(array, i, value) for (i = 0; (value = json_array_get(array, i)); i++)
 #define json_object_foreach(object, key, value)                                                    \

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Included before everything else when clang-tidy reads a file. Its analyzer sees one file at a time: it does not
- * know that -errno is negative and that error_set() never returns 0, and would follow each refusal as if it
- * were a success without an output.
+ * Included before everything else when clang-tidy reads a file. Its analyzer sees one file at a
+ * time: it does not know that -errno is negative and that error_set() never returns 0, and would
+ * follow each refusal as if it were a success without an output.
  */
 #include <errno.h>
 

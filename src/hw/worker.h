@@ -21,7 +21,7 @@ enum worker_type {
 	WORKER_FDS = 1, /* `op` is unused; descriptors attached */
 	WORKER_OP, /* carry out `op` with the descriptors received before; answer with a hw_result
 		    */
-	WORKER_GREET, /* answer with a hw_result; from a daemon that was started anew */
+	WORKER_GREET,   /* answer with a hw_result; from a daemon that was started anew */
 	WORKER_DISPOSE, /* close the descriptors received before; answer with a hw_result */
 };
 
