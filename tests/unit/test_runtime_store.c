@@ -325,8 +325,8 @@ START_TEST(a_record_that_cannot_be_is_named)
 		fixture_settle(&f);
 		grants = f.state.table[STATE_GRANTS];
 		grants[0].set = 77;
-		ck_assert_int_eq(runtime_state_recover(
-					 f.memory, f.broker, fixture_none_stands, NULL, &error),
+		ck_assert_int_eq(runtime_state_recover(f.memory, false, f.broker,
+					 fixture_none_stands, NULL, &error),
 			STATUS_INTERNAL);
 		ck_assert_ptr_nonnull(strstr(error.text, "grant"));
 		ck_assert_ptr_nonnull(strstr(error.text, "pasidctl fsck explains"));
