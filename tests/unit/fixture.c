@@ -131,8 +131,10 @@ static void crash_commit(void *ctx, uint64_t *word, uint64_t value)
 	struct fixture *f = ctx;
 	struct crash *crash = &f->crash;
 
-	if (crash->countdown && --crash->countdown == 0)
+	if (crash->countdown && --crash->countdown == 0) {
+		crash->dead = true;
 		longjmp(crash->die, 1);
+	}
 	if (crash->stores == CRASH_LOG) /* as state.h says */
 		crash_settle(f);
 	crash->word[crash->stores] = word;
@@ -203,6 +205,7 @@ int fixture_recover(struct fixture *f, bool (*stands)(void *ctx, uint64_t lane),
 			model_outlive(model, model->devices[i].lane, false);
 	}
 	fixture_start(f);
+	f->crash.dead = false;
 	f->crash.countdown = f->crash.recovery;
 	f->crash.recovery = 0;
 	return broker_recover(f->broker, &recovery, &f->error);

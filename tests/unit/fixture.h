@@ -18,6 +18,7 @@ struct crash {
 	unsigned stores;    /* since the last settle */
 	unsigned settles;   /* in all */
 	unsigned countdown; /* stores until it dies; 0: it lives */
+	bool dead;          /* it died so, until the next recovery */
 	unsigned recovery;  /* the countdown for the next recovery */
 	jmp_buf die;        /* where it goes on then */
 	uint32_t used[STATE_TABLES];

@@ -17,7 +17,10 @@ void recover_teardown(void)
 
 void recover_begin(bool workers_stand)
 {
+	if (!f.crash.dead)
+		broker_flush(f.broker); /* what was asked for is on its way */
 	fixture_restart(&f, workers_stand ? fixture_all_stand : fixture_none_stands, NULL);
+	broker_flush(f.broker);
 	fixture_recount(&f);
 }
 

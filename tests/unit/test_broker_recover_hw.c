@@ -458,6 +458,7 @@ START_TEST(a_worker_may_be_lost_in_a_recovery)
 		recover_begin(true);
 		for (int steps = _i >> 1; steps > 0; steps--)
 			ck_assert(model_step(&f, 0));
+		broker_flush(f.broker);
 		ck_assert_uint_gt(f.model.count, 0);
 		model_lose_lane(&f, f.model.ops[0].lane);
 		recover_run();
