@@ -164,6 +164,9 @@ void fixture_open(struct fixture *f)
 {
 	ck_assert_int_eq(state_file_memory(&f->memory), 0);
 	f->state = *state_file_state(f->memory);
+	/* what is kept for each place is made anew with each restart */
+	f->state.capacity[STATE_SETS] = FIXTURE_SETS;
+	f->state.capacity[STATE_DEVICES] = FIXTURE_DEVICES;
 	f->state.ops = &crash_ops;
 	f->state.ctx = f;
 	fixture_start(f);

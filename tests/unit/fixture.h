@@ -10,6 +10,9 @@
 #include <check.h>
 #include <setjmp.h>
 
+#define FIXTURE_SETS    1024
+#define FIXTURE_DEVICES 1024
+
 /* What the daemon's death at some store leaves: stores since the last settle are taken back. */
 #define CRASH_LOG STATE_CHANGE_MAX
 struct crash {
