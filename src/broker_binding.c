@@ -260,6 +260,19 @@ void binding_hw(const struct broker *b, uint32_t binding, enum hw_kind kind, str
 		ret_hw->pasid.v = grant_host(&b->grant_slots[slot->grant]);
 }
 
+void binding_submit_detach(struct broker *b, struct op *op, uint32_t binding, enum op_phase phase)
+{
+	struct hw_op hw;
+
+	op->phase = phase;
+	op->pair_count = 1;
+	op->pairs[0].device = b->binding_slots[binding].device;
+	op->pairs[0].binding = binding;
+	binding_commit_state(b, binding, BINDING_UNBINDING);
+	binding_hw(b, binding, HW_DETACH, &hw);
+	op_submit(b, op, &hw);
+}
+
 uint32_t binding_find(const struct broker *b, uint32_t grant, uint32_t device)
 {
 	uint32_t group = b->device_slots[device].group, i;

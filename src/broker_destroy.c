@@ -23,19 +23,6 @@ static uint32_t next_bound(const struct broker *b, uint32_t slice)
 	return STATE_NONE;
 }
 
-static void submit_detach(struct broker *b, struct op *op, uint32_t binding)
-{
-	struct hw_op hw;
-
-	op->phase = PHASE_FORWARD;
-	op->pair_count = 1;
-	op->pairs[0].device = b->binding_slots[binding].device;
-	op->pairs[0].binding = binding;
-	binding_commit_state(b, binding, BINDING_UNBINDING);
-	binding_hw(b, binding, HW_DETACH, &hw);
-	op_submit(b, op, &hw);
-}
-
 static void submit_device(struct broker *b, struct op *op, uint32_t device, enum op_phase phase)
 {
 	struct hw_op hw;
@@ -151,7 +138,7 @@ static void destroy_next(struct broker *b, struct op *op)
 	}
 	binding = next_bound(b, device);
 	if (binding != STATE_NONE)
-		submit_detach(b, op, binding);
+		binding_submit_detach(b, op, binding, PHASE_FORWARD);
 	else
 		submit_device(b, op, device, PHASE_LEAVE);
 }

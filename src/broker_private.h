@@ -398,6 +398,8 @@ void binding_take_draining(struct broker *b, uint32_t binding, uint32_t device);
 void binding_heal(struct broker *b, uint32_t set, uint32_t group);
 /* Hardware operation on the device of a binding. */
 void binding_hw(const struct broker *b, uint32_t binding, enum hw_kind kind, struct hw_op *ret_op);
+/* Its detach is the operation's next step, in that phase, as its only pair. */
+void binding_submit_detach(struct broker *b, struct op *op, uint32_t binding, enum op_phase phase);
 void bind_start(struct broker *b, struct op *op);
 void bind_completed(struct broker *b, struct op *op, const struct hw_result *result);
 void unbind_start(struct broker *b, struct op *op);

@@ -218,19 +218,6 @@ static uint32_t next_intent(const struct broker *b, uint32_t device)
 	return STATE_NONE;
 }
 
-static void submit_detach(struct broker *b, struct op *op, uint32_t binding)
-{
-	struct hw_op hw;
-
-	op->phase = PHASE_UNDO;
-	op->pair_count = 1;
-	op->pairs[0].device = b->binding_slots[binding].device;
-	op->pairs[0].binding = binding;
-	binding_commit_state(b, binding, BINDING_UNBINDING);
-	binding_hw(b, binding, HW_DETACH, &hw);
-	op_submit(b, op, &hw);
-}
-
 static void submit_device(
 	struct broker *b, struct op *op, uint32_t device, enum op_phase phase, enum hw_kind kind)
 {
@@ -260,7 +247,7 @@ static bool recover_step(struct broker *b, struct op *op, uint32_t device)
 	}
 	binding = next_intent(b, device);
 	if (binding != STATE_NONE)
-		submit_detach(b, op, binding);
+		binding_submit_detach(b, op, binding, PHASE_UNDO);
 	return binding != STATE_NONE;
 }
 

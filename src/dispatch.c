@@ -91,7 +91,7 @@ void link_free(struct dispatch *d, struct link *link)
 	if (link->is_ready)
 		TAILQ_REMOVE(&d->ready, link, ready);
 	TAILQ_REMOVE(&d->links, link, all);
-	link->peer = peer_unref(link->peer);
+	link->peer = peer_unref(link->peer, d->config.limits);
 	limits_user_close(d->config.limits, link->place);
 	free(link);
 }

@@ -76,10 +76,10 @@ int dispatch_identify(struct dispatch *d, struct link *link, const struct dispat
 		r = peer_new(
 			&peer->who, peer->pid, peer->born, d->config.limits, &found, ret_error);
 	if (!r && found)
-		r = peer_charge(found, link->handed->uid, ret_error);
+		r = peer_charge(found, d->config.limits, link->handed->uid, ret_error);
 	if (r)
-		found = peer_unref(found);
-	(void)peer_unref(link->peer);
+		found = peer_unref(found, d->config.limits);
+	(void)peer_unref(link->peer, d->config.limits);
 	link->peer = found;
 	return r;
 }

@@ -27,7 +27,6 @@ int peer_new(const struct policy_peer *who, int32_t pid, uint64_t born, struct l
 		free(peer);
 		return r;
 	}
-	peer->limits = limits;
 	peer->refs = 1;
 	peer->pid = pid;
 	peer->born = born;
@@ -39,14 +38,14 @@ int peer_new(const struct policy_peer *who, int32_t pid, uint64_t born, struct l
 	return 0;
 }
 
-int peer_charge(struct peer *peer, uint32_t uid, struct error *ret_error)
+int peer_charge(struct peer *peer, struct limits *limits, uint32_t uid, struct error *ret_error)
 {
 	uint32_t user;
-	int r = limits_user_open(peer->limits, uid, &user, ret_error);
+	int r = limits_user_open(limits, uid, &user, ret_error);
 
 	if (r)
 		return r;
-	limits_user_close(peer->limits, peer->user);
+	limits_user_close(limits, peer->user);
 	peer->user = user;
 	return 0;
 }
@@ -57,11 +56,11 @@ struct peer *peer_ref(struct peer *peer)
 	return peer;
 }
 
-struct peer *peer_unref(struct peer *peer)
+struct peer *peer_unref(struct peer *peer, struct limits *limits)
 {
 	if (!peer || --peer->refs)
 		return NULL;
-	limits_user_close(peer->limits, peer->user);
+	limits_user_close(limits, peer->user);
 	free(peer);
 	return NULL;
 }
@@ -125,7 +124,7 @@ struct session *session_new(struct sessions *sessions, struct peer *peer)
 static void session_free(struct sessions *sessions, struct session *session)
 {
 	limits_user_close(sessions->config.limits, session->user);
-	session->peer = peer_unref(session->peer);
+	session->peer = peer_unref(session->peer, sessions->config.limits);
 	free(session);
 }
 

@@ -35,7 +35,6 @@ struct sessions;
 
 /* A policy_peer of the size that it needs, shared by a connection and its session. */
 struct peer {
-	struct limits *limits;
 	uint64_t cgroups;
 	uint64_t born; /* tells its process from another one with the same number; 0: unknown */
 	uint32_t refs;
@@ -46,14 +45,17 @@ struct peer {
 	uint32_t groups[];
 };
 
-/* STATUS_QUOTA with REASON_LIMIT, STATUS_RETRY with REASON_NO_MEMORY. `limits` is borrowed. */
+/*
+ * STATUS_QUOTA with REASON_LIMIT, STATUS_RETRY with REASON_NO_MEMORY. `limits` is to be the same in
+ * all calls; a peer does not remember it, because idle connections are counted in bytes.
+ */
 int peer_new(const struct policy_peer *who, int32_t pid, uint64_t born, struct limits *limits,
 	struct peer **ret_peer, struct error *ret_error);
 /* Has another user be charged for it, before anything was. STATUS_QUOTA with REASON_LIMIT. */
-int peer_charge(struct peer *peer, uint32_t uid, struct error *ret_error);
+int peer_charge(struct peer *peer, struct limits *limits, uint32_t uid, struct error *ret_error);
 struct peer *peer_ref(struct peer *peer);
 /* NULL is fine; returns NULL. */
-struct peer *peer_unref(struct peer *peer);
+struct peer *peer_unref(struct peer *peer, struct limits *limits);
 void peer_read(const struct peer *peer, struct policy_peer *ret_who);
 
 /* ---------------------------------------------------------------- a session */

@@ -213,7 +213,7 @@ void session_follow(struct sessions *sessions, struct session *session, struct p
 	const struct session_slot who = {.uid = peer->uid, .pid = peer->pid};
 
 	(void)peer_ref(peer);
-	(void)peer_unref(session->peer);
+	(void)peer_unref(session->peer, sessions->config.limits);
 	session->peer = peer;
 	record_commit(sessions, &slot->born, peer->born);
 	record_commit(sessions, &slot->who, who.who);

@@ -74,8 +74,8 @@ static int recover_peer(
 
 	if (peer_new(&who, slot->pid, slot->born, sessions->config.limits, &peer, &error))
 		return -ENOMEM;
-	if (peer_charge(peer, slot->charged, &error)) {
-		(void)peer_unref(peer);
+	if (peer_charge(peer, sessions->config.limits, slot->charged, &error)) {
+		(void)peer_unref(peer, sessions->config.limits);
 		return -ENOMEM;
 	}
 	*ret_peer = peer;
@@ -99,7 +99,7 @@ static int recover_session(struct recovery *recovery, uint32_t index)
 	if (r)
 		return r;
 	session = session_new(sessions, peer);
-	(void)peer_unref(peer);
+	(void)peer_unref(peer, sessions->config.limits);
 	if (!session)
 		return -ENOMEM;
 	session->id = slot->id;

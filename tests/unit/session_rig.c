@@ -91,7 +91,7 @@ void session_rig_open(void)
 void session_rig_close(void)
 {
 	sessions_free(sessions);
-	peer = peer_unref(peer);
+	peer = peer_unref(peer, limits);
 	limits_free(limits);
 	state_file_free(memory);
 }

@@ -60,7 +60,7 @@ static void setup(void)
 static void teardown(void)
 {
 	sessions_free(sessions);
-	peer = peer_unref(peer);
+	peer = peer_unref(peer, limits);
 	ck_assert_uint_eq(limits_sum(limits, RESOURCE_SESSIONS), 0);
 	limits_free(limits);
 	state_file_free(memory);
@@ -214,7 +214,7 @@ START_TEST(a_user_has_so_many_sessions_and_others_are_not_affected)
 		ck_assert_uint_eq(sessions_count(sessions), 4);
 		session_close(sessions, more[0]);
 		ck_assert_int_eq(session_open(sessions, peer, ROLE_VMM, &more[0], &error), 0);
-		(void)peer_unref(other);
+		(void)peer_unref(other, limits);
 	}
 END_TEST
 

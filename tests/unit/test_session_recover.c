@@ -42,7 +42,7 @@ START_TEST(another_process_that_goes_on_with_it_is_known_after_a_restart)
 
 		ck_assert_int_eq(peer_new(&who, 4712, 100, limits, &next, &error), 0);
 		session_follow(sessions, session, next);
-		next = peer_unref(next);
+		next = peer_unref(next, limits);
 		sessions_settle(sessions);
 		restart();
 		ck_assert_int_eq(session->peer->pid, 4712);
@@ -58,10 +58,10 @@ START_TEST(who_is_charged_stays_charged)
 		struct session *made;
 
 		ck_assert_int_eq(peer_new(&who, 4712, 100, limits, &guest, &error), 0);
-		ck_assert_int_eq(peer_charge(guest, 5, &error), 0);
+		ck_assert_int_eq(peer_charge(guest, limits, 5, &error), 0);
 		ck_assert_int_eq(session_open(sessions, guest, ROLE_VMM, &made, &error), 0);
 		session_serve(sessions, made, (struct set_id){78});
-		guest = peer_unref(guest);
+		guest = peer_unref(guest, limits);
 		sessions_settle(sessions);
 		restart();
 		ck_assert_uint_eq(recovered, 2);
@@ -136,7 +136,7 @@ START_TEST(smaller_limits_end_nothing)
 			done(id, 100);
 		sessions_settle(sessions);
 		sessions_free(sessions);
-		peer = peer_unref(peer);
+		peer = peer_unref(peer, limits);
 		limits_free(limits);
 		limits_config.of[RESOURCE_SESSIONS].user = 1;
 		limits_config.of[RESOURCE_REMEMBERED].user = 4096;
