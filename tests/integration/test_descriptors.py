@@ -337,7 +337,7 @@ class Counts(DescriptorTest):
             if operation in ("device_add", "memory_map", "hello"):
                 continue
             with self.subTest(operation):
-                admins = operation in ("set_connect", "quarantine_end", "device_share", "device_drained")
+                admins = operation in ("set_connect", "quarantine_end", "device_share", "device_drained", "recover")
                 self.refuse("role-not-allowed" if admins else "descriptor-count", operation, [self.iommufd])
                 self.refuse("descriptor-count", operation, [self.iommufd], client=self.admin)
         self.assert_as_before()
