@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <systemd/sd-daemon.h>
@@ -21,25 +20,37 @@
 #define STORE_NAME 64
 
 struct store_message {
-	TAILQ_ENTRY(store_message) link;
+	struct store_message *next;
 	int fd; /* a copy; -1: its name is to be forgotten */
 	char text[32 + STORE_NAME];
 };
 
 struct runtime_store {
-	int fd; /* -1: nobody keeps anything */
-	TAILQ_HEAD(store_list, store_message) unsent;
+	int fd;                               /* -1: nobody keeps anything */
+	struct store_message *unsent, **last; /* oldest first */
 };
 
 /* ---------------------------------------------------------------- what was kept */
 
+/* A name that we gave reads back as what it was made of, and is made of it again. */
 static bool store_read_lane(const char *name, struct runtime_lane *ret_lane)
 {
-	int length = 0;
+	static const char prefix[] = "lane-";
+	char again[STORE_NAME];
+	char *rest;
+	long pid;
 
-	return sscanf(name, "lane-%16" SCNx64 "-%" SCNd32 "%n", &ret_lane->lane, &ret_lane->pid,
-		       &length) == 2 &&
-	       name[length] == '\0' && ret_lane->pid > 0;
+	if (strncmp(name, prefix, strlen(prefix)) != 0)
+		return false;
+	ret_lane->lane = strtoull(name + strlen(prefix), &rest, 16);
+	if (*rest != '-')
+		return false;
+	pid = strtol(rest + 1, NULL, 10);
+	if (pid <= 0 || pid > INT32_MAX)
+		return false;
+	ret_lane->pid = (int32_t)pid;
+	(void)snprintf(again, sizeof(again), STORE_LANE, ret_lane->lane, ret_lane->pid);
+	return strcmp(again, name) == 0;
 }
 
 __attribute__((format(printf, 2, 3))) static int store_refuse(
@@ -138,7 +149,7 @@ int runtime_store_new(struct runtime_store **ret_store)
 
 	if (store == NULL)
 		return -ENOMEM;
-	TAILQ_INIT(&store->unsent);
+	store->last = &store->unsent;
 	store->fd = store_connect();
 	*ret_store = store;
 	return 0;
@@ -146,9 +157,11 @@ int runtime_store_new(struct runtime_store **ret_store)
 
 static void store_pop(struct runtime_store *store)
 {
-	struct store_message *message = TAILQ_FIRST(&store->unsent);
+	struct store_message *message = store->unsent;
 
-	TAILQ_REMOVE(&store->unsent, message, link);
+	store->unsent = message->next;
+	if (store->unsent == NULL)
+		store->last = &store->unsent;
 	if (message->fd >= 0)
 		close(message->fd);
 	free(message);
@@ -159,7 +172,7 @@ void runtime_store_free(struct runtime_store *store)
 	if (store == NULL)
 		return;
 	runtime_store_flush(store);
-	while (!TAILQ_EMPTY(&store->unsent))
+	while (store->unsent != NULL)
 		store_pop(store);
 	if (store->fd >= 0)
 		close(store->fd);
@@ -189,8 +202,8 @@ static int store_send(int fd, const struct store_message *message)
 
 void runtime_store_flush(struct runtime_store *store)
 {
-	while (!TAILQ_EMPTY(&store->unsent)) {
-		if (store_send(store->fd, TAILQ_FIRST(&store->unsent)) == -EAGAIN)
+	while (store->unsent != NULL) {
+		if (store_send(store->fd, store->unsent) == -EAGAIN)
 			return;
 		store_pop(store);
 	}
@@ -217,6 +230,7 @@ void runtime_store_lane(void *ctx, uint64_t lane, int32_t pid, int socket, bool 
 		free(message);
 		return;
 	}
-	TAILQ_INSERT_TAIL(&store->unsent, message, link);
+	*store->last = message;
+	store->last = &message->next;
 	runtime_store_flush(store);
 }

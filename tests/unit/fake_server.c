@@ -501,7 +501,7 @@ static void *fake_run(void *context)
 		if (fds[1].revents && connection >= 0)
 			usleep(500); /* the next connection waits until this one is gone */
 	}
-	(void)read(fake->control[1], &command, 1);
+	ck_assert_int_ge(read(fake->control[1], &command, 1), 0);
 	if (connection >= 0)
 		close(connection);
 	return NULL;

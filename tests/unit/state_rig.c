@@ -112,7 +112,8 @@ static void fill_set(const struct state *state, uint32_t i, enum set_state set, 
 	slot->session = i == 0 ? 11 : 0;
 	slot->uid = 1000 + i;
 	slot->quota = 64;
-	(void)strncpy(slot->name, name, STATE_NAME_MAX);
+	memset(slot->name, 0, sizeof(slot->name));
+	memcpy(slot->name, name, strnlen(name, sizeof(slot->name)));
 	slot->emptied = 500 + i;
 	state_commit(state, &slot->word,
 		(uint64_t)(i + 1) << WORD_GENERATION_SHIFT | SET_TRANSLATED << 4 | set);
