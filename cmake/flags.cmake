@@ -60,7 +60,7 @@ if(PASIDD_COVERAGE)
   add_link_options(--coverage)
 endif()
 
-if(PASIDD_MUTANT)
+if(NOT PASIDD_MUTANT STREQUAL "") # a letter N alone would be false
   file(STRINGS ${CMAKE_CURRENT_SOURCE_DIR}/src/base.h known REGEX "^#define MUTANT_[A-Z]+ +[1-9]")
   list(TRANSFORM known REPLACE "^#define MUTANT_([A-Z]+) .*" "\\1")
   if(NOT PASIDD_MUTANT IN_LIST known)
