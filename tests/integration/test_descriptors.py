@@ -135,7 +135,7 @@ class DescriptorTest(unittest.TestCase):
         self.victim.map_memory(added.id)
         self.victim.bind(host(self.victim.allocate()[0]), added.id)
         self.refuse("descriptor-kind", "device_add", [0, 0])  # from here on, the attacker has a worker
-        self.account = self.look()
+        self.account = self.at_rest()
 
     def connect(self, name):
         client = self.stack.enter_context(self.daemon.client())
@@ -174,6 +174,11 @@ class DescriptorTest(unittest.TestCase):
             "bindings": [len(client.pages("binding_list", "bindings")) for client in clients],
             "descriptors": self.descriptors(),
         }
+
+    def at_rest(self):
+        """What there is once the janitors have closed everything."""
+        self.assertTrue(eventually(lambda: self.descriptors()[2]))
+        return self.look()
 
     def assert_as_before(self):
         self.assertTrue(self.admin.status().consistent)
@@ -228,13 +233,13 @@ class WrongKinds(DescriptorTest):
     def test_as_memory_of_a_slice(self):
         device = self.slice(self.attacker)
         self.refuse_map("descriptor-kind", device, 0)
-        self.account = self.look()
+        self.account = self.at_rest()
         for text, fd in self.each():
             self.refuse_map("descriptor-kind", device, fd, f"{text} was passed where memory")
 
     def test_as_memory_of_an_exclusive_device(self):
         device = self.attacker.call("device_add", fds=[self.iommufd, self.device]).device_add.id
-        self.account = self.look()
+        self.account = self.at_rest()
         for text, fd in self.each():
             self.refuse_map("descriptor-kind", device, fd, f"{text} was passed where memory")
 
@@ -314,7 +319,7 @@ class Counts(DescriptorTest):
                 self.refuse("descriptor-count", "device_add", sent)
                 self.assert_as_before()
         device = self.slice(self.attacker)
-        self.account = self.look()
+        self.account = self.at_rest()
         for sent in ([], [memory()] * 2, [memory()] * 253):
             self.refuse("descriptor-count", "memory_map", sent, device=device, space=1, iova=0, length=1 << 16)
             self.assert_as_before()
@@ -358,7 +363,7 @@ class Memory(DescriptorTest):
         super().setUp()
         self.target = self.slice(self.attacker)
         self.refuse_map("descriptor-kind", self.target, 0)
-        self.account = self.look()
+        self.account = self.at_rest()
 
     def again(self, fd, flags):
         return os.open(f"/proc/self/fd/{fd}", flags)
