@@ -98,8 +98,8 @@ struct recovery {
  * which need hardware wait behind them. What needs a worker that is gone counts as lost with it.
  *
  * STATUS_INVALID when the configuration leaves granted numbers to the kernel, STATUS_INTERNAL when
- * the records contradict themselves: then the broker is of no use but to be freed, and the records
- * are as they were found, but for what was settled.
+ * the records contradict themselves: then the broker is of no use but to be freed, and nothing is
+ * settled, so that the records are what they were when they are opened again.
  */
 int broker_recover(struct broker *broker, const struct recovery *recovery, struct error *ret_error);
 

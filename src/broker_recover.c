@@ -523,7 +523,8 @@ int broker_recover(struct broker *b, const struct recovery *recovery, struct err
 		r = MUTANT(K) ? 0 : broker_recount(b, ret_error);
 	}
 	limits_waive(b->ports.limits, false);
-	state_settle(b->ports.state);
+	if (r == 0) /* what is refused stays as it was found */
+		state_settle(b->ports.state);
 	return r;
 }
 

@@ -19,8 +19,7 @@
 /* Descriptors that are not for connections: ours, and those of workers and clients on their way. */
 #define RUNTIME_SPARE_FDS ((rlim_t)512)
 
-__attribute__((format(printf, 3, 4))) static int runtime_fail(
-	struct runtime_error *ret_error, int r, const char *format, ...)
+int runtime_fail(struct runtime_error *ret_error, int r, const char *format, ...)
 {
 	va_list args;
 

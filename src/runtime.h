@@ -15,6 +15,10 @@ struct runtime_error {
 	char text[384];
 };
 
+/* Writes the text; returns r. */
+__attribute__((format(printf, 3, 4))) int runtime_fail(
+	struct runtime_error *ret_error, int r, const char *format, ...);
+
 /*
  * Where the daemon keeps what lives as long as the host's uptime: `asked` when it is not NULL; else
  * what systemd made ($RUNTIME_DIRECTORY), else /run/pasidd for root, else $XDG_RUNTIME_DIR/pasidd,

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,17 +17,6 @@
 #define MARKER_NAME_SIMULATED "granted-simulated"
 #define MARKER_NAME_NEW       ".new"
 #define MARKER_LINE           (SD_ID128_STRING_MAX) /* the newline stands in for the NUL */
-
-__attribute__((format(printf, 3, 4))) static int marker_fail(
-	struct runtime_error *ret_error, int r, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	(void)vsnprintf(ret_error->text, sizeof(ret_error->text), format, args);
-	va_end(args);
-	return r;
-}
 
 /* ---------------------------------------------------------------- directory */
 
@@ -81,11 +69,11 @@ static int marker_place(const struct runtime_marker_place *place, struct runtime
 		n = marker_default(path, size);
 	}
 	if (n < 0)
-		return marker_fail(ret_error, -ENOENT,
+		return runtime_fail(ret_error, -ENOENT,
 			"there is no place for what must outlive the runtime directory: neither "
 			"$STATE_DIRECTORY nor a home directory; name one with --state-dir");
 	if ((size_t)n >= size || n == 0)
-		return marker_fail(ret_error, -ENAMETOOLONG,
+		return runtime_fail(ret_error, -ENAMETOOLONG,
 			"%.100s: a state directory's path has 1 to %zu bytes", path, size - 1);
 	return 0;
 }
@@ -111,18 +99,18 @@ static int marker_open_directory(
 	if (fd < 0 || fstat(fd, &st) < 0) {
 		const int r = -errno;
 
-		return marker_fail(ret_error, r,
+		return runtime_fail(ret_error, r,
 			"%.200s: the state directory cannot be opened: %s; name another with "
 			"--state-dir",
 			path, strerror(-r));
 	}
 	if (st.st_uid != geteuid())
-		return marker_fail(ret_error, -EPERM,
+		return runtime_fail(ret_error, -EPERM,
 			"%.200s belongs to user %u, not to us (%u); name another directory with "
 			"--state-dir",
 			path, st.st_uid, geteuid());
 	if (st.st_mode & (S_IWGRP | S_IWOTH))
-		return marker_fail(ret_error, -EPERM,
+		return runtime_fail(ret_error, -EPERM,
 			"%.200s can be written to by others (mode %04o); chmod go-w it", path,
 			st.st_mode & 07777u);
 	*ret_fd = TAKE_FD(fd);
@@ -134,7 +122,7 @@ static int marker_open_directory(
 static int marker_foreign(
 	const struct runtime_marker *marker, const char *what, struct runtime_error *ret_error)
 {
-	return marker_fail(ret_error, -EPERM,
+	return runtime_fail(ret_error, -EPERM,
 		"%.200s/%s is %s; find out who put it there, and remove it or name another "
 		"directory with --state-dir",
 		marker->directory, marker->name, what);
@@ -143,7 +131,7 @@ static int marker_foreign(
 static int marker_failed(const struct runtime_marker *marker, int r, const char *what,
 	const char *remedy, struct runtime_error *ret_error)
 {
-	return marker_fail(ret_error, r, "%.200s/%s cannot be %s: %s; %s", marker->directory,
+	return runtime_fail(ret_error, r, "%.200s/%s cannot be %s: %s; %s", marker->directory,
 		marker->name, what, strerror(-r), remedy);
 }
 
@@ -224,7 +212,7 @@ int runtime_marker_read(const struct runtime_marker_place *place,
 		return r;
 	r = marker_make_directory(marker.directory);
 	if (r < 0)
-		return marker_fail(ret_error, r,
+		return runtime_fail(ret_error, r,
 			"%.200s: the state directory cannot be made: %s; name another with "
 			"--state-dir",
 			marker.directory, strerror(-r));

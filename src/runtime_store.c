@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,17 +52,6 @@ static bool store_read_lane(const char *name, struct runtime_lane *ret_lane)
 	return strcmp(again, name) == 0;
 }
 
-__attribute__((format(printf, 2, 3))) static int store_refuse(
-	struct runtime_error *ret_error, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	(void)vsnprintf(ret_error->text, sizeof(ret_error->text), format, args);
-	va_end(args);
-	return -EINVAL;
-}
-
 static int store_take(
 	int fd, const char *name, struct runtime_passed *passed, struct runtime_error *ret_error)
 {
@@ -75,13 +63,13 @@ static int store_take(
 		return 0;
 	}
 	if (passed->listen_fd >= 0 || sd_is_socket_unix(fd, SOCK_SEQPACKET, 1, NULL, 0) <= 0)
-		return store_refuse(ret_error,
+		return runtime_fail(ret_error, -EINVAL,
 			"systemd passed a descriptor named '%.64s'; pasidd takes one listening Unix "
 			"socket, ListenSequentialPacket= in the socket unit, and what it stored "
 			"itself",
 			name);
 	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
-		return store_refuse(ret_error, "the passed socket: %s", strerror(errno));
+		return runtime_fail(ret_error, -EINVAL, "the passed socket: %s", strerror(errno));
 	passed->listen_fd = fd;
 	return 0;
 }

@@ -55,6 +55,11 @@ class Figure:
         self.quick, self.full = quick, full  # rounds
 
 
+def memory_folder():
+    """Where runtime directories are: in memory, if there is such a folder. None: where temporary files go."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
 class Bench:
     def __init__(self, options):
         self.options = options
@@ -191,12 +196,7 @@ class Bench:
         self.collect(["taskset", "-c", self.cpu, self.build / "bench_space", rounds])
 
     def state(self, folder, rounds):
-        """Where runtime directories are: in memory, if there is such a folder."""
-        memory = pathlib.Path("/dev/shm")
-        with contextlib.ExitStack() as stack:
-            if os.access(memory, os.W_OK):
-                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="pasidd-bench-", dir=memory))
-            self.collect(["taskset", "-c", self.cpu, self.build / "bench_state", folder, rounds], self.options.quiet)
+        self.collect(["taskset", "-c", self.cpu, self.build / "bench_state", folder, rounds], self.options.quiet)
 
     def latency(self, folder, rounds):
         words = self.optional("--redis", self.redis, folder) + self.optional("--memcached", self.memcached, folder)
@@ -251,7 +251,7 @@ class Bench:
         began = time.monotonic()
         self.say(f"{' '.join(figure.ids)}: {figure.text}")
         try:
-            with tempfile.TemporaryDirectory(prefix="pasidd-bench-") as folder, self.children:
+            with tempfile.TemporaryDirectory(prefix="pasidd-bench-", dir=memory_folder()) as folder, self.children:
                 figure.run(pathlib.Path(folder), rounds)
         except Skip as skip:
             self.skip(f"{' '.join(figure.ids)}: {skip}")

@@ -398,12 +398,15 @@ START_TEST(numbers_that_the_kernel_would_get_are_a_refusal)
 	{
 		struct actor a = fixture_vmm(&f, 10, "a", SET_TRANSLATED, 7);
 		struct hpasid host = fixture_allocate(&f, &a);
+		unsigned settles;
 		char words[64];
 
 		(void)snprintf(words, sizeof(words), "PASID %u is granted", host.v);
 		fixture_settle(&f);
+		settles = f.crash.settles;
 		f.config.reserved_last = host.v;
 		ck_assert_int_eq(fixture_recover(&f, fixture_all_stand, NULL), STATUS_INVALID);
+		ck_assert_uint_eq(f.crash.settles, settles); /* the next run takes it back */
 		ck_assert_ptr_nonnull(strstr(f.error.text, words));
 		ck_assert_ptr_nonnull(strstr(f.error.text, "kernel_reserved"));
 		/* nothing was changed by that */
