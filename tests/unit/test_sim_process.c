@@ -409,18 +409,27 @@ START_TEST(release_on_a_hung_unit_waits_without_harm)
 	}
 END_TEST
 
-/* Everything, again and again, until somebody kills it. */
+static bool hwpt_make(const struct rig_vm *vm, uint32_t flags, uint32_t *ret_hwpt)
+{
+	const struct calls_hwpt args = {.flags = flags, .dev_id = vm->dev_id, .pt_id = vm->ioas};
+
+	return rig.calls->hwpt_alloc(rig.sim, vm->iommufd, &args, ret_hwpt) == 0;
+}
+
+/* Everything, again and again, until somebody kills it. Asserts nothing once it is ready: Check
+   writes a message for each assertion into a file that it shares with the program that runs the
+   tests, and half a message, which SIGKILL may leave there, ends that program. */
 static void busy(int socket)
 {
 	struct rig_vm vm = rig_vm(&rig, rig_first);
 
 	child_ready(socket, NULL, 0);
 	for (uint32_t i = 0;; i++) {
-		uint32_t one = rig_hwpt(&rig, &vm, CALLS_HWPT_PASID);
-		uint32_t two = rig_hwpt(&rig, &vm, CALLS_HWPT_PASID | CALLS_HWPT_NEST_PARENT);
-		uint32_t nested = 0;
-		bool ok = rig_nested(&rig, &vm, two, 48, 0, 0x1000, &nested) == 0;
+		uint32_t one = 0, two = 0, nested = 0;
+		bool ok = hwpt_make(&vm, CALLS_HWPT_PASID, &one);
 
+		ok = ok && hwpt_make(&vm, CALLS_HWPT_PASID | CALLS_HWPT_NEST_PARENT, &two);
+		ok = ok && rig_nested(&rig, &vm, two, 48, 0, 0x1000, &nested) == 0;
 		ok = ok && rig_attach(&rig, &vm, one, 5 + i % 300) == 0;
 		ok = ok && rig_attach(&rig, &vm, nested, 5 + i % 300) == 0;
 		ok = ok && rig.calls->attach(rig.sim, vm.device, one, NULL) == 0;
