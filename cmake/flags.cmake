@@ -2,7 +2,7 @@
 # Everything that decides how C is compiled here; targets take it by linking pasid_flags.
 
 set(PASIDD_SANITIZE "" CACHE STRING "Sanitizers, as for -fsanitize= (address,undefined)")
-set(PASIDD_MUTANT "" CACHE STRING "Break one rule on purpose: a MUTANT_<letter> of src/base.h, by letter")
+set(PASIDD_MUTANT "" CACHE STRING "Break one rule on purpose: a MUTANT_<letter> of src/base.h, by letter; or ANY")
 option(PASIDD_WERROR "Warnings are errors" OFF)
 option(PASIDD_COVERAGE "Count which lines run" OFF)
 option(PASIDD_FUZZ "Link tests/fuzz with libFuzzer (clang); without it they replay files" OFF)
@@ -60,7 +60,9 @@ if(PASIDD_COVERAGE)
   add_link_options(--coverage)
 endif()
 
-if(NOT PASIDD_MUTANT STREQUAL "") # a letter N alone would be false
+if(PASIDD_MUTANT STREQUAL "ANY") # the one that the environment names by its number, or none
+  target_compile_definitions(pasid_flags INTERFACE PASIDD_MUTANT_ANY)
+elseif(NOT PASIDD_MUTANT STREQUAL "") # a letter N alone would be false
   file(STRINGS ${CMAKE_CURRENT_SOURCE_DIR}/src/base.h known REGEX "^#define MUTANT_[A-Z]+ +[1-9]")
   list(TRANSFORM known REPLACE "^#define MUTANT_([A-Z]+) .*" "\\1")
   if(NOT PASIDD_MUTANT IN_LIST known)

@@ -109,13 +109,26 @@ def programs(build, source):
     return [pathlib.Path(build, "tests/unit", name).resolve() for name in names]
 
 
+def run_one(path, source):
+    if path.exists():
+        return run_replay(path, source) if path.parent.name == "fuzz" else run_program(path)
+    missing = Result(path.name)
+    missing.failed.append((path.name, "was not built"))
+    return missing
+
+
 def run_all(build, source):
     """The results of all programs, in order; one that was not built is a failure."""
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        def one(path):
-            if path.exists():
-                return run_replay(path, source) if path.parent.name == "fuzz" else run_program(path)
-            missing = Result(path.name)
-            missing.failed.append((path.name, "was not built"))
-            return missing
-        return list(pool.map(one, programs(build, source) + replays(build, source)))
+        return list(pool.map(lambda path: run_one(path, source), programs(build, source) + replays(build, source)))
+
+
+def first_failure(build, source):
+    """The first program's result that has a failure; the rest does not run then. None when all passed."""
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        runs = [pool.submit(run_one, path, source) for path in programs(build, source) + replays(build, source)]
+        for run in concurrent.futures.as_completed(runs):
+            if run.result().failed:
+                pool.shutdown(cancel_futures=True)
+                return run.result()
+    return None
