@@ -58,9 +58,10 @@ class Sessions(unittest.TestCase):
             vm1.kill()
             self.assertTrue(eventually(lambda: set(self.daemon.tables()) == {(SHARED, number)}))
             self.assertEqual(self.daemon.tables()[SHARED, number], kept)
-            # The entry is gone a moment before the daemon hears of it.
-            self.assertTrue(eventually(lambda: self.state(exclusive).state == pb.GRANT_QUARANTINED))
-            # One rests for its time, the other until the shared device is drained.
+            # The entry is gone a moment before the daemon hears of it, and a busy machine may look too late to see the
+            # number rest. One rests for its time, the other until the shared device is drained.
+            resting = (pb.GRANT_QUARANTINED, pb.GRANT_IDLE)
+            self.assertTrue(eventually(lambda: self.state(exclusive).state in resting))
             self.assertTrue(eventually(lambda: self.state(exclusive).state == pb.GRANT_IDLE))
             self.assertEqual(list(self.state(shared).quarantine), ["undrained"])
             self.assertTrue(self.admin.status().consistent)

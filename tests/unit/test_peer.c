@@ -34,15 +34,6 @@ static void teardown(void)
 	close(listen_fd);
 }
 
-static int client_connect(void)
-{
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-
-	ck_assert_int_ge(fd, 0);
-	ck_assert_int_eq(connect(fd, (const struct sockaddr *)&address, sizeof(address)), 0);
-	return fd;
-}
-
 START_TEST(a_peer_is_who_connected)
 	{
 		struct dispatch_peer peer;
