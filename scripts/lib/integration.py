@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""usage: integration.py FOLDER
+"""usage: integration.py FOLDER [FILE]
 
-Runs the unittest files test_*.py of a folder, prints each test, and counts for scripts/test.
+Runs the unittest files test_*.py of a folder, or one of them, prints each test, and counts for scripts/test. The files
+run in processes of their own, one for each core: they wait for daemons more than they compute.
 """
 
+import concurrent.futures
 import os
 import pathlib
+import subprocess
 import sys
+import tempfile
 import time
 import unittest
 
@@ -41,19 +45,48 @@ class Result(unittest.TextTestResult):
         self.passed += 1
 
 
-def main():
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    folder = str(pathlib.Path(sys.argv[1]).resolve())
-    suite = unittest.defaultTestLoader.discover(folder, pattern="test_*.py", top_level_dir=folder)
-    runner = unittest.TextTestRunner(stream=sys.stdout, verbosity=2, resultclass=Result)
-    result = runner.run(suite)
+def run_file(folder, name):
+    """Runs the tests of one file in this process: passed, failed, skipped."""
+    suite = unittest.defaultTestLoader.discover(folder, pattern=name, top_level_dir=folder)
+    result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2, resultclass=Result).run(suite)
     for test, reason in result.skipped:
         print(f"SKIP: {test.id()}: {reason}")
     failed = len(result.failures) + len(result.errors) + len(result.unexpectedSuccesses)
+    return result.passed, failed, len(result.skipped)
+
+
+def run_process(folder, name):
+    """The same in another process, whose output is printed as a whole."""
+    started = time.monotonic()
+    with tempfile.NamedTemporaryFile("r", prefix="pasidd-counts-") as counts:
+        run = subprocess.run([sys.executable, "-B", __file__, folder, name], stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True, errors="replace", check=False,
+                             env={**os.environ, "REPORT_COUNTS": counts.name})
+        words = counts.read().split()
+    passed, failed, skipped = map(int, words) if words else (0, 0, 0)
+    if run.returncode and not failed:
+        run.stdout += f"FAILED: {name}: ended with {run.returncode}\n"
+        failed = 1
+    print(f"{run.stdout}---- {name}: {time.monotonic() - started:.1f} s\n", flush=True)
+    return passed, failed, skipped
+
+
+def run_folder(folder):
+    """The largest files first, so that none is alone at the end."""
+    names = sorted(pathlib.Path(folder).glob("test_*.py"), key=lambda path: -path.stat().st_size)
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        results = list(pool.map(lambda path: run_process(folder, path.name), names))
+    return tuple(map(sum, zip(*results))) if results else (0, 0, 0)
+
+
+def main():
+    if len(sys.argv) not in (2, 3):
+        sys.exit(__doc__)
+    folder = str(pathlib.Path(sys.argv[1]).resolve())
+    counts = run_file(folder, sys.argv[2]) if len(sys.argv) == 3 else run_folder(folder)
     if "REPORT_COUNTS" in os.environ:
-        pathlib.Path(os.environ["REPORT_COUNTS"]).write_text(f"{result.passed} {failed} {len(result.skipped)}\n")
-    sys.exit(1 if failed or not result.passed else 0)
+        pathlib.Path(os.environ["REPORT_COUNTS"]).write_text("{} {} {}\n".format(*counts))
+    sys.exit(1 if counts[1] or not sum(counts) else 0)
 
 
 main()
