@@ -36,6 +36,18 @@ void pool_give(struct pool *pool, uint32_t slot)
 	pool->live--;
 }
 
+/*
+ * A slot may be taken in the change that freed it: an operation that ends lets the next one start.
+ * Every word of it goes through the port once, so that what was there comes back with the change.
+ */
+void broker_clear_slot(struct broker *b, void *slot, size_t size)
+{
+	uint64_t *words = slot;
+
+	for (size_t i = 0; i < size / sizeof(*words); i++)
+		broker_commit(b, &words[i], 0);
+}
+
 static int pool_init(struct pool *pool, enum state_table table, uint32_t capacity)
 {
 	pool->next = calloc(capacity, sizeof(*pool->next));

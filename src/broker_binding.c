@@ -89,7 +89,7 @@ static int binding_take(struct broker *b, uint32_t set, const struct op_pair *pa
 		return error_set(ret_error, REASON_LIMIT,
 			"the host has no room to record another binding; unbind some, or try again "
 			"later");
-	memset(&b->binding_slots[binding], 0, sizeof(b->binding_slots[binding]));
+	broker_clear_slot(b, &b->binding_slots[binding], sizeof(b->binding_slots[binding]));
 	r = set_charge(b, set, RESOURCE_BINDINGS, 1, ret_error);
 	if (r) {
 		pool_give(&b->binding_pool, binding);

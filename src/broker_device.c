@@ -56,7 +56,7 @@ static void device_init(struct broker *b, uint32_t device, uint32_t set, enum de
 	struct device_slot *slot = &b->device_slots[device];
 	uint32_t *link;
 
-	memset(slot, 0, sizeof(*slot));
+	broker_clear_slot(b, slot, sizeof(*slot));
 	b->devices[device] = (struct device){
 		.bindings = STATE_NONE, .rid_binding = STATE_NONE, .set_next = STATE_NONE};
 	slot->set = set;

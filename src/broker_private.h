@@ -228,6 +228,8 @@ _Static_assert(STATE_CHANGE_MAX > 4 * BROKER_ALLOCATE_MAX, "an allocate is one c
 
 int pool_take(struct broker *b, struct pool *pool, uint32_t *ret_slot);
 void pool_give(struct pool *pool, uint32_t slot);
+/* A slot that was taken has zeros, and what it had before if the change is taken back. */
+void broker_clear_slot(struct broker *b, void *slot, size_t size);
 /* A generation for a record's word. */
 uint64_t broker_generation(struct broker *b);
 /* A name of a device for workers. */

@@ -441,6 +441,49 @@ START_TEST(the_place_of_a_shared_device_may_be_anothers_before_it_was_asked_abou
 	}
 END_TEST
 
+/*
+ * An attach that fails frees its record, and the bind that waited for it takes that at once: what
+ * was in it is there again when the daemon dies before both are settled.
+ */
+START_TEST(a_record_that_is_freed_and_taken_in_one_change_comes_back)
+	{
+		const struct binding_slot *slot;
+		struct binding_slot before;
+		struct bind_pair pair = {.table = {.kind = HW_TABLE_SPACE}};
+		struct hpasid host;
+
+		recover_setup();
+		vmm = fixture_vmm(&f, 10, "a", SET_TRANSLATED, 7);
+		pair.device = fixture_add(&f, &vmm, 0, 10);
+		host = fixture_allocate(&f, &vmm);
+		ck_assert_int_eq(broker_rid_attach(f.broker, &vmm, own, &pair, 1, &f.error), 0);
+		broker_flush(f.broker);
+		ck_assert_int_eq(
+			broker_bind(f.broker, &vmm, own, (struct pasid_ref){.number = host.v},
+				&pair, 1, 2, &f.error),
+			0);
+		slot = f.state.table[STATE_BINDINGS];
+		before = *slot;
+		f.model.fail_kind = HW_ATTACH;
+		f.model.fail_status = STATUS_HARDWARE;
+		f.model.fail_times = 1;
+		fixture_settle(&f);
+		ck_assert(model_step(&f, 0));
+		ck_assert_uint_ne(slot->grant, before.grant);
+		while (f.crash.stores > 0) {
+			f.crash.stores--;
+			*f.crash.word[f.crash.stores] = f.crash.before[f.crash.stores];
+		}
+		ck_assert_uint_eq(slot->word, before.word);
+		ck_assert_uint_eq(slot->set, before.set);
+		ck_assert_uint_eq(slot->grant, before.grant);
+		ck_assert_uint_eq(slot->device, before.device);
+		ck_assert_uint_eq(slot->table_id, before.table_id);
+		recover_restart(true);
+		recover_teardown();
+	}
+END_TEST
+
 int main(void)
 {
 	const int kinds = ARRAY_SIZE(requests);
@@ -454,6 +497,7 @@ int main(void)
 	tcase_add_loop_test(
 		tc, numbers_are_kept_wherever_the_daemon_dies_with_its_workers, 0, kinds);
 	tcase_add_test(tc, a_recovery_may_die_at_each_store_too);
+	tcase_add_test(tc, a_record_that_is_freed_and_taken_in_one_change_comes_back);
 	tcase_add_loop_test(tc, a_recovery_may_itself_be_interrupted, 0, 7);
 	tcase_add_test(tc, workers_may_go_while_a_recovery_is_interrupted);
 	tcase_add_test(tc, the_place_of_a_shared_device_may_be_anothers_before_it_was_asked_about);
