@@ -382,7 +382,7 @@ static void bind_failed(struct broker *b, struct op *op, const struct hw_result 
 	/* a refusal of the kernel leaves nothing; a worker that is gone leaves nobody who knows */
 	if (result->status > 0)
 		bind_untouched(b, &op->pairs[op->step]);
-	else
+	else if (op->pairs[op->step].binding != STATE_NONE) /* not lost before it was asked for */
 		binding_taint(b, op->pairs[op->step].binding);
 	if (MUTANT(A)) {
 		for (uint32_t i = 0; i < op->step; i++)
@@ -400,11 +400,11 @@ void bind_completed(struct broker *b, struct op *op, const struct hw_result *res
 		bind_undo_completed(b, op, result);
 		return;
 	}
-	slot = &b->binding_slots[op->pairs[op->step].binding];
 	if (result->status) {
 		bind_failed(b, op, result);
 		return;
 	}
+	slot = &b->binding_slots[op->pairs[op->step].binding];
 	slot->pt_id = result->pt_id;
 	if (result->made_pt)
 		broker_commit(b, &slot->word, slot->word | BINDING_WORD_MADE);

@@ -231,6 +231,27 @@ START_TEST(a_worker_lost_in_the_middle_fails_the_bind)
 	}
 END_TEST
 
+/* It starts with the death of the first worker, and that of the second one is its answer. */
+START_TEST(a_bind_that_waited_fails_when_the_next_worker_dies_too)
+	{
+		struct device_id device = fixture_add(&f, &a, 0, 10);
+		struct hpasid host = fixture_allocate(&f, &a);
+		struct bind_pair pair = {device, {.kind = HW_TABLE_SPACE}};
+		struct memory memory = {.device = device, .length = 4096};
+
+		ck_assert_int_eq(broker_memory_map(f.broker, &a, &memory, 90, 1, &f.error), 0);
+		ck_assert_int_eq(
+			broker_bind(f.broker, &a, own, (struct pasid_ref){.number = host.v}, &pair,
+				1, 2, &f.error),
+			0);
+		model_lose_lane(&f, a.set.v);
+		model_lose_lane(&f, a.set.v);
+		ck_assert_uint_eq(fixture_outcome(&f, 1).error.reason, REASON_WORKER_LOST);
+		ck_assert_uint_eq(fixture_outcome(&f, 2).error.reason, REASON_WORKER_LOST);
+		ck_assert_uint_eq(model_entries(&f), 0);
+	}
+END_TEST
+
 int main(void)
 {
 	const TTest *const tests[] = {death_detaches_everything_and_quarantines,
@@ -239,7 +260,8 @@ int main(void)
 		undrained_numbers_outlive_their_set,
 		what_death_cannot_detach_stays_until_it_is_proven,
 		a_lost_worker_taints_an_exclusive_device, a_lost_worker_closes_a_shared_device,
-		a_worker_lost_in_the_middle_fails_the_bind};
+		a_worker_lost_in_the_middle_fails_the_bind,
+		a_bind_that_waited_fails_when_the_next_worker_dies_too};
 
 	return suite_run(
 		"broker, death", "death and reuse", tests, ARRAY_SIZE(tests), setup, teardown);
