@@ -204,6 +204,13 @@ static void recover_lost_devices(struct broker *b, const struct recovery *recove
 	}
 }
 
+/* Sets that were gone, and which only their outcome or what is lost now kept: nobody else looks. */
+static void recover_reap(struct broker *b)
+{
+	for (uint32_t set = 0; set < b->set_pool.used; set++)
+		set_reap(b, set);
+}
+
 /* ------------------------------------------------------------------ lanes whose worker lives */
 
 /* A binding on the device whose attach or detach was under way; STATE_NONE: none. */
@@ -519,6 +526,7 @@ int broker_recover(struct broker *b, const struct recovery *recovery, struct err
 	if (r == 0) {
 		recover_lost_devices(b, recovery, true);
 		recover_lost_devices(b, recovery, false);
+		recover_reap(b);
 		recover_go_on(b, recovery);
 		r = MUTANT(K) ? 0 : broker_recount(b, ret_error);
 	}

@@ -309,6 +309,20 @@ END_TEST
 
 /* ------------------------------------------------------------------ what is counted */
 
+START_TEST(a_set_that_went_before_anybody_heard_is_forgotten)
+	{
+		struct actor a = fixture_vmm(&f, 10, "a", SET_TRANSLATED, 7);
+
+		ck_assert_int_eq(broker_set_destroy(f.broker, &a, own, false, 1, &f.error), 0);
+		fixture_settle(&f);
+		recover_begin(true);
+		ck_assert_uint_eq(recover_host_use(RESOURCE_SETS), 0);
+		ck_assert_int_eq(
+			broker_set_get(f.broker, &f.admin, a.set, &(struct set_info){0}, &f.error),
+			STATUS_NOT_FOUND);
+	}
+END_TEST
+
 START_TEST(everything_is_charged_as_before)
 	{
 		static const enum resource of[] = {RESOURCE_SETS, RESOURCE_PROMISED,
@@ -531,7 +545,8 @@ int main(void)
 		each_number_cools_until_its_own_time, a_number_cools_as_long_as_it_was_said_before,
 		a_tainted_number_stays_out_of_use, an_undrained_number_returns_to_its_set_only,
 		an_undrained_number_of_an_earlier_vm_returns_to_nobody,
-		a_set_that_is_gone_stays_charged_for_its_numbers, everything_is_charged_as_before,
+		a_set_that_is_gone_stays_charged_for_its_numbers,
+		a_set_that_went_before_anybody_heard_is_forgotten, everything_is_charged_as_before,
 		smaller_limits_take_nothing_away_and_let_nothing_in,
 		removals_go_on_beyond_the_limit_of_operations,
 		numbers_that_the_kernel_would_get_are_a_refusal, names_and_events_never_repeat,
