@@ -6,6 +6,8 @@
 
 #define NONE UINT32_MAX
 
+#define SPACE_GROUP_NUMBERS (64u * 64u)
+
 /* The search is compiled three times, with more or less of it constant. Without optimisation once,
  * so that what a test covers is not said thrice. */
 #ifdef __OPTIMIZE__
@@ -149,6 +151,22 @@ void space_init(struct space *s)
 	memset(s, 0, sizeof(*s));
 }
 
+/* A group in which every number is taken becomes one in which every number is free. */
+static void space_open_group(struct space *s, uint32_t group)
+{
+	memset(&s->numbers[group * 64], 0xff, 64 * sizeof(s->numbers[0]));
+	memset(&s->groups[group], 0xff, sizeof(s->groups[0]));
+	for (unsigned k = 0; k < SPACE_ORDERS; k++)
+		s->tops[k][group / 64] |= UINT64_C(1) << (group % 64);
+	s->free_count += SPACE_GROUP_NUMBERS;
+}
+
+/* Whether nothing in it is free; a top of order 0 says that something is. */
+static bool space_group_is_taken(const struct space *s, uint32_t group)
+{
+	return !((s->tops[0][group / 64] >> (group % 64)) & 1);
+}
+
 void space_open(struct space *s, uint32_t first, uint32_t last)
 {
 	assert(first <= last && last < PASID_COUNT);
@@ -156,6 +174,14 @@ void space_open(struct space *s, uint32_t first, uint32_t last)
 	for (uint32_t word = first / 64; word <= last / 64; word++) {
 		const uint64_t before = s->numbers[word];
 		uint64_t mask = ~before;
+
+		if (word % 64 == 0 && word * 64 >= first &&
+			last - word * 64 >= SPACE_GROUP_NUMBERS - 1 &&
+			space_group_is_taken(s, word / 64)) {
+			space_open_group(s, word / 64);
+			word += 63;
+			continue;
+		}
 
 		if (word == first / 64)
 			mask &= UINT64_MAX << (first % 64);
@@ -435,19 +461,29 @@ int space_find_many(const struct space *const spaces[], size_t count, const stru
 	return 0;
 }
 
+/* Most words have all of their numbers free, or none: there is nothing to fold. */
+static void space_check_words(const uint64_t numbers[64], uint64_t words[SPACE_WORD_ORDERS])
+{
+	uint64_t full = 0;
+
+	for (uint32_t w = 0; w < 64; w++) {
+		full |= (uint64_t)(numbers[w] == UINT64_MAX) << w;
+		if (numbers[w] == 0 || numbers[w] == UINT64_MAX)
+			continue;
+		for (unsigned k = 0; k < SPACE_WORD_ORDERS; k++)
+			words[k] |= (uint64_t)(space_fold(numbers[w], k) != 0) << w;
+	}
+	for (unsigned k = 0; k < SPACE_WORD_ORDERS; k++)
+		words[k] |= full;
+}
+
 /* Recounts the summaries of one group of 64 words, each order from the numbers themselves. */
 static bool space_check_group(const struct space *s, uint32_t group)
 {
 	uint64_t words[SPACE_WORD_ORDERS] = {0};
 	bool agree = true;
 
-	for (uint32_t w = 0; w < 64; w++) {
-		for (unsigned k = 0; k < SPACE_WORD_ORDERS; k++) {
-			const uint64_t blocks = space_fold(s->numbers[group * 64 + w], k);
-
-			words[k] |= (uint64_t)(blocks != 0) << w;
-		}
-	}
+	space_check_words(&s->numbers[group * 64], words);
 	for (unsigned k = 0; k < SPACE_WORD_ORDERS; k++)
 		agree &= s->groups[group].words[k] == words[k];
 	for (unsigned order = 0; order < SPACE_ORDERS; order++) {
