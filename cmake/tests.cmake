@@ -72,4 +72,5 @@ foreach(source IN LISTS TEST_SOURCES)
   add_dependencies(unit-tests ${name})
 endforeach()
 
+include(cmake/sim.cmake)
 include(cmake/fuzz.cmake)

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+#include "history.h"
+
+#include "base.h"
+#include "random.h"
+
+static const struct {
+	const char *text;
+	uint8_t weight;
+} kinds[] = {
+#define S(name, text, weight) [STEP_##name] = {text, weight},
+	HISTORY_STEPS(S)
+#undef S
+};
+_Static_assert(ARRAY_SIZE(kinds) == STEP_COUNT, "every kind has its weight");
+
+enum {
+	WEIGHTS = 0
+#define S(name, text, weight) +weight
+	HISTORY_STEPS(S)
+#undef S
+};
+
+const char *step_text(enum step_kind kind)
+{
+	return (unsigned)kind < STEP_COUNT ? kinds[kind].text : "unknown";
+}
+
+static uint8_t pick_kind(struct random *random)
+{
+	uint32_t n = random_below(random, WEIGHTS);
+	uint8_t kind = 0;
+
+	while (n >= kinds[kind].weight)
+		n -= kinds[kind++].weight;
+	return kind;
+}
+
+static void step_generate(struct step *step, struct random *random)
+{
+	uint32_t luck = random_below(random, 1000);
+
+	step->kind = pick_kind(random);
+	step->vm = (uint8_t)random_below(random, 4);
+	step->more = luck >= 850;
+	step->crash = 0;
+	step->crash_again = 0;
+	/* most steps store less than ten words, a few of them very many */
+	if (luck < 25)
+		step->crash = (uint8_t)(1 + random_below(random, luck < 20 ? 10 : 60));
+	if (luck < 8)
+		step->crash_again = (uint8_t)(1 + random_below(random, 12));
+	step->standing = (uint8_t)random_below(random, 256);
+	for (unsigned i = 0; i < STEP_ARGS; i++)
+		step->arg[i] = (uint16_t)random_below(random, 1u << 16);
+}
+
+/* Without sets hardly anything is done: they are the beginning, and mostly something to share. */
+static void history_open(struct history *history)
+{
+	for (uint8_t i = 0; i <= history->vms && i < history->count; i++) {
+		history->steps[i].kind = i == history->vms ? STEP_SHARE : STEP_CREATE;
+		history->steps[i].vm = i;
+	}
+}
+
+void history_generate(struct history *history, uint64_t seed, unsigned count)
+{
+	/* neighbouring seeds begin far apart, and 0 is no state */
+	struct random random = {(seed ^ 0x9e3779b97f4a7c15) * 0xbf58476d1ce4e5b9 | 1};
+
+	for (unsigned i = 0; i < 8; i++)
+		(void)random_next(&random);
+	history->seed = seed;
+	history->vms = (uint8_t)random_between(&random, 2, 4);
+	history->tight = random_below(&random, 3) == 0;
+	history->lowest = (uint8_t)random_below(&random, 2);
+	history->count = count < HISTORY_MAX ? count : HISTORY_MAX;
+	for (unsigned i = 0; i < history->count; i++)
+		step_generate(&history->steps[i], &random);
+	history_open(history);
+}

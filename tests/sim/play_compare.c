@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The broker's state and the truth: the same, or a step further where that is left open.
+ */
+#include "play.h"
+
+#include <string.h>
+
+/* ------------------------------------------------------------------ numbers */
+
+static bool stands_anywhere(struct play *play, uint32_t host)
+{
+	for (unsigned i = 0; i < MODEL_ENTRIES; i++) {
+		const struct model_entry *entry = &play->world.hw.entries[i];
+
+		if (entry->used && entry->has_pasid && entry->pasid == host)
+			return true;
+	}
+	return false;
+}
+
+/* D: it rested, nothing has it attached, and no work of a shared device may carry it. */
+static void number_released(struct play *play, uint32_t host, struct truth_number *number)
+{
+	if (number->state != GRANT_QUARANTINED)
+		world_fail("D: %u is free and was in state %u", host, number->state);
+	if (number->cooled > play->world.now_ms)
+		world_fail("D: %u is free %llu ms too early", host,
+			(unsigned long long)(number->cooled - play->world.now_ms));
+	if (stands_anywhere(play, host))
+		world_fail("D: %u is free and attached", host);
+	if (play->world.queued[host - WORLD_FIRST])
+		world_fail("D: %u is free, and the shared device was not drained", host);
+	number->state = GRANT_IDLE;
+}
+
+/* It got further on its way out. */
+static void number_moved(struct play *play, uint32_t host, struct truth_number *number,
+	const struct grant_info *info)
+{
+	bool ending = !play_set_lives(play, number->set);
+
+	if (number->state != GRANT_ACTIVE && number->state != GRANT_FREE_PENDING)
+		world_fail("%u was in state %u, and is in state %d", host, number->state,
+			(int)info->state);
+	if ((int)info->state < number->state || (number->state == GRANT_ACTIVE && !ending))
+		world_fail("%u was in state %u, and is in state %d", host, number->state,
+			(int)info->state);
+	if (info->state == GRANT_QUARANTINED && number->holds && !ending)
+		world_fail("H: %u is reclaimed, and is held", host);
+	if (info->state == GRANT_QUARANTINED && truth_stays_bound(&play->now, host))
+		world_fail("D: %u is reclaimed, and is bound", host);
+	number->state = (uint8_t)info->state;
+	number->has_guest = false;
+	number->guest = 0;
+	if (info->state == GRANT_QUARANTINED)
+		number->cooled = play->world.now_ms + WORLD_COOLING;
+}
+
+static void number_in_use(struct play *play, uint32_t host, struct truth_number *number,
+	const struct grant_info *info)
+{
+	bool ending = !play_set_lives(play, number->set);
+
+	if (ending)
+		number->holds = info->holds;
+	if (info->has_guest != number->has_guest || info->guest.v != number->guest ||
+		info->data != number->data || info->holds != number->holds)
+		world_fail(
+			"%u has guest PASID %u, data %llu and %u holds where %u, %llu and %u "
+			"must be",
+			host, info->guest.v, (unsigned long long)info->data, info->holds,
+			number->guest, (unsigned long long)number->data, number->holds);
+	if (info->bindings < truth_stays_bound(&play->now, host))
+		world_fail("%u has %u bindings, of which %u are known", host, info->bindings,
+			truth_stays_bound(&play->now, host));
+}
+
+static void number_rests(struct play *play, uint32_t host, struct truth_number *number,
+	const struct grant_info *info)
+{
+	uint64_t now = play->world.now_ms;
+	uint64_t left = number->cooled > now ? number->cooled - now : 0;
+
+	number->holds = 0;
+	number->quarantine = info->quarantine;
+	if (info->cooling_ms != left)
+		world_fail("D: %u cools for %llu ms more, where %llu must be", host,
+			(unsigned long long)info->cooling_ms, (unsigned long long)left);
+	if (play->ticked && left == 0 && !number->doubt && !truth_ops_of(&play->now, host) &&
+		!play->world.queued[host - WORLD_FIRST])
+		world_fail("%u has cooled, nothing has it attached, and it is not free", host);
+}
+
+static void compare_number(struct play *play, uint32_t host)
+{
+	struct truth_number *number = truth_number(&play->now, host);
+	struct grant_info info;
+
+	if (broker_host_find(play->world.broker, &play->world.admin, (struct hpasid){host}, &info,
+		    &play->world.error))
+		world_fail("%u is not found: %.200s", host, play->world.error.text);
+	truth_settle(&play->now, host, play->world.now_ms);
+	if (info.state == GRANT_IDLE) {
+		if (number->state != GRANT_IDLE)
+			number_released(play, host, number);
+		return;
+	}
+	if (number->state == GRANT_IDLE || info.set.v != number->set)
+		world_fail("U: %u is in state %d of set %llx, where state %u of set %llx must be",
+			host, (int)info.state, (unsigned long long)info.set.v, number->state,
+			(unsigned long long)number->set);
+	if ((int)info.state != number->state)
+		number_moved(play, host, number, &info);
+	if (info.state == GRANT_QUARANTINED)
+		number_rests(play, host, number, &info);
+	else
+		number_in_use(play, host, number, &info);
+}
+
+/* U, D: what stands in a table stands there for whoever has the number. */
+static void compare_entries(struct play *play)
+{
+	for (unsigned i = 0; i < MODEL_ENTRIES; i++) {
+		const struct model_entry *entry = &play->world.hw.entries[i];
+		const struct truth_number *number;
+
+		if (!entry->used || !entry->has_pasid)
+			continue;
+		if (!world_knows(entry->pasid))
+			world_fail("%u is attached, which nobody has", entry->pasid);
+		number = truth_number(&play->now, entry->pasid);
+		if (number->state == GRANT_IDLE || number->set != entry->owner)
+			world_fail("D: %u is attached for set %llx, and is in state %u of set %llx",
+				entry->pasid, (unsigned long long)entry->owner, number->state,
+				(unsigned long long)number->set);
+	}
+}
+
+/* G: one guest number of one set, another in each step. */
+static void compare_guest(struct play *play)
+{
+	struct truth_set *set = truth_set_of_vm(&play->now, play->index % play->history->vms);
+	struct gpasid guest = {1 + play->index / 4 % 6};
+	struct hpasid host = {0};
+	uint32_t wanted = 0;
+	int r;
+
+	if (!set || set->mode != SET_TRANSLATED)
+		return;
+	for (unsigned i = 0; i < WORLD_NUMBERS; i++) {
+		const struct truth_number *number = &play->now.numbers[i];
+
+		if (number->state == GRANT_ACTIVE && number->set == set->name &&
+			number->has_guest && number->guest == guest.v)
+			wanted = WORLD_FIRST + i;
+	}
+	r = broker_guest_find(play->world.broker, &play->world.admin, (struct set_id){set->name},
+		guest, &host, &play->world.error);
+	if ((r == 0) != (wanted != 0) || host.v != wanted)
+		world_fail("G: guest PASID %u of vm%u stands for %u, where %u must be", guest.v,
+			set->vm, host.v, wanted);
+}
+
+void play_compare_numbers(struct play *play)
+{
+	for (uint32_t i = 0; i < WORLD_NUMBERS; i++)
+		compare_number(play, WORLD_FIRST + i);
+	compare_entries(play);
+	compare_guest(play);
+}
+
+/* ------------------------------------------------------------------ sets */
+
+static void set_gone(struct play *play, struct truth_set *set)
+{
+	if (truth_count(&play->now, set->name, GRANT_ACTIVE) ||
+		truth_count(&play->now, set->name, GRANT_FREE_PENDING))
+		world_fail("set vm%u is gone, and has numbers", set->vm);
+	set->life = TRUTH_GONE;
+}
+
+/* Its next VM gets nothing that the earlier one's work may still carry. */
+static void set_returned(struct play *play, struct truth_set *set)
+{
+	if (truth_count(&play->now, set->name, GRANT_ACTIVE))
+		world_fail("set vm%u is said to be empty, and has numbers", set->vm);
+	set->life = TRUTH_LIVES;
+	for (unsigned i = 0; i < WORLD_NUMBERS; i++) {
+		if (play->now.numbers[i].set == set->name)
+			play->now.numbers[i].earlier = true;
+	}
+}
+
+static void set_counts(struct play *play, const struct truth_set *set, const struct set_info *info)
+{
+	uint32_t all = truth_count(&play->now, set->name, GRANT_FREE);
+	uint32_t resting = truth_count(&play->now, set->name, GRANT_QUARANTINED);
+
+	if (info->pasids.current != all || info->quarantined != resting ||
+		info->active != all - resting || info->pasids.limit != set->quota)
+		world_fail(
+			"Q: set vm%u is charged for %u of %u numbers, %u in quarantine, where "
+			"%u of %u and %u must be",
+			set->vm, info->pasids.current, info->pasids.limit, info->quarantined, all,
+			set->quota, resting);
+	if (info->mode != (enum set_mode)set->mode || info->uid != set->uid)
+		world_fail("set vm%u is not what was asked for", set->vm);
+}
+
+static void compare_set(struct play *play, struct truth_set *set)
+{
+	struct set_id id = {set->name};
+	struct set_info info;
+	bool there = broker_set_lives(play->world.broker, id) &&
+		     broker_set_get(play->world.broker, &play->world.admin, id, &info,
+			     &play->world.error) == 0;
+
+	if (!there && set->life != TRUTH_ENDS)
+		world_fail("K: set vm%u is gone", set->vm);
+	if (!there) {
+		set_gone(play, set);
+		return;
+	}
+	if (set->life == TRUTH_LIVES && info.dying)
+		world_fail("set vm%u is being ended, and nobody asked for that", set->vm);
+	if (set->life == TRUTH_ENDS && (!info.dying || info.emptying))
+		world_fail("set vm%u is not being ended any more", set->vm);
+	if (set->life == TRUTH_EMPTYING && !info.dying)
+		set_returned(play, set);
+	set_counts(play, set, &info);
+}
+
+/* ------------------------------------------------------------------ devices */
+
+static void compare_device(struct play *play, const struct device_info *info)
+{
+	struct truth_device *device = truth_device(&play->now, info->id.v);
+
+	if (!device)
+		world_fail("there is a device that nobody was told of");
+	if (device->rid != info->rid.v || device->set != info->set.v ||
+		device->kind != (uint8_t)info->kind)
+		world_fail("device %llx is not what it was", (unsigned long long)device->name);
+	device->state = (uint8_t)info->state;
+	device->seen = true;
+	if (info->state != DEVICE_READY || info->kind == DEVICE_SLICE)
+		return;
+	for (uint32_t i = 0; i < play->now.device_count; i++) {
+		const struct truth_device *other = &play->now.devices[i];
+
+		if (other != device && other->seen && other->state == DEVICE_READY &&
+			other->kind != DEVICE_SLICE &&
+			world_group(&play->world, other->rid) ==
+				world_group(&play->world, device->rid) &&
+			(other->set != device->set || other->rid == device->rid))
+			world_fail("O: function %u and function %u are in use by different sets",
+				other->rid, device->rid);
+	}
+}
+
+static void compare_devices(struct play *play)
+{
+	struct device_info info;
+	uint64_t cursor = 0;
+
+	for (uint32_t i = 0; i < play->now.device_count; i++)
+		play->now.devices[i].seen = false;
+	while (broker_device_next(
+		play->world.broker, &play->world.admin, (struct set_id){0}, &cursor, &info))
+		compare_device(play, &info);
+	for (uint32_t i = 0; i < play->now.device_count; i++) {
+		struct truth_device *device = &play->now.devices[i];
+
+		if (device->seen)
+			continue;
+		if (!device->going && !device->lost && !device->interrupted)
+			world_fail("K: device %llx is gone", (unsigned long long)device->name);
+		truth_device_drop(&play->now, device);
+		i--;
+	}
+}
+
+/* ------------------------------------------------------------------ bindings */
+
+static bool bound_is_known(struct play *play, const struct binding_info *info)
+{
+	for (uint32_t i = 0; i < play->now.bound_count; i++) {
+		const struct truth_bound *bound = &play->now.bound[i];
+
+		if (bound->host == info->host.v && bound->device == info->device.v &&
+			bound->set == info->set.v)
+			return true;
+	}
+	if (!info->has_pasid || !play_set_lives(play, info->set.v))
+		return true;
+	return truth_number(&play->now, info->host.v)->doubt ||
+	       truth_ops_of(&play->now, info->host.v);
+}
+
+static void compare_bound(struct play *play)
+{
+	struct binding_info info;
+	uint32_t wanted = 0, found = 0;
+	uint64_t cursor = 0;
+
+	while (broker_binding_next(
+		play->world.broker, &play->world.admin, (struct set_id){0}, &cursor, &info)) {
+		const struct truth_bound *bound;
+
+		if (info.state != BINDING_BOUND)
+			continue;
+		if (!bound_is_known(play, &info))
+			world_fail("%u is bound on function %u, and nobody was told", info.host.v,
+				info.rid.v);
+		bound = truth_bound(&play->now, info.host.v, info.rid.v);
+		found += bound && !bound->leaving;
+	}
+	for (uint32_t i = 0; i < play->now.bound_count; i++) {
+		const struct truth_bound *bound = &play->now.bound[i];
+		const struct model_entry *entry;
+
+		if (bound->leaving)
+			continue;
+		wanted++;
+		entry = world_entry(&play->world, world_group(&play->world, bound->rid),
+			bound->host != 0, bound->host);
+		if (!entry || entry->owner != bound->set)
+			world_fail("%u is bound on function %u, and is not attached", bound->host,
+				bound->rid);
+	}
+	if (found != wanted)
+		world_fail("K: %u of %u bindings that were told are there", found, wanted);
+}
+
+void play_compare_sets(struct play *play)
+{
+	struct broker_status status;
+
+	for (uint32_t i = 0; i < play->now.set_count; i++) {
+		if (play->now.sets[i].life != TRUTH_GONE)
+			compare_set(play, &play->now.sets[i]);
+	}
+	compare_devices(play);
+	compare_bound(play);
+	broker_status(play->world.broker, &status);
+	if (status.pasids.current != truth_used(&play->now, 0))
+		world_fail("Q: %u numbers of the host are said to be out, %u are",
+			status.pasids.current, truth_used(&play->now, 0));
+	if (status.unconfirmed != play->now.unconfirmed)
+		world_fail("grants are%s blocked", status.unconfirmed ? "" : " not");
+}
