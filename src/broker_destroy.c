@@ -52,15 +52,23 @@ static uint32_t next_device(const struct broker *b, uint32_t set)
 	return slice;
 }
 
-/* The lost or closed ones of which nothing tainted is left need no hardware any more. */
+/*
+ * The lost or closed ones of which nothing tainted is left need no hardware any more. Of the others
+ * one may still be on its way out, when the daemon died between the worker's end and its answer:
+ * nobody takes that up, and until it counts as tainted nobody may register the function again.
+ */
 static void drop_closed(struct broker *b, uint32_t set)
 {
 	uint32_t next;
 
 	for (uint32_t d = b->sets[set].first_device; d != STATE_NONE; d = next) {
 		next = b->devices[d].set_next;
-		if (!device_is_closed(b, d) || b->devices[d].bindings != STATE_NONE)
+		if (!device_is_closed(b, d))
 			continue;
+		if (b->devices[d].bindings != STATE_NONE) {
+			device_taint(b, d);
+			continue;
+		}
 		broker_change(b, CHANGE_DEVICE_REMOVED, set, STATE_NONE, d);
 		device_drop(b, d);
 	}

@@ -484,6 +484,31 @@ START_TEST(a_record_that_is_freed_and_taken_in_one_change_comes_back)
 	}
 END_TEST
 
+/* The worker dies before it closed the device, and the daemon before it heard so. */
+START_TEST(a_device_whose_end_was_interrupted_can_be_registered_again)
+	{
+		struct bind_pair pair = {.table = {.kind = HW_TABLE_SPACE}};
+		struct actor other;
+
+		recover_setup();
+		vmm = fixture_vmm(&f, 10, "a", SET_TRANSLATED, 7);
+		other = fixture_vmm(&f, 11, "c", SET_TRANSLATED, 7);
+		pair.device = fixture_add(&f, &vmm, 0, 10);
+		ck_assert_int_eq(broker_rid_attach(f.broker, &vmm, own, &pair, 1, &f.error), 0);
+		broker_flush(f.broker);
+		broker_session_end(f.broker, vmm.session);
+		model_lose_lane(&f, vmm.set.v);
+		fixture_settle(&f);
+		recover_begin(true);
+		recover_run();
+		(void)fixture_add(&f, &other, 0, 11);
+		ck_assert_int_eq(broker_set_get(f.broker, &f.admin, vmm.set, &(struct set_info){0},
+					 &f.error),
+			STATUS_NOT_FOUND);
+		recover_teardown();
+	}
+END_TEST
+
 int main(void)
 {
 	const int kinds = ARRAY_SIZE(requests);
@@ -498,6 +523,7 @@ int main(void)
 		tc, numbers_are_kept_wherever_the_daemon_dies_with_its_workers, 0, kinds);
 	tcase_add_test(tc, a_recovery_may_die_at_each_store_too);
 	tcase_add_test(tc, a_record_that_is_freed_and_taken_in_one_change_comes_back);
+	tcase_add_test(tc, a_device_whose_end_was_interrupted_can_be_registered_again);
 	tcase_add_loop_test(tc, a_recovery_may_itself_be_interrupted, 0, 7);
 	tcase_add_test(tc, workers_may_go_while_a_recovery_is_interrupted);
 	tcase_add_test(tc, the_place_of_a_shared_device_may_be_anothers_before_it_was_asked_about);
