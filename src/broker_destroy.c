@@ -55,7 +55,8 @@ static uint32_t next_device(const struct broker *b, uint32_t set)
 /*
  * The lost or closed ones of which nothing tainted is left need no hardware any more. Of the others
  * one may still be on its way out, when the daemon died between the worker's end and its answer:
- * nobody takes that up, and until it counts as tainted nobody may register the function again.
+ * nobody takes that up. Until it is known to be lost what was bound there counts as bound, and
+ * nobody may register the function again.
  */
 static void drop_closed(struct broker *b, uint32_t set)
 {
@@ -65,10 +66,10 @@ static void drop_closed(struct broker *b, uint32_t set)
 		next = b->devices[d].set_next;
 		if (!device_is_closed(b, d))
 			continue;
-		if (b->devices[d].bindings != STATE_NONE) {
-			device_taint(b, d);
+		if (device_state(b, d) == DEVICE_REMOVING)
+			device_lost(b, d);
+		if (b->devices[d].bindings != STATE_NONE)
 			continue;
-		}
 		broker_change(b, CHANGE_DEVICE_REMOVED, set, STATE_NONE, d);
 		device_drop(b, d);
 	}

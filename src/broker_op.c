@@ -465,6 +465,21 @@ void op_take_error(struct op *op, const struct hw_result *result)
 		op_take_loss(op);
 }
 
+bool op_has_binding(const struct broker *b, uint32_t binding)
+{
+	uint32_t i = b->sets[b->binding_slots[binding].set].first_op;
+
+	for (; i != STATE_NONE; i = b->ops[i].next) {
+		const struct op *op = &b->ops[i];
+
+		for (uint32_t k = 0; op->state == OP_RUNNING && k < op->pair_count; k++) {
+			if (op->pairs[k].binding == binding)
+				return true;
+		}
+	}
+	return false;
+}
+
 void op_lose_binding(struct broker *b, uint32_t binding)
 {
 	uint32_t i = b->sets[b->binding_slots[binding].set].first_op;

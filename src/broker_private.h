@@ -461,6 +461,8 @@ void op_submit(struct broker *b, struct op *op, const struct hw_op *hw);
 /* Ends it: its outcome's status and error are set by the caller before. */
 void op_end(struct broker *b, struct op *op);
 void op_end_with(struct broker *b, struct op *op, int status, const struct error *error);
+/* Whether an operation of its set that has started is about the binding. */
+bool op_has_binding(const struct broker *b, uint32_t binding);
 /* A binding was lost with its worker: an operation that is about it goes on without it, and fails.
  */
 void op_lose_binding(struct broker *b, uint32_t binding);

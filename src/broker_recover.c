@@ -213,13 +213,17 @@ static void recover_reap(struct broker *b)
 
 /* ------------------------------------------------------------------ lanes whose worker lives */
 
-/* A binding on the device whose attach or detach was under way; STATE_NONE: none. */
+/*
+ * A binding on the device whose attach or detach was under way; STATE_NONE: none. On a shared
+ * device a set that has its recovery behind it may be at one that is tainted, which is its own.
+ */
 static uint32_t next_intent(const struct broker *b, uint32_t device)
 {
 	for (uint32_t i = b->devices[device].bindings; i != STATE_NONE;
 		i = b->binding_slots[i].device_next) {
-		if (binding_state(b, i) == BINDING_BINDING ||
-			binding_state(b, i) == BINDING_UNBINDING)
+		if ((binding_state(b, i) == BINDING_BINDING ||
+			    binding_state(b, i) == BINDING_UNBINDING) &&
+			!op_has_binding(b, i))
 			return i;
 	}
 	return STATE_NONE;

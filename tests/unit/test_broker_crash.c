@@ -488,12 +488,15 @@ END_TEST
 START_TEST(a_device_whose_end_was_interrupted_can_be_registered_again)
 	{
 		struct bind_pair pair = {.table = {.kind = HW_TABLE_SPACE}};
+		struct hpasid host;
 		struct actor other;
 
 		recover_setup();
 		vmm = fixture_vmm(&f, 10, "a", SET_TRANSLATED, 7);
 		other = fixture_vmm(&f, 11, "c", SET_TRANSLATED, 7);
 		pair.device = fixture_add(&f, &vmm, 0, 10);
+		host = fixture_allocate(&f, &vmm);
+		ck_assert_int_eq(fixture_bind(&f, &vmm, host, &pair.device, 1), 0);
 		ck_assert_int_eq(broker_rid_attach(f.broker, &vmm, own, &pair, 1, &f.error), 0);
 		broker_flush(f.broker);
 		broker_session_end(f.broker, vmm.session);
@@ -501,10 +504,43 @@ START_TEST(a_device_whose_end_was_interrupted_can_be_registered_again)
 		fixture_settle(&f);
 		recover_begin(true);
 		recover_run();
+		ck_assert_int_eq(fixture_state(&f, host), GRANT_QUARANTINED);
 		(void)fixture_add(&f, &other, 0, 11);
+		f.now_ms += 1000;
+		broker_tick(f.broker);
 		ck_assert_int_eq(broker_set_get(f.broker, &f.admin, vmm.set, &(struct set_info){0},
 					 &f.error),
 			STATUS_NOT_FOUND);
+		recover_teardown();
+	}
+END_TEST
+
+/* What a set began when its own recovery was over is none of the shared device's recovery. */
+START_TEST(a_recovery_takes_back_what_an_earlier_run_began_only)
+	{
+		struct device_id slice;
+		struct hpasid host;
+
+		recover_setup();
+		vmm = fixture_vmm(&f, 10, "a", SET_TRANSLATED, 7);
+		(void)fixture_share(&f, 5);
+		slice = fixture_slice(&f, &vmm, 5);
+		host = fixture_allocate(&f, &vmm);
+		ck_assert_int_eq(fixture_bind(&f, &vmm, host, &slice, 1), 0);
+		for (uint64_t cookie = 1; cookie <= 2; cookie++) {
+			ck_assert_int_eq(broker_unbind(f.broker, &vmm, own,
+						 (struct pasid_ref){.number = host.v}, NULL, 0,
+						 cookie, &f.error),
+				0);
+			if (cookie == 1)
+				recover_begin(true);
+		}
+		f.model.fail_kind = HW_DETACH;
+		f.model.fail_status = STATUS_HARDWARE;
+		f.model.fail_times = 1;
+		ck_assert_int_eq(fixture_outcome(&f, 2).status, 0);
+		recover_run();
+		ck_assert_uint_eq(recover_set("a").bindings, 0);
 		recover_teardown();
 	}
 END_TEST
@@ -523,6 +559,7 @@ int main(void)
 		tc, numbers_are_kept_wherever_the_daemon_dies_with_its_workers, 0, kinds);
 	tcase_add_test(tc, a_recovery_may_die_at_each_store_too);
 	tcase_add_test(tc, a_record_that_is_freed_and_taken_in_one_change_comes_back);
+	tcase_add_test(tc, a_recovery_takes_back_what_an_earlier_run_began_only);
 	tcase_add_test(tc, a_device_whose_end_was_interrupted_can_be_registered_again);
 	tcase_add_loop_test(tc, a_recovery_may_itself_be_interrupted, 0, 7);
 	tcase_add_test(tc, workers_may_go_while_a_recovery_is_interrupted);
