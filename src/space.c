@@ -461,29 +461,33 @@ int space_find_many(const struct space *const spaces[], size_t count, const stru
 	return 0;
 }
 
-/* Most words have all of their numbers free, or none: there is nothing to fold. */
-static void space_check_words(const uint64_t numbers[64], uint64_t words[SPACE_WORD_ORDERS])
+/* Most words have all of their numbers free, or none: there is nothing to fold. How many are free.
+ */
+static uint32_t space_check_words(const uint64_t numbers[64], uint64_t words[SPACE_WORD_ORDERS])
 {
 	uint64_t full = 0;
+	uint32_t count = 0;
 
 	for (uint32_t w = 0; w < 64; w++) {
 		full |= (uint64_t)(numbers[w] == UINT64_MAX) << w;
 		if (numbers[w] == 0 || numbers[w] == UINT64_MAX)
 			continue;
+		count += (uint32_t)__builtin_popcountll(numbers[w]);
 		for (unsigned k = 0; k < SPACE_WORD_ORDERS; k++)
 			words[k] |= (uint64_t)(space_fold(numbers[w], k) != 0) << w;
 	}
 	for (unsigned k = 0; k < SPACE_WORD_ORDERS; k++)
 		words[k] |= full;
+	return count + 64 * (uint32_t)__builtin_popcountll(full);
 }
 
 /* Recounts the summaries of one group of 64 words, each order from the numbers themselves. */
-static bool space_check_group(const struct space *s, uint32_t group)
+static bool space_check_group(const struct space *s, uint32_t group, uint32_t *free_count)
 {
 	uint64_t words[SPACE_WORD_ORDERS] = {0};
 	bool agree = true;
 
-	space_check_words(&s->numbers[group * 64], words);
+	*free_count += space_check_words(&s->numbers[group * 64], words);
 	for (unsigned k = 0; k < SPACE_WORD_ORDERS; k++)
 		agree &= s->groups[group].words[k] == words[k];
 	for (unsigned order = 0; order < SPACE_ORDERS; order++) {
@@ -500,9 +504,7 @@ bool space_check(const struct space *s)
 	uint32_t free_count = 0;
 	bool agree = true;
 
-	for (uint32_t w = 0; w < SPACE_WORDS; w++)
-		free_count += (uint32_t)__builtin_popcountll(s->numbers[w]);
 	for (uint32_t group = 0; group < SPACE_GROUPS; group++)
-		agree &= space_check_group(s, group);
+		agree &= space_check_group(s, group, &free_count);
 	return agree && free_count == s->free_count;
 }
