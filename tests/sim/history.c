@@ -46,9 +46,9 @@ static void step_generate(struct step *step, struct random *random)
 	step->crash = 0;
 	step->crash_again = 0;
 	/* most steps store less than ten words, a few of them very many */
-	if (luck < 25)
-		step->crash = (uint8_t)(1 + random_below(random, luck < 20 ? 10 : 60));
-	if (luck < 8)
+	if (luck < 15)
+		step->crash = (uint8_t)(1 + random_below(random, luck < 12 ? 10 : 60));
+	if (luck < 5)
 		step->crash_again = (uint8_t)(1 + random_below(random, 12));
 	step->standing = (uint8_t)random_below(random, 256);
 	for (unsigned i = 0; i < STEP_ARGS; i++)

@@ -39,8 +39,8 @@
 	S(QUARANTINE_END, "quarantine-end", 4)                                                     \
 	S(CONFIRM, "confirm", 3)                                                                   \
 	S(TIME, "time", 18)                                                                        \
-	S(HARDWARE, "hardware", 92)                                                                \
-	S(REFUSE, "hardware-refuses", 14)                                                          \
+	S(HARDWARE, "hardware", 110)                                                               \
+	S(REFUSE, "hardware-refuses", 18)                                                          \
 	S(HANG, "hang", 4)                                                                         \
 	S(GO_ON, "go-on", 8)                                                                       \
 	S(LOSE, "worker-dies", 3)                                                                  \

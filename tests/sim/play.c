@@ -310,7 +310,7 @@ static void play_ask(struct play *play)
 {
 	enum step_kind kind = (enum step_kind)play->step->kind;
 
-	if (kind >= STEP_TIME)
+	if (kind > STEP_TIME && kind != STEP_RESTART)
 		play_say(play, "%s", step_text(kind));
 	if (kind <= STEP_ADJUST || (kind >= STEP_DESTROY && kind <= STEP_EMPTY) ||
 		kind == STEP_CONFIRM)

@@ -119,8 +119,10 @@ static void end_functions(struct play *play)
 	struct device_info info;
 	uint64_t cursor = 0;
 
-	while (broker_device_next(
-		play->world.broker, &play->world.admin, (struct set_id){0}, &cursor, &info)) {
+	for (unsigned n = 0; n < 2 * WORLD_RIDS; n++) {
+		if (!broker_device_next(play->world.broker, &play->world.admin, (struct set_id){0},
+			    &cursor, &info))
+			return;
 		end_function(play, info.rid.v);
 		cursor = 0;
 	}

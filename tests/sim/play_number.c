@@ -136,10 +136,26 @@ static void granted(
 	play_say(play, " %u", host);
 }
 
+static bool rests(const struct truth *truth, uint32_t host)
+{
+	return truth->numbers[host - WORLD_FIRST].state == GRANT_QUARANTINED;
+}
+
+/* Some numbers, sometimes none that is free; or one that the set itself gave back. */
+static void choose_range(struct play *play, const struct asker *asker, struct allocate *a)
+{
+	uint32_t host = play_pick_such(play, asker, play->step->arg[4], rests);
+
+	a->min = 1020 + play_arg(play, 2, 36);
+	a->max = a->min + play_arg(play, 4, 48);
+	a->max = a->max < 1060 ? a->max : 1060;
+	if (host && rests(&play->now, host) && play_arg(play, 2, 4) == 0)
+		a->min = a->max = host;
+}
+
 static void do_allocate(struct play *play)
 {
-	struct allocate a = {
-		.min = 1020 + play_arg(play, 2, 36), .count = 1 + play_arg(play, 3, 3)};
+	struct allocate a = {.count = 1 + play_arg(play, 3, 3)};
 	struct range range = {0};
 	struct hpasid numbers[4];
 	struct asker asker;
@@ -147,8 +163,7 @@ static void do_allocate(struct play *play)
 	int r;
 
 	play_asker(play, &asker);
-	a.max = a.min + play_arg(play, 4, 48);
-	a.max = a.max < 1060 ? a.max : 1060;
+	choose_range(play, &asker, &a);
 	a.consecutive = a.count != 3 && play_arg(play, 5, 3) == 0;
 	a.has_guest = play_arg(play, 6, 2) && (a.count == 1 || play_arg(play, 6, 8) == 1);
 	a.guest.v = 1 + play_arg(play, 7, 6);

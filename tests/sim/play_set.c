@@ -132,6 +132,7 @@ static enum reason destroy_wanted(struct play *play, const struct asker *asker, 
 {
 	enum reason gate = play_gate(asker);
 	uint64_t name;
+	bool open;
 
 	if (gate == REASON_SET_EMPTYING && force)
 		return REASON_NONE;
@@ -139,16 +140,14 @@ static enum reason destroy_wanted(struct play *play, const struct asker *asker, 
 		return gate;
 	name = asker->set->name;
 	if (truth_count(&play->now, name, GRANT_ACTIVE) ||
-		truth_count(&play->now, name, GRANT_FREE_PENDING) ||
-		truth_devices_of(&play->now, name))
+		truth_count(&play->now, name, GRANT_FREE_PENDING))
 		return REASON_SET_NOT_EMPTY;
-	if (asker->set->doubt)
+	open = asker->set->doubt; /* a recovery may be at work */
+	for (uint32_t i = 0; i < play->now.op_count; i++)
+		open |= play->now.ops[i].set == name; /* or ended, and it was not told yet */
+	if (open)
 		return r ? REASON_SET_NOT_EMPTY : REASON_NONE;
-	for (uint32_t i = 0; i < play->now.op_count; i++) {
-		if (play->now.ops[i].set == name)
-			return REASON_SET_NOT_EMPTY;
-	}
-	return REASON_NONE;
+	return truth_devices_of(&play->now, name) ? REASON_SET_NOT_EMPTY : REASON_NONE;
 }
 
 static void do_destroy(struct play *play)
