@@ -55,9 +55,38 @@ static void step_generate(struct step *step, struct random *random)
 		step->arg[i] = (uint16_t)random_below(random, 1u << 16);
 }
 
-/* Without sets hardly anything is done: they are the beginning, and mostly something to share. */
-static void history_open(struct history *history)
+/* What takes many steps that fit together is a beginning: most of it may still go wrong. */
+#define SCENE_MAX 16
+static const uint8_t scenes[][SCENE_MAX] = {
+	/* a number that waits for a shared device to be drained */
+	{STEP_CREATE, STEP_SHARE, STEP_HARDWARE, STEP_HARDWARE, STEP_SLICE, STEP_ALLOCATE,
+		STEP_BIND, STEP_HARDWARE, STEP_UNBIND, STEP_HARDWARE, STEP_FREE, STEP_TIME,
+		STEP_ALLOCATE, STEP_ALLOCATE, STEP_BIND, STEP_HARDWARE},
+	/* a bind on several devices that cannot be undone */
+	{STEP_CREATE, STEP_ADD, STEP_ADD, STEP_ADD, STEP_HARDWARE, STEP_HARDWARE, STEP_HARDWARE,
+		STEP_ALLOCATE, STEP_BIND, STEP_HARDWARE, STEP_REFUSE, STEP_REFUSE, STEP_HARDWARE,
+		STEP_UNBIND, STEP_REFUSE, STEP_FREE},
+};
+
+static void history_open(struct history *history, unsigned scene)
 {
+	for (unsigned i = 0; i < SCENE_MAX && i < history->count; i++) {
+		struct step *step = &history->steps[i];
+
+		step->kind = scenes[scene][i];
+		step->vm = 0;
+		step->more = 0;
+		step->arg[0] = step->kind == STEP_TIME ? 100 : 103; /* its own; long, much */
+	}
+}
+
+/* Without sets hardly anything is done: they are the beginning, and mostly something to share. */
+static void history_begin(struct history *history, unsigned luck)
+{
+	if (luck < ARRAY_SIZE(scenes)) {
+		history_open(history, luck);
+		return;
+	}
 	for (uint8_t i = 0; i <= history->vms && i < history->count; i++) {
 		history->steps[i].kind = i == history->vms ? STEP_SHARE : STEP_CREATE;
 		history->steps[i].vm = i;
@@ -78,5 +107,5 @@ void history_generate(struct history *history, uint64_t seed, unsigned count)
 	history->count = count < HISTORY_MAX ? count : HISTORY_MAX;
 	for (unsigned i = 0; i < history->count; i++)
 		step_generate(&history->steps[i], &random);
-	history_open(history);
+	history_begin(history, random_below(&random, 8));
 }

@@ -52,21 +52,12 @@ void play_expect_or_limit(struct play *play, int r, enum reason wanted)
 	play_expect(play, r, wanted);
 }
 
-/* At most; a removal that a recovery goes on with is one, too. */
-static unsigned under_way_count(const struct play *play)
-{
-	unsigned count = play->now.op_count;
-
-	for (uint32_t i = 0; i < play->now.device_count; i++)
-		count += play->now.devices[i].interrupted;
-	return count;
-}
-
 void play_expect_or_load(struct play *play, int r, enum reason wanted)
 {
 	unsigned least = play->history->tight ? 4 : 16;
 
-	if (r && play->world.error.reason == REASON_OVERLOAD && under_way_count(play) >= least &&
+	if (r && play->world.error.reason == REASON_OVERLOAD &&
+		play->now.op_count + play->now.removals >= least &&
 		(wanted == REASON_NONE || wanted == REASON_NO_DEVICE))
 		wanted = REASON_OVERLOAD;
 	play_expect_or_limit(play, r, wanted);
@@ -256,7 +247,7 @@ static void do_lose(struct play *play)
 
 static void do_time(struct play *play)
 {
-	play->world.now_ms += play_arg(play, 0, 4) ? play_arg(play, 1, 700) : 1200;
+	play->world.now_ms += play_arg(play, 0, 2) ? play_arg(play, 1, 700) : 1200;
 	broker_tick(play->world.broker);
 	play->ticked = true;
 	play_say(play, "it is %u ms later", (unsigned)(play->world.now_ms - 1000000));

@@ -159,15 +159,18 @@ static void do_remove(struct play *play)
 /* Of what is queued nothing is left; an entry that stands may be used again. */
 static void drained(struct play *play)
 {
-	uint32_t group = world_group(&play->world, WORLD_SHARED);
+	uint32_t group = world_group(&play->world, WORLD_SHARED), shared = 0;
 
+	for (uint32_t i = 0; i < play->now.device_count; i++)
+		shared += play->now.devices[i].kind == DEVICE_SHARED;
 	for (unsigned i = 0; i < WORLD_NUMBERS; i++) {
 		if (!play->world.queued[i] ||
 			world_entry(&play->world, group, true, WORLD_FIRST + i))
 			continue;
 		play->world.queued[i] = false;
-		/* the broker has not heard yet that it is detached */
-		if (truth_ops_of(&play->now, WORLD_FIRST + i) ||
+		/* the broker has not heard yet that it is detached; or an earlier record of the
+		 * function, whose worker died, has it */
+		if (shared > 1 || truth_ops_of(&play->now, WORLD_FIRST + i) ||
 			truth_bound_of(&play->now, WORLD_FIRST + i))
 			truth_doubt(&play->now, WORLD_FIRST + i);
 	}

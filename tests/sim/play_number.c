@@ -125,7 +125,7 @@ static void granted(
 		world_fail("U: PASID %u was granted, which is in state %u of set %llx", host,
 			number->state, (unsigned long long)number->set);
 	if (number->state == GRANT_IDLE)
-		number->doubt = number->earlier = false;
+		number->doubt = number->earlier = number->was_bound = false;
 	number->state = GRANT_ACTIVE;
 	number->set = asker->set->name;
 	number->data = a->data;
@@ -136,20 +136,22 @@ static void granted(
 	play_say(play, " %u", host);
 }
 
-static bool rests(const struct truth *truth, uint32_t host)
+static bool is_undrained(const struct truth *truth, uint32_t host)
 {
-	return truth->numbers[host - WORLD_FIRST].state == GRANT_QUARANTINED;
+	const struct truth_number *number = &truth->numbers[host - WORLD_FIRST];
+
+	return number->state == GRANT_QUARANTINED && number->quarantine == QUARANTINE_UNDRAINED;
 }
 
 /* Some numbers, sometimes none that is free; or one that the set itself gave back. */
 static void choose_range(struct play *play, const struct asker *asker, struct allocate *a)
 {
-	uint32_t host = play_pick_such(play, asker, play->step->arg[4], rests);
+	uint32_t host = play_pick_such(play, asker, play->step->arg[4], is_undrained);
 
 	a->min = 1020 + play_arg(play, 2, 36);
 	a->max = a->min + play_arg(play, 4, 48);
 	a->max = a->max < 1060 ? a->max : 1060;
-	if (host && rests(&play->now, host) && play_arg(play, 2, 4) == 0)
+	if (host && is_undrained(&play->now, host) && play_arg(play, 2, 3))
 		a->min = a->max = host;
 }
 
@@ -182,6 +184,13 @@ static void do_allocate(struct play *play)
 
 /* ------------------------------------------------------------------ free */
 
+/* It was bound, so that more than time is needed. */
+static bool was_bound(const struct truth *truth, uint32_t host)
+{
+	return truth->numbers[host - WORLD_FIRST].state == GRANT_ACTIVE &&
+	       truth->numbers[host - WORLD_FIRST].was_bound && !truth_bound_of(truth, host);
+}
+
 static void do_free(struct play *play)
 {
 	uint32_t count = 1 + play_arg(play, 1, 2), freed = 0, unchanged = 0, expected = 0;
@@ -194,7 +203,7 @@ static void do_free(struct play *play)
 	wanted = play_gate(&asker);
 	play_say(play, "%s frees", asker.name);
 	for (uint32_t i = 0; i < count; i++) {
-		refs[i].number = play_pick_number(play, &asker, play->step->arg[2 + i]);
+		refs[i].number = play_pick_such(play, &asker, play->step->arg[2 + i], was_bound);
 		play_say(play, " %u", refs[i].number);
 		if (wanted == REASON_NONE)
 			wanted = play_resolve(play, &asker, refs[i].number);

@@ -99,6 +99,8 @@ static void bound(struct play *play, const struct truth_op *op)
 		made.rid = device->rid;
 		made.leaving = is_leaving(play, op);
 		truth_bound_add(&play->now, &made);
+		if (op->host)
+			truth_number(&play->now, op->host)->was_bound = true;
 	}
 }
 

@@ -278,6 +278,7 @@ void truth_interrupt(struct truth *truth)
 		struct truth_device *device = truth_device(truth, op->devices[0]);
 
 		truth_doubt(truth, op->host);
+		truth->removals += op->kind == STEP_REMOVE;
 		if (device && op->kind == STEP_REMOVE)
 			device->interrupted = true;
 	}

@@ -17,6 +17,7 @@ struct truth_number {
 	uint32_t guest, holds, quarantine;
 	uint8_t state; /* enum grant_state */
 	bool has_guest;
+	bool was_bound;
 	bool earlier; /* it served an earlier VM of its set */
 	bool doubt;   /* an attach or a detach of it failed or was interrupted */
 };
@@ -68,6 +69,7 @@ struct truth_op {
 
 struct truth {
 	bool unconfirmed;
+	uint32_t removals; /* that recoveries go on with */
 	uint32_t set_count, device_count, bound_count, op_count;
 	struct truth_number numbers[WORLD_NUMBERS];
 	struct truth_set sets[TRUTH_SETS];
