@@ -97,6 +97,19 @@ def run_replay(path, source):
     return result
 
 
+def run_histories(path):
+    """Random histories of tests/sim; all of them count as one test."""
+    result = Result(path.name)
+    code, result.output = run_limited([path, "--histories", str(400 * ROUNDS), "--jobs", "1"], path.parent,
+                                      {**ENVIRONMENT, **os.environ})
+    if code == 0:
+        result.passed = 1
+    else:
+        lines = result.output.strip().splitlines() or ["it said nothing"]
+        result.failed.append(("histories", "did not end" if code is None else lines[0]))
+    return result
+
+
 def replays(build, source):
     """The program of each fuzz target, whether it was built or not."""
     names = sorted(path.stem for path in pathlib.Path(source, "tests/fuzz").glob("fuzz_*.c"))
@@ -109,7 +122,15 @@ def programs(build, source):
     return [pathlib.Path(build, "tests/unit", name).resolve() for name in names]
 
 
+def everything(build, source):
+    """Histories, programs and fuzz targets; the longest first."""
+    histories = pathlib.Path(build, "tests/sim/pasid-histories").resolve()
+    return [histories] + programs(build, source) + replays(build, source)
+
+
 def run_one(path, source):
+    if path.exists() and path.parent.name == "sim":
+        return run_histories(path)
     if path.exists():
         return run_replay(path, source) if path.parent.name == "fuzz" else run_program(path)
     missing = Result(path.name)
@@ -120,13 +141,13 @@ def run_one(path, source):
 def run_all(build, source):
     """The results of all programs, in order; one that was not built is a failure."""
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        return list(pool.map(lambda path: run_one(path, source), programs(build, source) + replays(build, source)))
+        return list(pool.map(lambda path: run_one(path, source), everything(build, source)))
 
 
 def first_failure(build, source):
     """The first program's result that has a failure; the rest does not run then. None when all passed."""
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        runs = [pool.submit(run_one, path, source) for path in programs(build, source) + replays(build, source)]
+        runs = [pool.submit(run_one, path, source) for path in everything(build, source)]
         for run in concurrent.futures.as_completed(runs):
             if run.result().failed:
                 pool.shutdown(cancel_futures=True)
