@@ -377,6 +377,10 @@ static void play_restart(struct play *play)
 			truth_lose(&play->now, play->now.devices[i].lane);
 	}
 	truth_interrupt(&play->now);
+	/* an admin's word may be lost, which the world has taken for said */
+	for (unsigned i = 0; i < WORLD_NUMBERS; i++)
+		play->now.numbers[i].doubt |=
+			play->step->kind == STEP_DRAINED || play->step->kind == STEP_QUARANTINE_END;
 	world_die(world);
 	if (setjmp(world->death.jump) != 0) {
 		play->coverage->deaths_in_recovery++;
