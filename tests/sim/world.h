@@ -7,7 +7,7 @@
 #define PASIDD_SIM_WORLD_H
 
 #include "broker.h"
-#include "hardware_model.h"
+#include "../unit/hardware_model.h"
 #include "history.h"
 #include "state_private.h"
 
