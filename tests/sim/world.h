@@ -6,8 +6,8 @@
 #ifndef PASIDD_SIM_WORLD_H
 #define PASIDD_SIM_WORLD_H
 
-#include "broker.h"
 #include "../unit/hardware_model.h"
+#include "broker.h"
 #include "history.h"
 #include "state_private.h"
 
