@@ -236,6 +236,7 @@ static void submit_device(
 
 	op->phase = phase;
 	op->step = device;
+	op->device_name = device_name_of(b, device);
 	device_hw(b, device, kind, &hw);
 	op_submit(b, op, &hw);
 }
@@ -384,7 +385,8 @@ void recover_completed(struct broker *b, struct op *op, const struct hw_result *
 {
 	switch (op->phase) {
 	case PHASE_OPEN:
-		if (!recover_is_gone(b, op))
+		/* its worker died, and with the function registered anew the record went */
+		if (device_is_meant(b, op->step, op->device_name, op->set))
 			recover_reported(b, op, result);
 		break;
 	case PHASE_UNDO:

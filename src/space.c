@@ -487,7 +487,7 @@ static bool space_check_group(const struct space *s, uint32_t group, uint32_t *f
 	uint64_t words[SPACE_WORD_ORDERS] = {0};
 	bool agree = true;
 
-	*free_count += space_check_words(&s->numbers[group * 64], words);
+	*free_count += space_check_words(&s->numbers[64ul * group], words);
 	for (unsigned k = 0; k < SPACE_WORD_ORDERS; k++)
 		agree &= s->groups[group].words[k] == words[k];
 	for (unsigned order = 0; order < SPACE_ORDERS; order++) {

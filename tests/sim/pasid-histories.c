@@ -320,7 +320,7 @@ static int run_end(struct run *run)
 	(void)printf(
 		"%llu histories, %u failed (seeds from %llu, %u steps each, %.1f s, digest "
 		"%016llx)\n",
-		(unsigned long long)(count + run->failures), run->failures,
+		(unsigned long long)count + run->failures, run->failures,
 		(unsigned long long)run->options.seed, run->options.steps, run_seconds(run),
 		(unsigned long long)digest);
 	return run->failures || missing;

@@ -89,7 +89,10 @@ static void number_rests(struct play *play, uint32_t host, struct truth_number *
 			(unsigned long long)info->cooling_ms, (unsigned long long)left);
 	if (play->ticked && left == 0 && !number->doubt && !truth_ops_of(&play->now, host) &&
 		!play->world.queued[host - WORLD_FIRST])
-		world_fail("%u has cooled, nothing has it attached, and it is not free", host);
+		world_fail(
+			"%u has cooled, nothing has it attached, and it is not free (%x, "
+			"%u bindings)",
+			host, info->quarantine, info->bindings);
 }
 
 static void compare_number(struct play *play, uint32_t host)
@@ -238,7 +241,11 @@ static void compare_device(struct play *play, const struct device_info *info)
 	struct truth_device *device = truth_device(&play->now, info->id.v);
 
 	if (!device)
-		world_fail("there is a device that nobody was told of");
+		world_fail(
+			"there is a device that nobody was told of: %llx, function %u of set %llx, "
+			"state %d",
+			(unsigned long long)info->id.v, info->rid.v,
+			(unsigned long long)info->set.v, info->state);
 	if (device->rid != info->rid.v || device->set != info->set.v ||
 		device->kind != (uint8_t)info->kind)
 		world_fail("device %llx is not what it was", (unsigned long long)device->name);

@@ -160,10 +160,10 @@ void play_end(struct play *play)
 	(void)broker_confirm(play->world.broker, &play->world.admin, &was, &play->world.error);
 	end_sets(play);
 	end_all_shared(play);
-	play->world.now_ms += 2 * WORLD_COOLING;
+	play->world.now_ms += 2ul * WORLD_COOLING;
 	end_work(play);
 	end_functions(play);
-	play->world.now_ms += 2 * WORLD_COOLING;
+	play->world.now_ms += 2ul * WORLD_COOLING;
 	end_work(play);
 	end_check(play);
 }

@@ -107,7 +107,9 @@ static void bound(struct play *play, const struct truth_op *op)
 /* A: all or nothing. */
 static void bind_failed(struct play *play, const struct truth_op *op, enum reason reason)
 {
-	if (reason == REASON_UNDO_FAILED || reason == REASON_WORKER_LOST) {
+	/* no-device may be what a worker says that came after the one that attached it */
+	if (reason == REASON_UNDO_FAILED || reason == REASON_WORKER_LOST ||
+		reason == REASON_NO_DEVICE) {
 		truth_doubt(&play->now, op->host);
 		return;
 	}

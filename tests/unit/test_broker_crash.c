@@ -545,6 +545,40 @@ START_TEST(a_recovery_takes_back_what_an_earlier_run_began_only)
 	}
 END_TEST
 
+/* The worker dies before it is known what it has, and the function is registered by another set:
+ * what was asked of that worker is no answer about the record that went, nor about its place. */
+START_TEST(an_answer_about_a_device_that_went_meanwhile_changes_nothing)
+	{
+		struct hw_result late = {.status = -EPIPE};
+		struct device_id device, again;
+		struct actor other;
+		struct hw_op report;
+
+		recover_setup();
+		vmm = fixture_vmm(&f, 10, "a", SET_TRANSLATED, 7);
+		other = fixture_vmm(&f, 11, "c", SET_TRANSLATED, 7);
+		device = fixture_add(&f, &vmm, 0, 10);
+		fixture_settle(&f);
+		recover_begin(true);
+		broker_flush(f.broker);
+		ck_assert_uint_eq(f.model.count, 1);
+		report = model_take(&f.model, 0);
+		ck_assert_int_eq(report.kind, HW_REPORT);
+		model_lose_lane(&f, report.lane);
+		again = fixture_add(&f, &other, 0, 11);
+		ck_assert_int_eq(broker_device_get(f.broker, &f.admin, device,
+					 &(struct device_info){0}, &f.error),
+			STATUS_NOT_FOUND);
+		late.id = report.id;
+		(void)error_set(&late.error, REASON_WORKER_LOST, "the worker is gone");
+		broker_complete(f.broker, &late);
+		recover_run();
+		ck_assert_uint_eq(recover_set("a").devices, 0);
+		ck_assert_uint_eq(recover_device(DEVICE_EXCLUSIVE).id.v, again.v);
+		recover_teardown();
+	}
+END_TEST
+
 int main(void)
 {
 	const int kinds = ARRAY_SIZE(requests);
@@ -560,6 +594,7 @@ int main(void)
 	tcase_add_test(tc, a_recovery_may_die_at_each_store_too);
 	tcase_add_test(tc, a_record_that_is_freed_and_taken_in_one_change_comes_back);
 	tcase_add_test(tc, a_recovery_takes_back_what_an_earlier_run_began_only);
+	tcase_add_test(tc, an_answer_about_a_device_that_went_meanwhile_changes_nothing);
 	tcase_add_test(tc, a_device_whose_end_was_interrupted_can_be_registered_again);
 	tcase_add_loop_test(tc, a_recovery_may_itself_be_interrupted, 0, 7);
 	tcase_add_test(tc, workers_may_go_while_a_recovery_is_interrupted);
