@@ -3,7 +3,8 @@
 #
 # What the VM tests need and Debian 12 does not have: QEMU >= 11.1 and a kernel >= 6.15 with
 # iommufd. Both are made once, from packages of Debian 13 and its backports, and kept in a cache
-# outside the checkout. Sourced by scripts/vm-test, which sets vm_checkout.
+# outside the checkout; so is the disk of a guest with systemd, from Debian 12 itself. Sourced by
+# scripts/vm-test, which sets vm_checkout.
 #
 # A part's folder carries a hash of all that it is made from in its name: a change makes a new one,
 # and a part that is there is complete, because it gets its name last.
@@ -14,6 +15,8 @@ vm_release=trixie
 vm_qemu_minimum=11.1
 vm_kernel_package=linux-source-7.3
 vm_machine=x86_64
+vm_guest_release=bookworm
+vm_guest_size=400M
 
 vm_say() {
     printf 'vm-test: %s\n' "$*" >&2
@@ -67,6 +70,7 @@ vm_part() {
     hash=$({
         declare -f "$make" vm_debian
         echo "$vm_release $vm_qemu_minimum $vm_kernel_package $vm_machine"
+        [[ $name != guest ]] || echo "$vm_guest_release $vm_guest_size"
         [[ $# -eq 0 ]] || cat -- "$@"
     } | sha256sum | cut -c1-16)
     part=$vm_cache/$name-$hash
@@ -126,6 +130,35 @@ vm_make_kernel() {
         --customize-hook="copy-in $inputs /build" \
         --customize-hook='chroot "$1" sh /build/vm_build_kernel.sh' \
         --customize-hook="copy-out /build/bzImage /build/config $(printf %q "$folder")"
+}
+
+# The disk of a guest with systemd and the libraries of pasidd's programs. Its one service of ours
+# runs what a second disk brings, so that this one changes seldom. What mmdebstrap mounts in the
+# system must not come along.
+vm_make_guest() {
+    local folder=$1 unit=$2 mirror
+    local packages=systemd,systemd-sysv,udev,dbus,procps,libevent-core-2.1-7,libprotobuf-c1,libjansson4
+    mirror=$(vm_mirror)
+    [[ -n $mirror ]] || vm_die "apt names no Debian mirror: see its sources, run 'apt-get update'"
+    vm_read_apt_options
+    vm_say "making the disk of a guest with systemd, $vm_guest_release (a minute or two, once)"
+    # shellcheck disable=SC2016 # the hooks' shell expands $1
+    mmdebstrap --quiet --variant=apt --format=null --include="$packages" "${vm_apt_options[@]}" \
+        --aptopt='APT::Install-Recommends "false"' \
+        --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
+        --customize-hook="copy-in $(printf %q "$unit") /etc/systemd/system" \
+        --customize-hook='chroot "$1" systemctl enable guest.service' \
+        --customize-hook='mkdir "$1.copy" && tar -C "$1" --one-file-system --exclude="./var/*/apt/*" -c . | tar -C "$1.copy" -x' \
+        --customize-hook="mke2fs -q -t ext4 -d \"\$1.copy\" \"\$1/image\" $vm_guest_size; rm -rf \"\$1.copy\"" \
+        --customize-hook="copy-out /image $(printf %q "$folder")" \
+        "$vm_guest_release" - "deb $mirror $vm_guest_release main" >&2
+}
+
+# Prints the path of that disk.
+vm_prepare_guest() {
+    local part
+    part=$(vm_part guest vm_make_guest "$vm_checkout/tests/vm/guest/guest.service") || return 1
+    echo "$part/image"
 }
 
 # Prints the folder of a system with QEMU.

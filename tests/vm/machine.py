@@ -31,6 +31,8 @@ KERNEL_ARGUMENTS = (
     "no_timer_check",
     "tsc=reliable",
 )
+DISK_ARGUMENTS = ("root=/dev/vda", "rw", "systemd.show_status=no")
+BOOT_SECONDS = 90
 USUAL_WARNING = "Could not enable error recovery"  # the endpoints have no interrupt for it
 
 
@@ -136,9 +138,9 @@ class Machine:
     The kernel uses first-stage page tables where the IOMMU has them, second-stage ones otherwise.
     """
 
-    def __init__(self, qemu_root, kernel, initrd, endpoints, ports=(), first_stage=True):
+    def __init__(self, qemu_root, kernel, root, endpoints, ports=(), first_stage=True):
         self.qemu_root = pathlib.Path(qemu_root)
-        self.kernel, self.initrd, self.endpoints = kernel, initrd, endpoints
+        self.kernel, self.root, self.endpoints = kernel, root, endpoints
         self.first_stage = first_stage
         self.channels = {name: Channel(name) for name in ("shell", *ports)}
         self.monitor = Monitor()
@@ -160,7 +162,7 @@ class Machine:
             self._start_endpoint(endpoint)
         self.qemu = self._start_qemu()
         self.monitor.greet()
-        if self.channels["shell"].read_line(60) != "guest ready":
+        if self.channels["shell"].read_line(BOOT_SECONDS) != "guest ready":
             raise MachineError("the guest's first word was not the expected one")
 
     def close(self):
@@ -194,7 +196,7 @@ class Machine:
     def kill(self, process, timeout=20):
         """Kills a process in the guest; waits until the kernel let go of all that it held."""
         alive = f"grep -qs '^State:.[^Z]' /proc/{process}/status"
-        self.output(f"kill -9 {process}; while {alive}; do usleep 10000; done", timeout)
+        self.output(f"kill -9 {process}; while {alive}; do sleep 0.01; done", timeout)
 
     def power_off(self, timeout=20):
         """Has the guest switch itself off; QEMU's exit status."""
@@ -257,10 +259,22 @@ class Machine:
             *("-object", f"memory-backend-memfd,id=memory,size={MEMORY_MIB}M,share=on"),
             *("-nodefaults", "-display", "none", "-no-reboot"),
             *("-serial", f"file:{self.console_path}"),
-            *("-kernel", self.kernel, "-initrd", self.initrd),
-            *("-append", " ".join(KERNEL_ARGUMENTS)),
+            *("-kernel", self.kernel),
+            *self._root_options(),
             *("-device", f"{iommu},fsts={'on' if self.first_stage else 'off'}"),
         ]
+
+    def _root_options(self):
+        """A root that is a path is an initramfs; of several, disks, the first is the root."""
+        if isinstance(self.root, str):
+            return ["-initrd", self.root, "-append", " ".join(KERNEL_ARGUMENTS)]
+        options = ["-append", " ".join((*KERNEL_ARGUMENTS, *DISK_ARGUMENTS))]
+        for number, path in enumerate(self.root):
+            # What the guest writes is gone with it.
+            options += ["-drive", f"if=none,id=disk{number},file={path},format=raw,snapshot=on"]
+            device = {"driver": "virtio-blk-pci", "drive": f"disk{number}", "addr": f"{0x1b + number:x}"}
+            options += ["-device", json.dumps(device)]
+        return options
 
     def _port_options(self):
         options = [

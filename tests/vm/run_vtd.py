@@ -18,6 +18,7 @@ import report as reports
 import views
 
 SCENARIOS = ("pasidd", "descriptors", "smoke", "second_stage")
+WITH_SYSTEMD = ("restart",)
 BENCHES = ("bench",)
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -33,10 +34,9 @@ def out_of_time(*_):
 def run_scenario(name, options, report):
     """Boots a guest for one scenario and runs it."""
     scenario = importlib.import_module(f"scenario_{name}")
-    programs = [os.path.join(options.programs, program) for program in scenario.PROGRAMS]
-    with tempfile.NamedTemporaryFile(prefix="pasidd-initrd-") as initrd:
-        initramfs.build(initrd.name, os.path.join(HERE, "guest/init"), programs)
-        machine = scenario.make_machine(options.qemu_root, options.kernel, initrd.name)
+    with contextlib.ExitStack() as parts:
+        root = make_root(scenario, options, parts)
+        machine = scenario.make_machine(options.qemu_root, options.kernel, root)
         with machine:
             failed = report.failed
             try:
@@ -52,6 +52,16 @@ def run_scenario(name, options, report):
                 report.check(False, f"scenario {name} ends within {options.timeout} s")
             if report.failed > failed:
                 print(machine.logs(), end="", flush=True)
+
+
+def make_root(scenario, options, parts):
+    """What the guest boots: an initramfs with the scenario's programs, or the disks with systemd."""
+    if options.guest:
+        return options.guest, os.path.join(options.programs, "disk.image")
+    programs = [os.path.join(options.programs, program) for program in scenario.PROGRAMS]
+    initrd = parts.enter_context(tempfile.NamedTemporaryFile(prefix="pasidd-initrd-"))
+    initramfs.build(initrd.name, os.path.join(HERE, "guest/init"), programs)
+    return initrd.name
 
 
 def run_benches(options, report):
@@ -97,9 +107,10 @@ def main():
         action="store_true",
         help="measure instead: figures on standard output, all else on standard error",
     )
+    parser.add_argument("--guest", help="the disk of a guest with systemd, for the scenarios that need one")
     parser.add_argument("scenarios", nargs="*", help=f"of: {' '.join(SCENARIOS)} (default: all)")
     options = parser.parse_args()
-    unknown = set(options.scenarios) - set(SCENARIOS)
+    unknown = set(options.scenarios) - set(WITH_SYSTEMD if options.guest else SCENARIOS)
     if unknown:
         parser.error(f"unknown: {' '.join(sorted(unknown))}; there is: {' '.join(SCENARIOS)}")
 

@@ -51,6 +51,9 @@ class Memory:
             raise TableError(f"address {address:#x} lies outside the guest's memory")
         return self._view[address : address + count]
 
+    def byte(self, address):
+        return self._view[address]
+
     def close(self):
         self._view.close()
 
@@ -145,6 +148,16 @@ class Tables:
             for pasid, words in self._table_entries(context):
                 found[rid, pasid] = Entry(rid, pasid, words)
         return found
+
+    def place(self, rid, pasid):
+        """Where the entry of a PASID lies, whether it is present or not; None: it has no table."""
+        for found, context in self._contexts():
+            if found != rid:
+                continue
+            number, index = divmod(pasid, PASIDS_PER_TABLE)
+            pointer = self.memory.word((context[0] & ADDRESS) + 8 * number)
+            return (pointer & ADDRESS) + index * ENTRY_SIZE if pointer & PRESENT else None
+        return None
 
     def _contexts(self):
         """Requester ID and words of each present scalable-mode context entry."""

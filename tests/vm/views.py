@@ -96,7 +96,7 @@ class Observer:
     def look(self):
         """Both readers' views of one moment: nothing changed while the second one read."""
         for _ in range(50):
-            tables = self._tables()
+            tables = self.tables()
             before = tables.entries()
             roots, debugfs = debugfs_reader.parse(self.machine.output(f"cat {debugfs_reader.PATH}"))
             if _words(before) == _words(tables.entries()):
@@ -104,7 +104,7 @@ class Observer:
             time.sleep(0.1)  # something that the test did not start: a process that just ended
         raise vm.MachineError("the tables do not come to rest")
 
-    def _tables(self):
+    def tables(self):
         root = self.machine.monitor.physical_word(vm.ROOT_TABLE_REGISTER)
         return table_reader.Tables(self.memory, root)
 

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 static struct pasid_client *client;
@@ -53,6 +54,12 @@ static struct pasid_number vmm_pasid(const char *word)
 
 	return (struct pasid_number){
 		.guest = guest, .value = agent_number(guest ? word + 1 : word)};
+}
+
+/* pasidd's number of a device, which has more bits than others. */
+static uint64_t vmm_device_id(const char *word)
+{
+	return word ? strtoull(word, NULL, 0) : 0;
 }
 
 /* connect [admin|observer] */
@@ -118,6 +125,52 @@ static void vmm_free(char **words)
 	struct pasid_free_args args = {.pasids = &number, .count = 1};
 
 	vmm_report(pasid_free(client, &args, NULL, NULL));
+}
+
+static uint64_t vmm_now_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+/* A number that is allocated and freed. */
+static int vmm_churn_once(void)
+{
+	struct pasid_allocate_args allocate = {.count = 1};
+	struct pasid_number number = {0};
+	struct pasid_free_args args = {.pasids = &number, .count = 1};
+	int r = pasid_allocate(client, &allocate, &number.value);
+
+	return r == 0 ? pasid_free(client, &args, NULL, NULL) : r;
+}
+
+/*
+ * churn MS: allocates and frees for so long. Answers with the rounds, the microseconds of the
+ * longest, and how many failed; the last failure goes to standard error.
+ */
+static void vmm_churn(char **words)
+{
+	enum { PAUSE_US = 10000 }; /* freed numbers cool, and count against the quota until then */
+	uint64_t now = vmm_now_us(), end = now + 1000ull * agent_number(words[1]);
+	uint64_t numbers[3] = {0};
+
+	while (now < end) {
+		uint64_t begin = now;
+
+		if (vmm_churn_once() != 0) {
+			numbers[2]++;
+			fprintf(stderr, "churn: %s\n", pasid_last_error(client)->message);
+		}
+		now = vmm_now_us();
+		if (now - begin > numbers[1])
+			numbers[1] = now - begin;
+		numbers[0]++;
+		usleep(PAUSE_US);
+		now = vmm_now_us();
+	}
+	agent_ok_numbers(3, numbers);
 }
 
 /* find HOST: answers with the set and the number of bindings. */
@@ -268,7 +321,7 @@ static void vmm_slice(char **words)
 static void vmm_drained(char **words)
 {
 	uint32_t released = 0;
-	int r = pasid_device_drained(client, agent_number(words[1]), &released);
+	int r = pasid_device_drained(client, vmm_device_id(words[1]), &released);
 
 	vmm_report_number(r, released);
 }
@@ -276,7 +329,7 @@ static void vmm_drained(char **words)
 /* memory DEVICE SPACE IOVA TEXT: a page behind a slice that begins with TEXT. */
 static void vmm_memory(char **words)
 {
-	struct pasid_memory_args args = {.device = agent_number(words[1]),
+	struct pasid_memory_args args = {.device = vmm_device_id(words[1]),
 		.space = agent_number(words[2]),
 		.iova = words[2] && words[3] ? strtoull(words[3], NULL, 0) : 0,
 		.length = 4096,
@@ -303,7 +356,7 @@ static bool vmm_parse_pair(char *word, struct pasid_pair *ret_pair)
 	const char *device = strtok_r(word, ":", &rest);
 	const char *source = strtok_r(NULL, ":", &rest);
 	const char *id = strtok_r(NULL, ":", &rest);
-	struct pasid_pair pair = {.device = agent_number(device)};
+	struct pasid_pair pair = {.device = vmm_device_id(device)};
 
 	for (unsigned i = PASID_TABLE_HWPT; id && i <= PASID_TABLE_SPACE; i++)
 		if (strcmp(source, sources[i]) == 0) {
@@ -339,7 +392,7 @@ static void vmm_unbind(char **words)
 	struct pasid_unbind_args args = {.pasid = vmm_pasid(words[1]), .devices = devices};
 
 	for (; words[1] && words[args.count + 2] && args.count < PASID_PAIRS_MAX; args.count++)
-		devices[args.count] = agent_number(words[args.count + 2]);
+		devices[args.count] = vmm_device_id(words[args.count + 2]);
 	vmm_report(pasid_unbind(client, &args));
 }
 
@@ -349,6 +402,7 @@ static const struct agent_command vmm_commands[] = {
 	{"set", vmm_set},
 	{"allocate", vmm_allocate},
 	{"free", vmm_free},
+	{"churn", vmm_churn},
 	{"find", vmm_find},
 	{"device", vmm_device},
 	{"device-open", vmm_device_open},

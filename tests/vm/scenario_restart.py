@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: MIT
+"""The service under systemd is restarted, killed, stopped and started while VMMs work.
+
+Two VMMs hold bindings on functions of their own and on a shared one, and allocate all the time. What
+stands in the tables is looked at from outside the guest, without a pause, while the service ends.
+"""
+
+import json
+import time
+
+import machine as vm
+import scenario_pasidd
+from scenario_pasidd import Vmm
+from scenario_smoke import IOVA, ProbeError
+import table_reader
+from watcher import Watcher
+
+PORTS = ("vm1", "vm2", "vm3")
+A, B, C, SHARED, SPARE = (f"0000:00:{slot:02x}.0" for slot in (4, 5, 6, 7, 8))
+GUEST_PASID = 7
+CHURN_MS = 5000
+UNAVAILABLE_MS = 3000  # the emulator is slow, and the machine may be busy
+
+SETTINGS = {
+    "devices": [{"address": SHARED, "use": "shared", "everyone": True}],
+    "quota": {"set_default": 4096},
+}
+
+
+class Scenario(scenario_pasidd.Scenario):
+    """Steps that build on each other: what VM 1 and VM 2 have is there until a step says otherwise."""
+
+    def run(self):
+        self.install()
+        self.bind_all()
+        self.disturb("restart", "systemctl restart pasidd")
+        self.disturb("SIGKILL", "kill -9 $(systemctl show -P MainPID pasidd)")
+        self.death_while_down()
+        self.stop_and_start()
+
+    # --- helpers -----------------------------------------------------------------------------
+
+    def answers(self):
+        return self.machine.run("pasidctl status")[0] == 0
+
+    def watch(self, keys):
+        # The observer's tables, not the guest, say where an entry is.
+        return Watcher(self.observer.memory, self.observer.tables(), keys)
+
+    def exclusive(self):
+        shared = table_reader.parse_function(SHARED)
+        return {key for key in self.claim if key[0] != shared}
+
+    def numbers(self):
+        """What each set that has something bound holds, by number."""
+        return {
+            grant["pasid"]: (grant["set"], grant["guest"])
+            for grant in self.control("pasids")
+            if grant["bindings"] > 0
+        }
+
+    def instance(self):
+        return self.machine.output("systemctl show -P MainPID pasidd").strip()
+
+    def never_absent(self, watcher, keys, when):
+        text = f"{watcher.samples} looks at {len(keys)} entries, at most {1000 * watcher.longest_gap:.1f} ms apart"
+        self.report.note(f"{when}: {text}")
+        self.report.check(watcher.samples > 1000, f"{when}: the entries were watched ({text})")
+        self.report.none(map(str, watcher.absences), f"{when}: {len(watcher.absences)} absences of {len(keys)} entries")
+
+    # --- steps -------------------------------------------------------------------------------
+
+    def install(self):
+        self.report.step("The service starts")
+        self.machine.output(
+            f"echo '{json.dumps(SETTINGS)}' >/etc/pasidd.json; "
+            "echo 'PASIDD_OPTIONS=\"--config /etc/pasidd.json\"' >/etc/default/pasidd; systemctl start pasidd"
+        )
+        self.eventually(self.answers, "pasidd answers")
+        version = self.machine.output("systemctl --version").split("\n")[0]
+        self.report.note(version)
+        state = self.machine.output("systemctl show -P ActiveState pasidd").strip()
+        self.report.equal(state, "active", "systemd says that it is active")
+
+    def bind_all(self):
+        self.report.step("Two VMMs bind PASIDs on functions of their own and on a shared one")
+        self.vmms = {"vm1": Vmm(self.machine, "vm1"), "vm2": Vmm(self.machine, "vm2")}
+        for name, functions in (("vm1", (A, B)), ("vm2", (C,))):
+            vmm = self.vmms[name]
+            vmm.ask("connect")
+            vmm.ask(f"set {name}")
+            handles = [vmm.ask(f"node {function}")[0] for function in functions]
+            devices = [vmm.ask(f"device {handle}")[0] for handle in handles]
+            table = vmm.space(handles[0], f"{name}-process")
+            pairs = " ".join(f"{device}:hwpt:{table}" for device in devices)
+            for _ in range(2):
+                (host,) = map(int, vmm.ask("allocate"))
+                vmm.ask(f"bind {host} {pairs}")
+                for function in functions:
+                    self.expect(function, host, name)
+            device = vmm.ask(f"slice {SHARED}")[0]
+            vmm.ask(f"memory {device} 0 {IOVA:#x} {name}-memory")
+            (host,) = map(int, vmm.ask(f"allocate {GUEST_PASID}"))
+            vmm.ask(f"bind g{GUEST_PASID} {device}:space:0")
+            self.expect(SHARED, host, f"{name}-slice")
+        self.compare("bound")
+
+    def disturb(self, what, command):
+        self.report.step(f"{what}: {command}")
+        before, instance = self.numbers(), self.instance()
+        with self.watch(self.claim) as watcher:
+            for vmm in self.vmms.values():
+                vmm.channel.send_line(f"churn {CHURN_MS}")
+            time.sleep(1)
+            begin = time.monotonic()
+            self.machine.output(command)
+            self.report.note(f"the command took {time.monotonic() - begin:.2f} s")
+            for name, vmm in self.vmms.items():
+                self.churned(name, vmm)
+        self.never_absent(watcher, self.claim, f"during the {what}")
+        self.report.check(self.instance() not in (instance, "0"), "another process serves now")
+        self.report.equal(self.numbers(), before, "the same numbers belong to the same sets")
+        self.compare(f"after the {what}")
+
+    def churned(self, name, vmm):
+        rounds, longest, failed = map(int, vmm._words(vmm.channel.read_line(60)))
+        text = f"{name}: {rounds} numbers allocated and freed, the longest took {longest / 1000:.0f} ms"
+        self.report.equal(failed, 0, f"{text}; failures")
+        self.report.check(longest < 1000 * UNAVAILABLE_MS, f"{name} waited less than {UNAVAILABLE_MS} ms")
+
+    def death_while_down(self):
+        self.report.step("A VMM is killed while the service is down, and its worker holds a copy")
+        self.machine.output(
+            "mkdir -p /run/systemd/system/pasidd.service.d; "
+            "printf '[Service]\\nRestartSec=6\\n' >/run/systemd/system/pasidd.service.d/slow.conf; "
+            "systemctl daemon-reload"
+        )
+        vm3 = Vmm(self.machine, "vm3")
+        vm3.ask("connect")
+        vm3.ask("set vm3")
+        handle = vm3.ask(f"node {SPARE}")[0]
+        (device, *_) = vm3.ask(f"device {handle}")
+        table = vm3.space(handle, "vm3-process")
+        (host,) = map(int, vm3.ask("allocate"))
+        vm3.ask(f"bind {host} {device}:hwpt:{table}")
+        others = dict(self.claim)
+        self.expect(SPARE, host, "vm3")
+        self.compare("bound")
+        with self.watch(others) as watcher:
+            self.machine.output("kill -9 $(systemctl show -P MainPID pasidd)")
+            self.machine.output(f"kill -9 {vm3.process}")
+            self.report.check(not self.answers(), "the service is down")
+            self.observer.compare(self.report, self.claim, "while it is down")
+            self.eventually(self.answers, "the service is back", 30)
+            self.claim = others
+            self.eventually(lambda: len(self.reported()) == len(others), "the dead VM's bindings are gone")
+        self.never_absent(watcher, others, "meanwhile")
+        states = {grant["pasid"]: grant["state"] for grant in self.control("pasids --quarantined")}
+        self.report.check(
+            states.get(host, "quarantined") == "quarantined", "its number is in quarantine or free", [states.get(host)]
+        )
+        self.compare("after the death")
+        self.machine.output("rm -r /run/systemd/system/pasidd.service.d; systemctl daemon-reload")
+
+    def stop_and_start(self):
+        self.report.step("The service is stopped, and started later")
+        before, exclusive = self.numbers(), self.exclusive()
+        with self.watch(self.claim) as watcher:
+            self.machine.output("systemctl stop pasidd")
+            self.eventually(lambda: self.machine.run("pgrep -x pasidd")[0] != 0, "it and its workers end")
+            claim = {key: self.claim[key] for key in exclusive}
+            self.observer.compare(self.report, claim, "while it is stopped")
+            self.machine.output("systemctl start pasidd")
+            self.eventually(self.answers, "pasidd answers")
+            for name, vmm in self.vmms.items():
+                self.report.equal(vmm.result("connected"), "ok", f"{name} goes on with its session")
+                self.report.equal(vmm.result("allocate"), "ok", f"{name} gets a number")
+        kept = [str(absence) for key in exclusive for absence in watcher.absent(key)]
+        self.report.none(kept, f"0 absences of the {len(exclusive)} entries of functions that VMMs hold")
+        gone = {absence.key for absence in watcher.absences if absence.end is None}
+        self.report.equal(
+            gone, self.claim.keys() - exclusive, "the watcher saw those of the shared function go, as a stop closes it"
+        )
+        after = {pasid: owner for pasid, owner in self.owners().items() if pasid in before}
+        self.report.equal(after, before, "the same numbers belong to the same sets")
+        states = {binding["state"] for binding in self.control("bindings")}
+        self.report.equal(states, {"tainted"}, "pasidd, which holds nothing any more, says that they may be attached")
+        self.observer.compare(self.report, claim, "started again")
+
+    def owners(self):
+        return {grant["pasid"]: (grant["set"], grant["guest"]) for grant in self.control("pasids --quarantined")}
+
+
+def run(machine, observer, report):
+    try:
+        Scenario(machine, observer, report).run()
+    except (ProbeError, vm.MachineError):
+        report.note(machine.run("journalctl -u pasidd -u guest --no-pager | tail -n 40; cat /run/*.log | tail -n 20")[1])
+        raise
+
+
+def make_machine(*parts):
+    return vm.Machine(*parts, [vm.Endpoint(slot) for slot in (4, 5, 6, 7, 8)], PORTS)
