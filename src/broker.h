@@ -335,6 +335,12 @@ struct attached_table {
 	bool made;
 };
 
+/*
+ * For what is asked from here on: until when an attach that a reset refuses is tried again. 0: for
+ * BROKER_PATIENCE_MS.
+ */
+void broker_set_until(struct broker *broker, uint64_t until_ms);
+
 /* Binds on all devices or on none. Outcome: host and tables. */
 int broker_bind(struct broker *broker, const struct actor *actor, struct set_id set,
 	struct pasid_ref ref, const struct bind_pair *pairs, size_t pair_count, uint64_t cookie,

@@ -97,6 +97,7 @@ int op_new(struct broker *b, enum op_kind kind, uint32_t set, uint64_t cookie, s
 	if (set != STATE_NONE)
 		op->user = limits_user_ref(b->ports.limits, b->sets[set].user);
 	op->counted = set != STATE_NONE && op_kind_counts(kind);
+	op->until_ms = b->until_ms;
 	op->grant = op->device = op->next = op->prev = op->then = STATE_NONE;
 	op->outcome.cookie = cookie;
 	op->outcome.fd = -1;
@@ -337,10 +338,25 @@ static void op_refused(struct broker *b, struct op *op)
 	*list = op_index(b, op);
 }
 
+void broker_set_until(struct broker *b, uint64_t until_ms)
+{
+	b->until_ms = until_ms;
+}
+
+/* What takes something back is not given up as soon as its caller is: a number that stays attached
+ * is lost until somebody frees it. */
+static uint64_t op_until(const struct broker *b, const struct op *op, uint32_t kind)
+{
+	if (op->until_ms && kind == HW_ATTACH)
+		return op->until_ms;
+	return broker_now(b) + BROKER_PATIENCE_MS;
+}
+
 void op_submit(struct broker *b, struct op *op, const struct hw_op *hw)
 {
 	op->again = *hw;
 	op->again.id = (uint64_t)op->tag << 32 | op_index(b, op);
+	op->again.until_ms = op_until(b, op, hw->kind);
 	op->refused_next = STATE_NONE;
 	if (b->submit_first == STATE_NONE)
 		b->submit_first = op_index(b, op);

@@ -18,8 +18,9 @@
 #define BROKER_SEARCH_MAX  16384u     /* the same where each is looked at only briefly */
 #define BROKER_LIST_MAX    64u        /* up to here a list is walked for each of its entries */
 #define BROKER_BUCKETS     4096u
-#define BROKER_BATCH       4096u /* numbers that are recorded as used before they are */
-#define BROKER_RETRY_MS    100u  /* between attempts to hand a worker what must be done */
+#define BROKER_BATCH       4096u  /* numbers that are recorded as used before they are */
+#define BROKER_PATIENCE_MS 10000u /* a reset takes a tenth of a second */
+#define BROKER_RETRY_MS    100u   /* between attempts to hand a worker what must be done */
 #define BROKER_SHARED_LANE (UINT64_C(1) << 63)
 
 /* ------------------------------------------------------------------ records' words (and state.h)
@@ -138,6 +139,7 @@ struct op {
 	uint32_t step, pair_count;
 	uint32_t ended_next, refused_next;
 	uint32_t then;      /* a recovery: what starts when it has ended, STATE_NONE: nothing */
+	uint64_t until_ms;  /* a reset is waited for so long, 0: as long as usual */
 	int refused;        /* what the hardware port said when it did not take the operation */
 	struct hw_op again; /* what hardware is asked, or is to be asked again */
 	struct hw_op hw;    /* template: descriptors, mapping */
@@ -216,6 +218,7 @@ struct broker {
 	uint32_t submit_first, submit_last; /* operations that go to hardware with the next flush */
 	uint32_t refused_first;             /* those that the hardware port did not take */
 	uint32_t retry_first;               /* those that must be done, to be submitted again */
+	uint64_t until_ms;                  /* of operations from here on, 0: unsaid */
 	uint64_t retry_at;                  /* when, while there are any */
 
 	struct change *changes;

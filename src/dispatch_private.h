@@ -33,7 +33,9 @@
 #define DISPATCH_PAGE_MAX      512u
 #define DISPATCH_STATUS_MAX    512u /* bytes of an encoded status */
 #define DISPATCH_WATCH_BUCKETS 256u
-#define DISPATCH_DONE_MAX      4
+#define DISPATCH_PATIENCE_MAX_MS                                                                   \
+	60000u /* a function that answers nothing keeps its reset so long */
+#define DISPATCH_DONE_MAX 4
 
 /* ---------------------------------------------------------------- links and their output */
 

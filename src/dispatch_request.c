@@ -269,6 +269,18 @@ static void dispatch_run_change(
 	dispatch_settle(call->d);
 }
 
+/* A bit less than the client waits, which then hears why, not only that it goes on. */
+static uint64_t dispatch_until(const struct dispatch *d, const struct wire_request *request)
+{
+	uint64_t wait = request->deadline_ms;
+
+	if (!request->has_deadline)
+		return 0;
+	if (wait > DISPATCH_PATIENCE_MAX_MS)
+		wait = DISPATCH_PATIENCE_MAX_MS;
+	return d->ports.now_ms(d->ports.ctx) + wait - wait / 8;
+}
+
 static void dispatch_run_async(
 	struct call *call, const struct wire_request *request, struct remembered *remembered)
 {
@@ -285,7 +297,9 @@ static void dispatch_run_async(
 		r = operation_wait(call, operation, request);
 	if (!r) {
 		session_start(d->sessions, call->session, remembered, operation);
+		broker_set_until(d->broker, dispatch_until(d, request));
 		r = call->type->handle(call);
+		broker_set_until(d->broker, 0);
 	}
 	if (!r) /* settled by the broker before hardware hears of it, or with its outcome */
 		return;

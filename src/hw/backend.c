@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 int backend_new(const struct calls *calls, void *ctx, struct backend **ret_backend)
 {
@@ -20,6 +21,20 @@ int backend_new(const struct calls *calls, void *ctx, struct backend **ret_backe
 	b->ctx = ctx;
 	*ret_backend = b;
 	return 0;
+}
+
+bool backend_again(const struct backend *b, int r)
+{
+	const struct timespec pause = {.tv_nsec = BACKEND_PAUSE_MS * 1000000};
+	struct timespec now;
+
+	if (r != -EBUSY)
+		return false;
+	(void)clock_gettime(CLOCK_BOOTTIME, &now);
+	if ((uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000 >= b->until_ms)
+		return false;
+	(void)nanosleep(&pause, NULL);
+	return true;
 }
 
 /* --- descriptors on their way in: what no handler took is closed --- */
@@ -379,6 +394,7 @@ void backend_execute(struct backend *backend, const struct hw_op *op, struct hw_
 	memset(ret_result, 0, sizeof(*ret_result));
 	ret_result->id = op->id;
 	ret_result->device = op->device;
+	backend->until_ms = op->until_ms;
 	for (uint32_t i = 0; i < HW_FDS_MAX; i++) {
 		ret_result->fds[i] = -1;
 		if (i < op->fd_count)

@@ -80,12 +80,15 @@ static const struct backend_meaning {
 	{BACKEND_ATTACH_RID, EINVAL, REASON_TABLE_KIND,
 		"not a page table for this device, or its group uses another"},
 	{BACKEND_ATTACH, EBUSY, REASON_RESET_RUNNING,
-		"a reset is running, or somebody else attached it: try again later"},
+		"a reset has not ended in time, or, if none is running, something else than pasidd "
+		"attached it: try again later"},
 	{BACKEND_ATTACH_RID, EBUSY, REASON_RESET_RUNNING,
-		"a reset is running, or somebody else attached it: try again later"},
+		"a reset has not ended in time, or, if none is running, something else than pasidd "
+		"attached it: try again later"},
 	{BACKEND_ATTACH, ENOENT, REASON_TABLE_ID, "the iommufd has no page table of this id"},
 	{BACKEND_ATTACH_RID, ENOENT, REASON_TABLE_ID, "the iommufd has no page table of this id"},
-	{BACKEND_DETACH, EBUSY, REASON_RESET_RUNNING, "a reset is running: try again later"},
+	{BACKEND_DETACH, EBUSY, REASON_RESET_RUNNING,
+		"a reset has not ended in time: try again later"},
 	{BACKEND_ANY, ENOMEM, REASON_MEMLOCK, MEMLOCK_TEXT},
 	{BACKEND_ANY, ENODEV, REASON_DEVICE_GOING, "the device is being removed"},
 	{BACKEND_ANY, EMFILE, REASON_LIMIT,

@@ -74,7 +74,18 @@ struct backend {
 	struct backend_iommufd *iommufds;
 	uint32_t device_count;
 	struct backend_device *devices[BACKEND_DEVICES_MAX];
+	uint64_t until_ms; /* of the operation under way: see struct hw_op */
 };
+
+/* --- backend.c --- */
+
+#define BACKEND_PAUSE_MS 10 /* between two tries */
+
+/*
+ * After a call that gave `r`: whether to make it again, because a reset refused it. Sleeps a
+ * moment before it says so: a reset takes a tenth of a second, and nothing tells of its end.
+ */
+bool backend_again(const struct backend *b, int r);
 
 /* --- backend_error.c: what the kernel says, in words --- */
 

@@ -366,7 +366,9 @@ int backend_attach(struct backend *b, struct backend_device *device, const struc
 		backend_hwpt_put(b, device, at.made);
 		return error_set(&result->error, REASON_NO_MEMORY, "no memory for an attachment");
 	}
-	r = b->calls->attach(b->ctx, device->fd, at.pt_id, pasid);
+	do
+		r = b->calls->attach(b->ctx, device->fd, at.pt_id, pasid);
+	while (backend_again(b, r));
 	if (r < 0) {
 		site.id = at.pt_id;
 		backend_attachment_set(device, pasid, NULL);
@@ -391,7 +393,9 @@ int backend_detach(struct backend *b, struct backend_device *device, const struc
 
 	if (r)
 		return r;
-	r = b->calls->detach(b->ctx, device->fd, pasid);
+	do
+		r = b->calls->detach(b->ctx, device->fd, pasid);
+	while (backend_again(b, r));
 	if (r < 0)
 		return backend_error(ret_error, &site, r);
 	at = backend_attachment_find(device, pasid);

@@ -95,6 +95,8 @@ struct hw_op {
 	uint32_t fd_count;
 	int32_t fds[HW_FDS_MAX];
 	uint64_t iova, length, offset;
+	/* CLOCK_BOOTTIME: until then an attach or detach that a reset refuses is tried again. */
+	uint64_t until_ms;
 	struct hw_table table;
 };
 

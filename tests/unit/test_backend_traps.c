@@ -3,6 +3,8 @@
  * told. */
 #include "backend_fixture.h"
 
+#include <time.h>
+
 START_TEST(trap_01_no_width_is_refused_before_the_kernel)
 	{
 		fake.info.max_pasid_log2 = 0;
@@ -190,6 +192,62 @@ START_TEST(trap_17_attach_during_a_reset_is_to_be_retried)
 	}
 END_TEST
 
+static uint64_t now_ms(void)
+{
+	struct timespec now;
+
+	ck_assert_int_eq(clock_gettime(CLOCK_BOOTTIME, &now), 0);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+START_TEST(trap_17_a_reset_that_ends_in_time_is_not_seen)
+	{
+		struct hw_op op = attach_op(1, 5, VMM_IOAS(3));
+		int device = open_device(1);
+
+		op.until_ms = now_ms() + 60000;
+		fake.fail_name = "attach";
+		fake.fail_error = EBUSY;
+		fake.fail_times = 3;
+		ck_assert_int_eq(run(op), 0);
+		ck_assert_uint_eq(fake_attached(&fake, device, 5), result.pt_id);
+		op.kind = HW_DETACH;
+		fake.fail_name = "detach";
+		fake.fail_times = 3;
+		ck_assert_int_eq(run(op), 0);
+		ck_assert_uint_eq(fake_attached(&fake, device, 5), 0);
+	}
+END_TEST
+
+START_TEST(trap_17_a_reset_is_waited_for_until_the_time_that_was_said)
+	{
+		struct hw_op op = attach_op(1, 5, VMM_IOAS(3));
+		uint64_t begin = now_ms();
+
+		(void)open_device(1);
+		op.until_ms = begin + 60;
+		fake.fail_name = "attach";
+		fake.fail_error = EBUSY;
+		ck_assert_int_eq(run(op), STATUS_RETRY);
+		ck_assert_uint_eq(result.error.reason, REASON_RESET_RUNNING);
+		ck_assert_uint_ge(now_ms(), begin + 60);
+		ck_assert_uint_eq(fake_objects(&fake), 0);
+	}
+END_TEST
+
+START_TEST(trap_17_what_is_refused_otherwise_is_not_tried_again)
+	{
+		struct hw_op op = attach_op(1, 5, VMM_IOAS(3));
+
+		(void)open_device(1);
+		op.until_ms = now_ms() + 60000;
+		fake.fail_name = "attach";
+		fake.fail_error = EIO;
+		fake.fail_times = 1;
+		ck_assert_int_eq(run(op), STATUS_HARDWARE);
+	}
+END_TEST
+
 START_TEST(trap_21_what_is_attached_is_remembered_over_the_whole_range)
 	{
 		static const uint32_t pasids[] = {1, 1023, 1024, 1025, 524288, 1048575};
@@ -226,6 +284,9 @@ int main(void)
 	tcase_add_test(tc, trap_10_second_open_of_a_node_fails_at_its_bind);
 	tcase_add_test(tc, trap_12_driver_without_pasid_attach_is_named);
 	tcase_add_test(tc, trap_17_attach_during_a_reset_is_to_be_retried);
+	tcase_add_test(tc, trap_17_a_reset_that_ends_in_time_is_not_seen);
+	tcase_add_test(tc, trap_17_a_reset_is_waited_for_until_the_time_that_was_said);
+	tcase_add_test(tc, trap_17_what_is_refused_otherwise_is_not_tried_again);
 	tcase_add_test(tc, trap_21_what_is_attached_is_remembered_over_the_whole_range);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);
