@@ -45,7 +45,7 @@ static void server_arm_timer(struct server *server)
 	at = server_min(at, server_list_due(server, CONN_NEW, server->options.hello_ms));
 	at = server_min(at, server_list_due(server, CONN_STALLED, server->options.stalled_ms));
 	at = server_min(at, server_min(server->accept_at, server->stop_at));
-	at = server_min(at, server->hold_at);
+	at = server_min(at, server_min(server->hold_at, server->watchdog_at));
 	if (at == server->timer_at)
 		return;
 	server->timer_at = at;
@@ -84,6 +84,20 @@ static void server_check_stop(struct server *server)
 		server->stopped = true;
 }
 
+/*
+ * Tells the service manager that a turn of the loop has come to its end. Nothing else tells it:
+ * what keeps the loop, or lets it fail, makes the silence after which we are started anew.
+ */
+static void server_feed_watchdog(struct server *server)
+{
+	const uint64_t now = server->options.clock->now_ms;
+
+	if (now < server->watchdog_at)
+		return;
+	server->watchdog_at = now + server->watchdog_ms;
+	(void)sd_notify(0, "WATCHDOG=1");
+}
+
 /* The end of a wake-up: everything that was ready has run. */
 static void server_settle(struct server *server)
 {
@@ -98,6 +112,7 @@ static void server_settle(struct server *server)
 	server_reap(server);
 	server_check_accepting(server);
 	server_check_stop(server);
+	server_feed_watchdog(server);
 	server_arm_timer(server);
 	server->awake = false;
 }
@@ -411,6 +426,18 @@ static int server_start(struct server *server)
 	return server_listen(server);
 }
 
+/* Often enough that one late turn is no silence. */
+static void server_start_watchdog(struct server *server)
+{
+	uint64_t usec;
+
+	server->watchdog_at = UINT64_MAX;
+	if (sd_watchdog_enabled(0, &usec) <= 0)
+		return;
+	server->watchdog_ms = usec / 1000 / SERVER_WATCHDOG_PARTS;
+	server->watchdog_at = 0;
+}
+
 int server_new(const struct server_options *options, struct server **ret_server)
 {
 	struct server *server = calloc(1, sizeof(*server));
@@ -422,6 +449,7 @@ int server_new(const struct server_options *options, struct server **ret_server)
 	server->timer_at = server->accept_at = server->stop_at = server->hold_at = UINT64_MAX;
 	server->deaths_fd = server->spare_fd = -1;
 	server->change_next = 1;
+	server_start_watchdog(server);
 	r = server_start(server);
 	if (r != 0) {
 		server_free(server);

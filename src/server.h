@@ -12,8 +12,10 @@
 #include "dispatch.h"
 #include "hw/executor.h"
 
-#define SERVER_STOP_MS   3000 /* that a shutdown waits for operations under way */
-#define SERVER_ACCEPT_MS 1000 /* that accepting rests when there is no room, at most */
+#define SERVER_WATCHDOG_PARTS 3 /* of the time after which the service manager takes us for dead   \
+				 */
+#define SERVER_STOP_MS   3000   /* that a shutdown waits for operations under way */
+#define SERVER_ACCEPT_MS 1000   /* that accepting rests when there is no room, at most */
 
 struct server;
 

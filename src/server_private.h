@@ -23,6 +23,9 @@ struct server {
 	uint64_t timer_at;    /* what the timer is armed for, UINT64_MAX: not armed */
 	uint64_t accept_at;   /* when accepting goes on, UINT64_MAX: it is on */
 	uint64_t stop_at;     /* end of the shutdown, UINT64_MAX: none */
+	uint64_t watchdog_ms; /* how often the service manager is told that the loop turns, 0: never
+			       */
+	uint64_t watchdog_at; /* when it is told next, UINT64_MAX: never */
 	uint64_t hold_at;     /* when those who are held are looked at, UINT64_MAX: nobody is */
 	uint64_t change_next; /* the next change to be logged */
 	int deaths_fd;        /* an epoll descriptor over all pidfds */

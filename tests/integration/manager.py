@@ -84,6 +84,7 @@ class Manager(Daemon):
         self.listener = threading.Thread(target=self.listen, daemon=True)
         self.notify_path = None
         self.status_line = ""
+        self.fed = []  # when it said that its loop turns
         managers.add(self)
         super().__init__(*arguments, **options)
 
@@ -119,6 +120,8 @@ class Manager(Daemon):
                 assert said["FDPOLL"] == "0", "a store that polls drops a socket whose worker ended"
                 while fds:
                     self.store.add(said.get("FDNAME", "stored"), fds.pop(0))
+            if said.get("WATCHDOG") == "1":
+                self.fed.append(time.monotonic())
             if said.get("READY") == "1":
                 self.ready.set()
         for fd in fds:
