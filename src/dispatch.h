@@ -100,6 +100,11 @@ struct dispatch_ports {
 		void *ctx, struct session *session, int32_t pid, uint64_t born, void **ret_user);
 	/* An admin has confirmed that no VMM holds a device; NULL: nobody needs to know. */
 	void (*confirmed)(void *ctx, const struct actor *actor, bool was_blocked);
+	/*
+	 * The hardware operation number `index` of those that take unusually long, as a sentence;
+	 * false: there are not so many. NULL: nobody knows.
+	 */
+	bool (*hanging)(void *ctx, uint32_t index, char *ret_text, size_t size);
 	/* Closes what hand() gave, or our copy of it: nothing in it can block. */
 	void (*close_own)(void *ctx, int fd);
 	void *ctx;

@@ -171,6 +171,8 @@ int handle_watch(struct call *call)
 /* ---------------------------------------------------------------- status */
 
 #define STATUS_NOTES_FIELD    14u
+#define STATUS_HANGING_MAX    8u /* notes about operations that hang */
+#define STATUS_HANGING_LEN    160u
 #define STATUS_COUNTERS_FIELD 15u
 
 static const char *const edge_texts[] = {
@@ -240,6 +242,18 @@ int handle_recover(struct call *call)
 	return 0;
 }
 
+static void status_write_hanging(struct call *call)
+{
+	const struct dispatch_ports *ports = &call->d->ports;
+	char text[STATUS_HANGING_LEN];
+
+	for (uint32_t i = 0; ports->hanging && i < STATUS_HANGING_MAX; i++) {
+		if (!ports->hanging(ports->ctx, i, text, sizeof(text)))
+			break;
+		wire_out_string(&call->out, STATUS_NOTES_FIELD, text);
+	}
+}
+
 int handle_get_status(struct call *call)
 {
 	struct dispatch *d = call->d;
@@ -269,6 +283,7 @@ int handle_get_status(struct call *call)
 		wire_out_string(&call->out, STATUS_NOTES_FIELD, BROKER_UNCONFIRMED_TEXT);
 	for (size_t i = 0; i < d->config.note_count; i++)
 		wire_out_string(&call->out, STATUS_NOTES_FIELD, d->config.notes[i]);
+	status_write_hanging(call);
 	status_write_counters(call, &status.metrics);
 	return 0;
 }

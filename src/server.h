@@ -15,7 +15,7 @@
 /* A sign of life comes so many times in the time after which the service manager takes us for dead.
  */
 #define SERVER_WATCHDOG_PARTS 3
-#define SERVER_STOP_MS        3000 /* that a shutdown waits for operations under way */
+#define SERVER_STOP_MS        500 /* that a shutdown waits for operations; a restart is to be short */
 #define SERVER_ACCEPT_MS      1000 /* that accepting rests when there is no room, at most */
 
 struct server;

@@ -54,6 +54,14 @@ void server_identify(void *ctx, struct conn *conn, struct msghdr *header);
 /* It has a session: its process is known and watched from here on. -errno: it cannot be watched. */
 int server_hand_greeted(struct server *server, struct conn *conn);
 
+/* ---------------------------------------------------------------- server_hang.c */
+
+#define SERVER_HANGING_NS  1000000000u /* a hardware operation that takes longer is told of */
+#define SERVER_HANGING_MAX 8u
+
+/* A port of the dispatcher. */
+bool server_hanging(void *ctx, uint32_t index, char *ret_text, size_t size);
+
 /* ---------------------------------------------------------------- server_revive.c */
 
 /* A port of the dispatcher: the process of a session that an earlier run has recorded. */

@@ -424,9 +424,28 @@ static void executor_lane_fill(const struct executor_worker *worker, struct exec
 	if (worker->first) {
 		ret_lane->kind = worker->first->op.kind;
 		ret_lane->device = worker->first->op.device;
+		ret_lane->rid = worker->first->op.rid;
 		ret_lane->op_id = worker->first->op.id;
 		ret_lane->since_ns = worker->since_ns;
 	}
+}
+
+size_t executor_hanging(const struct executor *executor, uint64_t age_ns,
+	struct executor_lane *ret_lanes, size_t max)
+{
+	const uint64_t now = executor_now();
+	size_t count = 0;
+
+	for (size_t i = 0; i < EXECUTOR_BUCKETS; i++)
+		for (const struct executor_worker *worker = executor->buckets[i]; worker;
+			worker = worker->next) {
+			if (!worker->first || now - worker->since_ns < age_ns)
+				continue;
+			if (count < max)
+				executor_lane_fill(worker, &ret_lanes[count]);
+			count++;
+		}
+	return count;
 }
 
 size_t executor_lanes(const struct executor *executor, struct executor_lane *ret_lanes, size_t max)

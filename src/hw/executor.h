@@ -91,6 +91,7 @@ struct executor_lane {
 	uint32_t pending;  /* operations without a result, the current one included */
 	uint32_t kind;     /* enum hw_kind of the current operation, 0 when idle */
 	uint32_t device;   /* its device handle */
+	struct rid rid;    /* its function, 0 where it names none */
 	uint64_t op_id;    /* its id */
 	uint64_t since_ns; /* CLOCK_MONOTONIC when it became the current one */
 	bool ending;       /* HW_END was submitted, or the worker is gone and not yet reaped */
@@ -98,5 +99,8 @@ struct executor_lane {
 
 /* Fills up to `max` entries, in no order; returns how many lanes there are. */
 size_t executor_lanes(const struct executor *executor, struct executor_lane *ret_lanes, size_t max);
+/* The same of those whose current operation has taken `age_ns` or more. */
+size_t executor_hanging(const struct executor *executor, uint64_t age_ns,
+	struct executor_lane *ret_lanes, size_t max);
 
 #endif

@@ -118,6 +118,31 @@ class UnderADaemon(unittest.TestCase):
         self.assertIn((FAR, number), self.daemon.tables())
         self.daemon.sim("clear")
 
+    def test_a_hang_is_named_in_the_status_until_it_ends(self):
+        self.daemon.sim("hang", ONE, "60000")
+        with self.assertRaises(Refused) as caught:
+            self.vm.bind(host(self.number), self.one, deadline_ms=1500)
+        self.assertEqual(caught.exception.code, pb.PENDING)
+        with self.daemon.admin() as admin:
+            (note,) = [note for note in admin.call("get_status").get_status.notes if "hangs" in note]
+            self.assertIn(ONE, note)
+            self.assertIn("an attach", note)
+            self.assertTrue(any(str(worker) in note for worker in self.daemon.workers()), note)
+            self.daemon.sim("clear")
+            self.vm.unbind(host(self.number))
+            notes = admin.call("get_status").get_status.notes
+            self.assertFalse([note for note in notes if "hangs" in note], notes)
+
+    def test_a_hang_keeps_no_restart(self):
+        self.daemon.sim("hang", ONE, "60000")
+        with self.assertRaises(Refused):
+            self.vm.bind(host(self.number), self.one, deadline_ms=50)
+        started = time.monotonic()
+        self.daemon.process.terminate()
+        self.daemon.process.wait(20)
+        self.assertLess(time.monotonic() - started, 2)
+        self.daemon.sim("clear")
+
     def vm_on_far(self, client):
         self.vm.call("device_remove", device=self.far)
         return self.device(client, FAR)
