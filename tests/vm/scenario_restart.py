@@ -15,8 +15,8 @@ from scenario_smoke import IOVA, ProbeError
 import table_reader
 from watcher import Watcher
 
-PORTS = ("vm1", "vm2", "vm3")
-A, B, C, SHARED, SPARE = (f"0000:00:{slot:02x}.0" for slot in (4, 5, 6, 7, 8))
+PORTS = ("vm1", "vm2", "vm3", "vm4", "vm5")
+A, B, C, SHARED, SPARE, STUCK, PULLED = (f"0000:00:{slot:02x}.0" for slot in range(4, 11))
 GUEST_PASID = 7
 CHURN_MS = 5000
 UNAVAILABLE_MS = 3000  # the emulator is slow, and the machine may be busy
@@ -36,6 +36,9 @@ class Scenario(scenario_pasidd.Scenario):
         self.disturb("restart", "systemctl restart pasidd")
         self.disturb("SIGKILL", "kill -9 $(systemctl show -P MainPID pasidd)")
         self.death_while_down()
+        self.reset()
+        self.hang()
+        self.unplug()
         self.stop_and_start()
 
     # --- helpers -----------------------------------------------------------------------------
@@ -91,7 +94,8 @@ class Scenario(scenario_pasidd.Scenario):
             vmm.ask(f"set {name}")
             handles = [vmm.ask(f"node {function}")[0] for function in functions]
             devices = [vmm.ask(f"device {handle}")[0] for handle in handles]
-            table = vmm.space(handles[0], f"{name}-process")
+            vmm.first, vmm.device = handles[0], devices[0]
+            vmm.table = table = vmm.space(handles[0], f"{name}-process")
             pairs = " ".join(f"{device}:hwpt:{table}" for device in devices)
             for _ in range(2):
                 (host,) = map(int, vmm.ask("allocate"))
@@ -162,6 +166,126 @@ class Scenario(scenario_pasidd.Scenario):
         self.compare("after the death")
         self.machine.output("rm -r /run/systemd/system/pasidd.service.d; systemctl daemon-reload")
 
+    def arm(self, function, seconds):
+        """The next reset of a function keeps whoever asks for it so long."""
+        path = f"/sys/bus/pci/devices/{function}/config"
+        self.machine.output(f"printf '\\{seconds:03o}' | dd of={path} bs=1 seek=2048 conv=notrunc 2>/dev/null")
+
+    def reset(self):
+        self.report.step("A function with PASIDs attached is reset")
+        function = table_reader.parse_function(A)
+        mine = {key for key in self.claim if key[0] == function}
+        vm1 = self.vmms["vm1"]
+        with self.watch(self.claim) as watcher:
+            self.report.equal(vm1.result(f"reset {vm1.first}"), "ok", "by the VMM that has it")
+        self.parked(watcher, mine, 0.05)
+        self.compare("after the reset")
+
+        self.report.step("A bind while a function is reset, which takes two seconds")
+        self.arm(A, 2)
+        (host,) = map(int, vm1.ask("allocate"))
+        with self.watch(self.claim) as watcher:
+            self.machine.output(f"(echo 1 >/sys/bus/pci/devices/{A}/reset; echo done >/run/reset) >/dev/null 2>&1 &")
+            self.eventually(lambda: not self.present(mine), "the entries are parked")
+            begin = time.monotonic()
+            vm1.channel.send_line(f"bind {host} {vm1.device}:hwpt:{vm1.table}")
+            answer = self.vmms["vm2"].result("allocate")
+            took = time.monotonic() - begin
+            self.report.equal(answer, "ok", f"VM 2 gets a number meanwhile, within {1000 * took:.0f} ms")
+            self.report.check(not self.present(mine), "the reset still runs then")
+            answer = vm1.channel.read_line(30)
+            took = time.monotonic() - begin
+            self.report.equal(answer, f"ok {host}", f"VM 1's bind waits for its end ({took:.1f} s) and succeeds")
+            self.eventually(lambda: self.machine.run("cat /run/reset")[0] == 0, "the reset has ended")
+        self.parked(watcher, mine, 1)
+        self.expect(A, host, "vm1")
+        self.compare("after the reset")
+
+    def present(self, keys):
+        return keys & self.observer.tables().entries().keys()
+
+    def parked(self, watcher, mine, seconds):
+        """Only entries of the function that was reset were away, once each, for at least so long."""
+        for absence in watcher.absences:
+            self.report.note(str(absence))
+        others = [str(absence) for absence in watcher.absences if absence.key not in mine]
+        self.report.none(others, "no entry of another function went away")
+        times = {key: [absence.end and absence.end - absence.begin for absence in watcher.absent(key)] for key in mine}
+        good = all(len(of) == 1 and of[0] and of[0] >= seconds for of in times.values())
+        self.report.check(good, f"each of its own was parked once, for at least {seconds} s, and came back", [times])
+
+    def hang(self):
+        self.report.step("A worker sleeps in the kernel for 15 seconds, uninterruptibly")
+        vm4, vm2 = Vmm(self.machine, "vm4"), self.vmms["vm2"]
+        vm4.ask("connect")
+        vm4.ask("set vm4")
+        vm4.ask("timeout 500")
+        handle = vm4.ask(f"node {STUCK}")[0]
+        self.arm(STUCK, 15)
+        begin = time.monotonic()
+        with self.watch(self.claim) as watcher:
+            answer = vm4.refusal(f"device {handle}")
+            self.report.equal(answer, "pending deadline-passed", "its request ends at its deadline, as pending")
+            self.report.check(self.sleepers(), "the worker sleeps", [self.machine.run("ps ax -o pid,stat,comm")[1]])
+            self.served(vm2, "VM 2")
+            time.sleep(1)
+            notes = [note for note in self.control("status")["notes"] if "hangs" in note]
+            self.report.check(any(STUCK in note for note in notes), f"pasidctl status names it: {notes}", notes)
+            started = time.monotonic()
+            self.machine.output("systemctl restart pasidd", 30)
+            took = time.monotonic() - started
+            self.report.check(took < UNAVAILABLE_MS / 1000, f"a restart takes {took:.2f} s")
+            started = time.monotonic()
+            state = self.machine.output("systemctl is-active pasidd").strip()
+            took = time.monotonic() - started
+            self.report.equal(state, "active", f"PID 1 answers in {1000 * took:.0f} ms")
+            self.served(vm2, "after it, VM 2")
+            self.report.check(self.sleepers(), "the old worker sleeps on")
+            answer = vm4.refusal(f"device {handle}").split()[0]
+            self.report.check(answer in ("pending", "exists", "busy"), f"VM 4 goes on waiting ({answer})")
+            self.report.check(time.monotonic() - begin < 15, "all that while it slept")
+            self.eventually(lambda: not self.sleepers(), "it wakes up", 30)
+        self.never_absent(watcher, self.claim, "meanwhile")
+        self.machine.kill(vm4.process)
+        gone = lambda: all(device["set"] != "vm4" for device in self.control("devices"))
+        self.eventually(gone, "when VM 4 is killed, its device goes", 20)
+        self.compare("after the hang")
+
+    def sleepers(self):
+        """Workers that sleep uninterruptibly."""
+        words = [line.split() for line in self.machine.output("ps ax -o stat=,comm=").splitlines()]
+        return [comm for stat, comm in words if stat.startswith("D") and comm.startswith("pasidd")]
+
+    def served(self, vmm, name):
+        begin = time.monotonic()
+        (host,) = map(int, vmm.ask("allocate"))
+        vmm.ask(f"free {host}")
+        took = time.monotonic() - begin
+        self.report.check(took < 2, f"{name} allocates and frees in {1000 * took:.0f} ms")
+
+    def unplug(self):
+        self.report.step("A function is taken away from a VMM, which gives up its copies and pasidd's")
+        vm5 = Vmm(self.machine, "vm5")
+        vm5.ask("connect")
+        vm5.ask("set vm5")
+        handle = vm5.ask(f"node {PULLED}")[0]
+        (device, *_) = vm5.ask(f"device {handle}")
+        table = vm5.space(handle, "vm5-process")
+        (host,) = map(int, vm5.ask("allocate"))
+        vm5.ask(f"bind {host} {device}:hwpt:{table}")
+        self.machine.output(f"(echo 1 >/sys/bus/pci/devices/{PULLED}/remove; echo done >/run/removed) >/dev/null 2>&1 &")
+        time.sleep(0.5)
+        there = lambda: self.machine.run(f"test -e /sys/bus/pci/devices/{PULLED}")[0] == 0
+        self.report.check(there(), "the kernel waits as long as it is held")
+        vm5.ask(f"unbind {host}")
+        vm5.ask(f"remove {device}")
+        self.report.check(there(), "pasidd's copy is gone; the VMM's is not")
+        vm5.ask(f"close {handle}")
+        self.eventually(lambda: self.machine.run("cat /run/removed")[0] == 0, "it goes when the VMM closes its own")
+        self.report.equal(vm5.ask(f"find {host}")[1], "0", "the VMM has its number still")
+        self.machine.kill(vm5.process)
+        self.compare("after the removal")
+
     def stop_and_start(self):
         self.report.step("The service is stopped, and started later")
         before, exclusive = self.numbers(), self.exclusive()
@@ -200,4 +324,4 @@ def run(machine, observer, report):
 
 
 def make_machine(*parts):
-    return vm.Machine(*parts, [vm.Endpoint(slot) for slot in (4, 5, 6, 7, 8)], PORTS)
+    return vm.Machine(*parts, [vm.Endpoint(slot) for slot in range(4, 11)], PORTS)

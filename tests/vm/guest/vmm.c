@@ -87,6 +87,12 @@ static void vmm_connected(char **words)
 	vmm_report(pasid_ping(client));
 }
 
+/* timeout MS: of what is asked from here on. */
+static void vmm_timeout(char **words)
+{
+	vmm_report(pasid_set_timeout(client, agent_number(words[1])));
+}
+
 /* set NAME [QUOTA [identity]] */
 static void vmm_set(char **words)
 {
@@ -212,6 +218,14 @@ static void vmm_device(char **words)
 	if (r == 0)
 		kernel_bound(words[1], info.dev_id);
 	vmm_report_device(r, &info);
+}
+
+/* remove DEVICE: pasidd gives up its copies. */
+static void vmm_remove(char **words)
+{
+	struct pasid_device_ref device = {.device = vmm_device_id(words[1])};
+
+	vmm_report(pasid_device_remove(client, &device));
 }
 
 /* device-open ADDRESS: pasidd opens the function. */
@@ -399,6 +413,7 @@ static void vmm_unbind(char **words)
 static const struct agent_command vmm_commands[] = {
 	{"connect", vmm_connect},
 	{"connected", vmm_connected},
+	{"timeout", vmm_timeout},
 	{"set", vmm_set},
 	{"allocate", vmm_allocate},
 	{"free", vmm_free},
@@ -406,6 +421,7 @@ static const struct agent_command vmm_commands[] = {
 	{"find", vmm_find},
 	{"device", vmm_device},
 	{"device-open", vmm_device_open},
+	{"remove", vmm_remove},
 	{"foreign", vmm_foreign},
 	{"pass", vmm_pass},
 	{"own", vmm_own},
