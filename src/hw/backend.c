@@ -25,7 +25,7 @@ int backend_new(const struct calls *calls, void *ctx, struct backend **ret_backe
 
 bool backend_again(const struct backend *b, int r)
 {
-	const struct timespec pause = {.tv_nsec = BACKEND_PAUSE_MS * 1000000};
+	const struct timespec pause = {.tv_nsec = BACKEND_PAUSE_MS * 1000000L};
 	struct timespec now;
 
 	if (r != -EBUSY)

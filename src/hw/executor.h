@@ -91,9 +91,9 @@ struct executor_lane {
 	uint32_t pending;  /* operations without a result, the current one included */
 	uint32_t kind;     /* enum hw_kind of the current operation, 0 when idle */
 	uint32_t device;   /* its device handle */
-	struct rid rid;    /* its function, 0 where it names none */
 	uint64_t op_id;    /* its id */
 	uint64_t since_ns; /* CLOCK_MONOTONIC when it became the current one */
+	struct rid rid;    /* of the device, 0 where the operation names none */
 	bool ending;       /* HW_END was submitted, or the worker is gone and not yet reaped */
 };
 
