@@ -154,7 +154,7 @@ void space_init(struct space *s)
 /* A group in which every number is taken becomes one in which every number is free. */
 static void space_open_group(struct space *s, uint32_t group)
 {
-	memset(&s->numbers[group * 64], 0xff, 64 * sizeof(s->numbers[0]));
+	memset(&s->numbers[64ul * group], 0xff, 64 * sizeof(s->numbers[0]));
 	memset(&s->groups[group], 0xff, sizeof(s->groups[0]));
 	for (unsigned k = 0; k < SPACE_ORDERS; k++)
 		s->tops[k][group / 64] |= UINT64_C(1) << (group % 64);

@@ -235,6 +235,8 @@ bool world_lane_stands(void *ctx, uint64_t lane)
 	const struct world *world = ctx;
 	uint64_t bits = lane * 0x9e3779b97f4a7c15u ^ (uint64_t)world->standing << 56;
 
+	if (lane == world->lost_lane)
+		return false;
 	if (world->standing < 64)
 		return world->standing >= 8; /* all of them, or none */
 	return bits >> 62;
@@ -304,5 +306,6 @@ void world_recover(struct world *world, unsigned countdown)
 	if (broker_recover(world->broker, &recovery, &world->error))
 		world_fail("the records are not taken up: %s", world->error.text);
 	world->death.countdown = 0;
+	world->lost_lane = 0;
 	world->missing = false;
 }

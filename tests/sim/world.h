@@ -48,6 +48,7 @@ struct world {
 	unsigned done_count;
 	bool missing; /* at the next start records of this boot are missing */
 	uint8_t standing;
+	uint64_t lost_lane; /* its worker died just now, and nobody takes that up; 0: none */
 	/* Each number was attached to the shared device, and nobody vouched for it since. */
 	bool queued[WORLD_NUMBERS];
 	struct state_file *memory; /* kept for all histories of a process */

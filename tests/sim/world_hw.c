@@ -139,6 +139,7 @@ static void hw_tell_loss(struct world *world, uint64_t id)
 
 void world_lose(struct world *world, uint64_t lane)
 {
+	world->lost_lane = lane; /* also if the daemon dies before it has heard of that */
 	for (unsigned i = 0; i < world->done_count;) {
 		if (world->done[i].lane == lane)
 			hw_tell_loss(world, done_take(world, i).id);
@@ -155,4 +156,5 @@ void world_lose(struct world *world, uint64_t lane)
 		world->hw.hung_lane = 0;
 	model_end(&world->hw, lane);
 	broker_lane_lost(world->broker, lane);
+	world->lost_lane = 0;
 }
