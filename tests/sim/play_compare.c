@@ -189,6 +189,7 @@ static void set_returned(struct play *play, struct truth_set *set)
 	if (truth_count(&play->now, set->name, GRANT_ACTIVE))
 		world_fail("set vm%u is said to be empty, and has numbers", set->vm);
 	set->life = TRUTH_LIVES;
+	set->emptied = play->world.now_ms;
 	for (unsigned i = 0; i < WORLD_NUMBERS; i++) {
 		if (play->now.numbers[i].set == set->name)
 			play->now.numbers[i].earlier = true;

@@ -11,7 +11,9 @@
 static bool is_returnable(const struct truth_number *number, const struct truth_set *set)
 {
 	return number->state == GRANT_QUARANTINED && number->set == set->name &&
-	       number->quarantine == QUARANTINE_UNDRAINED && !number->earlier;
+	       number->quarantine == QUARANTINE_UNDRAINED && !number->earlier &&
+	       /* what began to rest in the same millisecond counts as the earlier VM's */
+	       (!set->emptied || number->cooled > set->emptied + WORLD_COOLING);
 }
 
 struct range {

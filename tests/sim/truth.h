@@ -31,6 +31,7 @@ enum truth_life {
 
 struct truth_set {
 	uint64_t name, session;
+	uint64_t emptied; /* ms: when its next VM came; 0: it has its first one */
 	uint32_t uid, quota;
 	uint8_t life, mode, vm;
 	bool doubt; /* a recovery may be at work in it */
