@@ -187,12 +187,27 @@ static int check_set(const struct broker *b, uint32_t set, struct error *ret_err
 	return check_ending(b, set, ret_error);
 }
 
+/* A record that no set has: one that went, and was written to afterwards. */
+static int check_devices(const struct broker *b, struct error *ret_error)
+{
+	uint32_t records = 0, listed = 0;
+
+	for (uint32_t i = 0; i < b->device_pool.used; i++)
+		records +=
+			device_state(b, i) != DEVICE_FREE && b->device_slots[i].set != STATE_NONE;
+	for (uint32_t i = 0; i < b->set_pool.used; i++)
+		listed += set_state(b, i) == SET_FREE ? 0 : b->sets[i].devices;
+	return records == listed ? 0 : wrong(ret_error, "devices that no set has", records);
+}
+
 int broker_recount(struct broker *b, struct error *ret_error)
 {
 	int r;
 
 	limit_clear_users(b);
 	r = check_grants(b, ret_error);
+	if (r == 0)
+		r = check_devices(b, ret_error);
 	for (uint32_t i = 0; r == 0 && i < b->set_pool.used; i++) {
 		if (set_state(b, i) != SET_FREE)
 			r = check_set(b, i, ret_error);

@@ -94,6 +94,7 @@ START_TEST(an_answer_about_a_device_that_went_meanwhile_changes_nothing)
 		recover_run();
 		ck_assert_uint_eq(recover_set("a").devices, 0);
 		ck_assert_uint_eq(recover_device(DEVICE_EXCLUSIVE).id.v, again.v);
+		fixture_recount(&f);
 	}
 END_TEST
 
