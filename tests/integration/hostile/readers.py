@@ -138,7 +138,7 @@ def endless_pages(ground):
                     pages += 1
                     if not page.next:
                         break
-                    assert page.next != after and len(getattr(page, member)), f"{name} stands still at {after}"
+                    assert page.next > after, f"{name} stands still at {after}"  # a page may be empty: its work is bounded
                     after = page.next
                 assert pages < 2000, f"{name} does not end"
 
