@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Measures pasidd against its peers, which run already: scripts/bench starts them, says where they
- * are, and what each figure means is in docs/PERFORMANCE.md. Prints one JSON line for each figure.
+ * Measures pasidd against its peers, which run already unless the figure is about starting:
+ * scripts/bench starts them, says where they are, and what each figure means is in
+ * docs/PERFORMANCE.md. Prints one JSON line for each figure.
  */
 #include "bench_server.h"
 
@@ -21,6 +22,7 @@ static const struct {
 	{"connections", bench_connections},
 	{"memory", bench_memory_use},
 	{"hang", bench_hang},
+	{"resume", bench_resume},
 };
 
 #define FIGURES (sizeof(figures) / sizeof(figures[0]))
@@ -32,6 +34,7 @@ static _Noreturn void usage(void)
 		"[--second PID:SOCKET]\n"
 		"         [--redis PID:SOCKET] [--memcached PID:SOCKET] [--simulation DIR] "
 		"[--sim-tool FILE]\n"
+		"         [--program FILE] [--home DIR] [--empty-home DIR]\n"
 		"Figures:",
 		stderr);
 	for (size_t i = 0; i < FIGURES; i++)
@@ -50,6 +53,25 @@ static struct bench_server parse_server(const char *text)
 	return (struct bench_server){.pid = (pid_t)pid, .path = end + 1};
 }
 
+/* Where a file or directory is named. */
+static const char **parse_text(struct bench_options *options, int option)
+{
+	switch (option) {
+	case 's':
+		return &options->simulation;
+	case 't':
+		return &options->sim_tool;
+	case 'P':
+		return &options->program;
+	case 'h':
+		return &options->home;
+	case 'e':
+		return &options->empty_home;
+	default:
+		usage();
+	}
+}
+
 static struct bench_options parse(int argc, char *argv[])
 {
 	static const struct option known[] = {
@@ -61,6 +83,9 @@ static struct bench_options parse(int argc, char *argv[])
 		{"memcached", required_argument, NULL, 'M'},
 		{"simulation", required_argument, NULL, 's'},
 		{"sim-tool", required_argument, NULL, 't'},
+		{"program", required_argument, NULL, 'P'},
+		{"home", required_argument, NULL, 'h'},
+		{"empty-home", required_argument, NULL, 'e'},
 		{0},
 	};
 	struct bench_options options = {.cpu = -1};
@@ -86,14 +111,8 @@ static struct bench_options parse(int argc, char *argv[])
 		case 'M':
 			options.memcached = parse_server(optarg);
 			break;
-		case 's':
-			options.simulation = optarg;
-			break;
-		case 't':
-			options.sim_tool = optarg;
-			break;
 		default:
-			usage();
+			*parse_text(&options, option) = optarg;
 		}
 	}
 	if (options.rounds > BENCH_ROUNDS_MAX)

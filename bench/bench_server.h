@@ -27,6 +27,9 @@ struct bench_options {
 	struct bench_server pasidd, second, redis, memcached;
 	const char *simulation; /* directory of the simulated IOMMU */
 	const char *sim_tool;   /* pasid-sim */
+	const char *program;    /* pasidd, for figures that start it themselves */
+	const char *home;       /* where such a daemon keeps everything */
+	const char *empty_home; /* and another one */
 };
 
 /* ------------------------------------------------------------ bench_server_measure.c */
@@ -113,6 +116,16 @@ struct bench_wire {
 	int fd;
 	uint64_t id;
 };
+struct bench_session {
+	uint64_t id, set;
+	uint8_t token[16];
+	bool resumed;
+};
+/* Asks whether the daemon is there, and so waits until the connection was accepted. */
+void bench_wire_ping(struct bench_wire *wire);
+/* Takes up that session; NULL: a new one. */
+void bench_wire_send_hello(struct bench_wire *wire, const struct bench_session *resume);
+void bench_wire_receive_hello(struct bench_wire *wire, struct bench_session *ret_session);
 /* Connects and says hello. */
 void bench_wire_open(struct bench_wire *wire, const char *path);
 /* A set of its own. */
@@ -120,6 +133,27 @@ void bench_wire_set(struct bench_wire *wire, unsigned number, uint32_t quota);
 void bench_wire_send_allocate(struct bench_wire *wire);
 /* The reply to what was sent last; must be a success. */
 void bench_wire_receive(struct bench_wire *wire);
+/* So many numbers for the connection's set, with private data. */
+void bench_wire_allocate(
+	struct bench_wire *wire, uint64_t data, uint32_t count, uint32_t *ret_numbers);
+/* How many the connection's set has. */
+uint64_t bench_wire_count(struct bench_wire *wire);
+/* Each of them, at most 256, must be the set's, in use, and have that data. */
+void bench_wire_find(
+	struct bench_wire *wire, uint64_t data, uint32_t count, const uint32_t *numbers);
+
+/* ------------------------------------------------------------ bench_server_daemon.c */
+
+/* A daemon of our own on a simulated IOMMU, which can be ended and started again. */
+struct bench_daemon {
+	const char *program;
+	const char *home; /* everything it keeps, and its config.json */
+	char socket[108];
+	pid_t pid;
+};
+/* Returns how long it took until it answered: ns. */
+uint64_t bench_daemon_start(struct bench_daemon *daemon);
+void bench_daemon_end(struct bench_daemon *daemon, int signal);
 
 /* ------------------------------------------------------------ the figures */
 
@@ -129,5 +163,6 @@ void bench_many_ids(const struct bench_options *options);    /* P4 */
 void bench_connections(const struct bench_options *options); /* P5 */
 void bench_memory_use(const struct bench_options *options);  /* P6 */
 void bench_hang(const struct bench_options *options);        /* P12 */
+void bench_resume(const struct bench_options *options);      /* P14 */
 
 #endif
