@@ -218,6 +218,7 @@ static void fill_file(void)
 		fail("no space");
 	for (uint32_t i = 0; i < SETS; i++) {
 		(void)snprintf(sets[i].name, sizeof(sets[i].name), "vm%u", i);
+		sets[i].quota = PASID_LAST;
 		state_commit(state, &sets[i].word, SET_TRANSLATED << 4 | SET_ACTIVE);
 	}
 	struct grant_slot *grants = state->table[STATE_GRANTS];

@@ -247,6 +247,9 @@ static int state_check_sets(const struct state_checking *c)
 			return state_check_fail(c, STATE_SETS, i, (uint8_t)c->sets[i].name[0],
 				"a set's name has 1 to %u characters of a-z A-Z 0-9 . _ -",
 				STATE_NAME_MAX);
+		if (c->sets[i].quota == 0 || c->sets[i].quota > PASID_COUNT)
+			return state_check_fail(c, STATE_SETS, i, c->sets[i].quota,
+				"a set's quota is 1 to %u", PASID_COUNT);
 		if (STATE_WORD_STATE(word) != SET_ZOMBIE)
 			c->keys[named++] = i;
 	}
@@ -302,6 +305,21 @@ static int state_check_grant(const struct state_checking *c, uint32_t slot)
 	return 0;
 }
 
+/* No set has more than its quota. */
+static int state_check_quotas(const struct state_checking *c)
+{
+	memset(c->starts, 0, c->used[STATE_SETS] * sizeof(*c->starts));
+	for (uint32_t i = 0; i < c->used[STATE_GRANTS]; i++) {
+		const uint32_t set = c->grants[i].set;
+
+		if (c->grants[i].word != 0 && ++c->starts[set] > c->sets[set].quota)
+			return state_check_fail(c, STATE_GRANTS, i, set,
+				"set %u has more grants than its quota, %u", set,
+				c->sets[set].quota);
+	}
+	return 0;
+}
+
 static int state_check_grants(const struct state_checking *c)
 {
 	uint32_t slot;
@@ -315,7 +333,7 @@ static int state_check_grants(const struct state_checking *c)
 	if (!state_pairs_differ(c, STATE_GRANTS, c->used[STATE_SETS], state_guest_pair, &slot))
 		return state_check_fail(c, STATE_GRANTS, slot, state_guest_of(c->grants[slot].word),
 			"another grant of set %u has the same guest PASID", c->grants[slot].set);
-	return 0;
+	return state_check_quotas(c);
 }
 
 /* ------------------------------------------------------------------ devices and bindings */

@@ -6,7 +6,8 @@
  * version, and may have been damaged by what had no business there. The broker relies on all of
  * this and checks none of it again.
  *
- * - sets: a known mode; a valid name, which no other set that is not gone has
+ * - sets: a known mode; a valid name, which no other set that is not gone has; a quota
+ *   of 1 to 2^20, and no more grants than that
  * - grants: a host PASID of 1 to 2^20 - 1 that no other has; a set; a guest PASID if active only,
  *   which no other grant of the set has
  * - devices: a known kind; a set, unless it is a shared one; a slice is one of a shared device

@@ -130,6 +130,19 @@ START_TEST(sets_and_their_names)
 	}
 END_TEST
 
+START_TEST(sets_have_a_quota_and_no_more_grants)
+	{
+		sets[0].quota = 0;
+		found(STATE_SETS, 0, 0);
+		sets[1].quota = PASID_COUNT + 1;
+		found(STATE_SETS, 1, PASID_COUNT + 1);
+		sets[0].quota = 2;
+		found(STATE_GRANTS, 3, 0);
+		sets[0].quota = 3;
+		accepted();
+	}
+END_TEST
+
 START_TEST(grants_numbers)
 	{
 		const uint64_t word = grants[2].word,
@@ -169,6 +182,7 @@ START_TEST(guest_numbers_in_any_order)
 		const uint32_t first = RIG_GRANTS, count = 20000;
 
 		ck_assert_int_eq(state_reserve(state, STATE_GRANTS, first + count), 0);
+		sets[0].quota = sets[1].quota = PASID_COUNT;
 		for (uint32_t i = 0; i < count; i++) {
 			/* 40503 is odd: all numbers below 2^20 come once */
 			const uint64_t number = (uint64_t)i * 40503 % PASID_COUNT;
@@ -343,6 +357,7 @@ int main(void)
 		nothing_at_all_is_accepted,
 		states_that_are_none,
 		sets_and_their_names,
+		sets_have_a_quota_and_no_more_grants,
 		grants_numbers,
 		grants_guests,
 		guest_numbers_in_any_order,
