@@ -259,12 +259,13 @@ static int recover_all(struct recovery *recovery, session_recovered_fn *take, vo
 		r = recover_session(recovery, i);
 	if (!r)
 		r = recover_replies(recovery);
-	for (uint32_t i = 0; i < recovery->session_count && !r; i++) {
-		if (!recovery->of_slot[i])
-			continue;
-		recover_charge(sessions, recovery->of_slot[i]);
-		r = take(ctx, recovery->of_slot[i]);
-	}
+	/* Also when a reply was refused: what is dropped with a session was charged. */
+	for (uint32_t i = 0; i < recovery->session_count; i++)
+		if (recovery->of_slot[i])
+			recover_charge(sessions, recovery->of_slot[i]);
+	for (uint32_t i = 0; i < recovery->session_count && !r; i++)
+		if (recovery->of_slot[i])
+			r = take(ctx, recovery->of_slot[i]);
 	return r;
 }
 

@@ -337,6 +337,14 @@ START_TEST(without_room_in_the_records_nothing_is_begun)
 	}
 END_TEST
 
+/* The last two; what comes before them is remembered when they are refused. */
+static void make_ids_equal(struct reply_slot *replies, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (STATE_WORD_STATE(replies[i].word) == REPLY_FINAL && replies[i].id == 3)
+			replies[i].id = 2;
+}
+
 START_TEST(records_that_contradict_themselves_are_refused)
 	{
 		struct reply_slot *replies = journal.state.table[STATE_REPLIES];
@@ -347,11 +355,13 @@ START_TEST(records_that_contradict_themselves_are_refused)
 
 		done(1, 100);
 		done(2, 100);
+		done(3, 100);
 		sessions_settle(sessions);
-		for (size_t i = 0; i < ARRAY_SIZE(faults) + 4; i++) {
-			const struct reply_slot kept[3] = {replies[0], replies[1], replies[2]};
+		for (size_t i = 0; i < ARRAY_SIZE(faults) + 5; i++) {
+			struct reply_slot kept[16];
 			const uint64_t before = i < ARRAY_SIZE(faults) ? *faults[i] : 0;
 
+			memcpy(kept, replies, sizeof(kept));
 			sessions_free(sessions);
 			if (i < ARRAY_SIZE(faults))
 				*faults[i] = i < 3 ? 0 : UINT64_C(1) << 40;
@@ -361,6 +371,8 @@ START_TEST(records_that_contradict_themselves_are_refused)
 				replies[1].word = 0;
 			else if (i == ARRAY_SIZE(faults) + 2)
 				replies[0].word |= 0xf;
+			else if (i == ARRAY_SIZE(faults) + 3)
+				make_ids_equal(replies, ARRAY_SIZE(kept));
 			else
 				replies[2].more = 1 << 20;
 			expect_no_start(-EBADMSG);
