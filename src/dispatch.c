@@ -403,6 +403,12 @@ void dispatch_flush(struct dispatch *d)
 	} while (operations_drain(d));
 }
 
+void dispatch_ended(struct dispatch *d)
+{
+	d->peer_read = NULL;
+	(void)operations_drain(d);
+}
+
 void dispatch_pump(struct dispatch *d)
 {
 	d->peer_read = NULL;
@@ -419,6 +425,7 @@ void dispatch_tick(struct dispatch *d)
 	struct session *session;
 
 	broker_tick(d->broker);
+	dispatch_ended(d); /* what only had to wait for its time */
 	operations_tick(d, now);
 	while ((session = sessions_expired(d->sessions, now)))
 		dispatch_end_parked(d, session);

@@ -10,7 +10,8 @@
  * - accepted: dispatch_connect(), link_set_user()
  * - readable: while dispatch_readable(), recvmsg and dispatch_receive(); nonzero: close the
  * connection
- * - something ended: broker_complete() or broker_lane_lost(), then dispatch_pump()
+ * - something ended: broker_complete() or broker_lane_lost(), then dispatch_ended() before anything
+ * else; dispatch_pump() when all that was ready has run
  * - timer: dispatch_tick() at dispatch_next_tick()
  * - after each: while dispatch_next_output() gives a link, send what dispatch_peek() shows until it
  * is NULL, calling dispatch_sent() for each; at EAGAIN stop, and go on when the socket is writable
@@ -199,6 +200,12 @@ void dispatch_sent(struct dispatch *dispatch, struct link *link);
 /* Bytes of replies that wait to be sent. */
 size_t dispatch_unsent(const struct link *link);
 
+/*
+ * After each broker_complete() and broker_lane_lost(), before anything else: records the replies of
+ * what ended. Whatever comes between would settle what was done without its reply, and then the
+ * request would be done once more for a client that asks again after a death of the daemon.
+ */
+void dispatch_ended(struct dispatch *dispatch);
 /* Turns what ended in the broker into replies, and what changed into events. */
 void dispatch_pump(struct dispatch *dispatch);
 

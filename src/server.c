@@ -264,6 +264,7 @@ static void server_complete(void *ctx, const struct hw_result *result)
 	struct server *server = ctx;
 
 	broker_complete(server->options.broker, result);
+	dispatch_ended(server->dispatch);
 }
 
 static void server_lane_lost(void *ctx, uint64_t lane)
@@ -276,6 +277,7 @@ static void server_lane_lost(void *ctx, uint64_t lane)
 		"the worker of lane %llu ended; what it held is detached",
 		(unsigned long long)lane);
 	broker_lane_lost(server->options.broker, lane);
+	dispatch_ended(server->dispatch);
 }
 
 static void server_on_executor(evutil_socket_t fd, short what, void *arg)

@@ -49,6 +49,11 @@ class Failed(Exception):
     """What did not hold."""
 
 
+def is_away(why):
+    """The connection is lost; or the daemon is about to stop, which says that nothing was done."""
+    return not isinstance(why, Refused) or why.reason == "shutting-down"
+
+
 class Owners:
     """Whose each number is, for all processes: a byte for each, 0 for nobody. Used like a dictionary."""
 
@@ -104,7 +109,9 @@ class Tenant(Machine):
             try:
                 self.come_back()
                 return
-            except GONE:
+            except (*GONE, Refused) as why:
+                if not is_away(why):
+                    raise
                 if time.monotonic() > end:
                     raise
                 time.sleep(self.chance.uniform(0.01, 0.1))
@@ -112,9 +119,16 @@ class Tenant(Machine):
     def take_up(self):
         """After a death of the daemon: what was acknowledged is there; what was under way is asked for again."""
         self.connect_again()
-        lost, fresh = self.compare(told(self.client.pages("grant_list", "grants")))
+        found = told(self.client.pages("grant_list", "grants"))
+        lost, fresh = self.compare(found)
         if self.unanswered is not None:
-            reply = self.ask(self.unanswered)
+            try:
+                reply = self.ask(self.unanswered)
+            except Refused as refused:
+                if is_away(refused):
+                    raise
+                touched = {number: (self.records().get(number), found.get(number)) for number in self.touched(self.unanswered)}
+                raise AssertionError(f"{self.unanswered} is refused after a restart: {refused}; known, found: {touched}") from None
             if fresh and set(self.took(reply)) != fresh:
                 raise AssertionError(f"{sorted(fresh)} were granted, and the reply says {self.took(reply)}")
         self.lost += lost
@@ -139,20 +153,24 @@ class Tenant(Machine):
                 else:
                     self.once()
                     time.sleep(self.chance.expovariate(1 / PACE))
-            except GONE:
+            except (*GONE, Refused) as why:
+                if not is_away(why):
+                    raise
                 interrupted = True
 
     def end(self):
         """Ends its set, however often the daemon dies over it."""
         for number in list(self.grants):
             self.leave(number)
+        self.grants = {}
         request = self.client.request("set_destroy", force=True)
         while True:
             try:
-                self.client.send(request)
-                self.client.result(request.id)
+                self.ask(request)
                 return
-            except GONE:
+            except (*GONE, Refused) as why:
+                if not is_away(why):
+                    raise
                 if not self.is_there_still():
                     return
 
@@ -181,6 +199,7 @@ def tenant_run(daemon, slot, generation, seed, owners, writer):
         report(writer, {"acknowledged": tenant.acknowledged, "lost": tenant.lost, "double": tenant.doubles,
                         "resumed": tenant.restarts, "vmms": 1})
     except BaseException:  # pylint: disable=broad-exception-caught
+        owners.forget(slot)  # others get them now
         report(writer, {"error": traceback.format_exc()})
 
 

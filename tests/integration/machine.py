@@ -138,6 +138,9 @@ class Machine:
         operation = request.WhichOneof("operation")
         getattr(self, "follow_" + operation)(getattr(request, operation), reply)
 
+    def follow_set_destroy(self, *_):
+        self.grants = {}
+
     def follow_allocate(self, asked, reply):
         numbers = self.took(reply)
         assert len(numbers) == max(1, asked.count), numbers

@@ -226,28 +226,62 @@ struct bound {
 	uint32_t number;
 };
 
+struct bind_message {
+	Pasid__V1__Bind bind;
+	Pasid__V1__BindPair pair, *pairs[1];
+	Pasid__V1__Table table;
+	Pasid__V1__PasidRef ref;
+};
+
+static const Pasid__V1__Bind *bind_message(struct bind_message *m, uint64_t device, uint32_t number)
+{
+	*m = (struct bind_message){PASID__V1__BIND__INIT, PASID__V1__BIND_PAIR__INIT, {&m->pair},
+		PASID__V1__TABLE__INIT, PASID__V1__PASID_REF__INIT};
+	m->ref.key_case = PASID__V1__PASID_REF__KEY_HOST;
+	m->ref.host = number;
+	m->table.source_case = PASID__V1__TABLE__SOURCE_HWPT;
+	m->table.hwpt = 9;
+	m->pair.device = device;
+	m->pair.table = &m->table;
+	m->bind.pasid = &m->ref;
+	m->bind.n_pairs = 1;
+	m->bind.pairs = m->pairs;
+	return &m->bind;
+}
+
 static struct bound bound_vmm(void)
 {
-	Pasid__V1__Bind bind = PASID__V1__BIND__INIT;
-	Pasid__V1__BindPair pair = PASID__V1__BIND_PAIR__INIT, *pairs[] = {&pair};
-	Pasid__V1__Table table = PASID__V1__TABLE__INIT;
-	Pasid__V1__PasidRef ref = PASID__V1__PASID_REF__INIT;
 	struct bound b = {.link = vmm()};
+	struct bind_message m;
 
 	b.device = rig_device(r, b.link, 8, 5);
 	b.number = rig_allocate(r, b.link);
-	ref.key_case = PASID__V1__PASID_REF__KEY_HOST;
-	ref.host = b.number;
-	table.source_case = PASID__V1__TABLE__SOURCE_HWPT;
-	table.hwpt = 9;
-	pair.device = b.device;
-	pair.table = &table;
-	bind.pasid = &ref;
-	bind.n_pairs = 1;
-	bind.pairs = pairs;
-	(void)rig_ok(r, b.link, OPERATION(BIND), &bind);
+	(void)rig_ok(r, b.link, OPERATION(BIND), bind_message(&m, b.device, b.number));
 	return b;
 }
+
+/* Two end in one wake-up, and the daemon dies before that is over: both are done, and told. */
+START_TEST(what_ended_is_recorded_with_its_reply)
+	{
+		struct link *link = vmm();
+		uint64_t device = rig_device(r, link, 8, 5), first = r->last_id + 3;
+		struct bind_message messages[2];
+
+		for (uint32_t i = 0; i < 2; i++)
+			(void)bind_message(&messages[i], device, rig_allocate(r, link));
+		for (uint32_t i = 0; i < 2; i++)
+			send_as(link, first + i, OPERATION(BIND), &messages[i].bind);
+		for (uint32_t i = 0; i < 2; i++) {
+			ck_assert(model_step(&r->f, 0));
+			dispatch_ended(r->d);
+		}
+		rig_restart(r);
+		(void)resume(&link);
+		for (uint32_t i = 0; i < 2; i++)
+			ck_assert(!ask_as(link, first + i, OPERATION(BIND), &messages[i].bind)
+					   ->status);
+	}
+END_TEST
 
 /* Begins it, is restarted before there is a reply, and asks again: it is done already. */
 static void interrupted(struct link *link, uint32_t operation, const void *message, enum reason why)
@@ -385,6 +419,7 @@ int main(void)
 		a_set_whose_session_is_not_there_ends,
 		a_session_whose_set_is_gone_has_none,
 		what_was_handed_ends_and_its_set_is_emptied,
+		what_ended_is_recorded_with_its_reply,
 		an_unbind_that_was_interrupted_is_done,
 		a_removal_that_was_interrupted_is_done,
 		the_end_of_a_set_that_was_interrupted_is_done,
