@@ -219,12 +219,16 @@ class Place:
         self.generation += 1
         self.reader, writer = os.pipe()
         seed = f"{self.soak.options.seed}/{self.slot}/{self.generation}"
+        ours = (signal.SIGINT, signal.SIGTERM)  # whose handlers are the parent's until the child has its own
+        signal.pthread_sigmask(signal.SIG_BLOCK, ours)
         self.pid = os.fork()
         if self.pid == 0:
             os.close(self.reader)
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent ends us
             signal.signal(signal.SIGTERM, lambda *_: report(writer, {"early": 1}))
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, ours)
             tenant_run(self.soak.daemon, self.slot, self.generation, seed, self.soak.owners, writer)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ours)
         os.close(writer)
 
     def poll(self):
