@@ -127,8 +127,9 @@ class Tenant(Machine):
             except Refused as refused:
                 if is_away(refused):
                     raise
-                touched = {number: (self.records().get(number), found.get(number)) for number in self.touched(self.unanswered)}
-                raise AssertionError(f"{self.unanswered} is refused after a restart: {refused}; known, found: {touched}") from None
+                known = self.records()
+                touched = {number: (known.get(number), found.get(number)) for number in self.touched(self.unanswered)}
+                raise AssertionError(f"refused: {self.unanswered} {refused}; known, found: {touched}") from None
             if fresh and set(self.took(reply)) != fresh:
                 raise AssertionError(f"{sorted(fresh)} were granted, and the reply says {self.took(reply)}")
         self.lost += lost
