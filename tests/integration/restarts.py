@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What tests of restarts share: a daemon under a manager, machines with devices, and all that the daemon knows."""
 
+import os
 import unittest
 
 from manager import Manager
@@ -14,6 +15,9 @@ CONFIG = {
 }
 # What is used by connections, and by who looks.
 FLEETING = ("connections", "sessions", "operations", "unread-bytes", "remembered-bytes", "received-descriptors", "watches")
+
+# Whether each thing is tried in one way rather than in every combination: PASIDD_TEST_QUICK of scripts/test.
+QUICK = os.environ.get("PASIDD_TEST_QUICK") == "1"
 
 
 class Restarts(unittest.TestCase):

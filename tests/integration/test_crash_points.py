@@ -10,7 +10,7 @@ import unittest
 from machine import Machine, told
 from manager import Manager
 from pasid_client import Closed, host, pb
-from restarts import ONE, SHARED, TWO
+from restarts import ONE, QUICK, SHARED, TWO
 
 # The lowest number that is free, and free soon: one that is granted twice is not long in coming.
 CONFIG = {
@@ -19,7 +19,7 @@ CONFIG = {
     "devices": [{"address": SHARED, "use": "shared", "everyone": True}],
     "simulate": {"devices": [{"address": address} for address in (ONE, TWO, SHARED)]},
 }
-KILLS = 60 * int(os.environ.get("PASIDD_TEST_ROUNDS", "1"))
+KILLS = (20 if QUICK else 60) * int(os.environ.get("PASIDD_TEST_ROUNDS", "1"))
 LONGEST = 0.12  # seconds of load before a kill
 MANY = 1500  # in one request, now and then
 GONE = (Closed, ConnectionError)

@@ -5,7 +5,7 @@ import time
 import unittest
 
 from pasid_client import Refused, Vmm, eventually, host, pb, set_ref
-from restarts import ONE, SHARED, Restarts
+from restarts import ONE, QUICK, SHARED, Restarts
 
 
 class Records:
@@ -259,16 +259,17 @@ class WithStoreBySigterm(Records, Sessions, Restarts):
     pass
 
 
-class WithStoreBySigkill(Records, Restarts):
-    kill = True
-
-
-class WithoutStoreBySigterm(Records, Lost, Restarts):
-    pass
-
-
 class WithoutStoreBySigkill(Records, Sessions, Lost, Restarts):
     kill = True
+
+
+if not QUICK:
+
+    class WithStoreBySigkill(Records, Restarts):
+        kill = True
+
+    class WithoutStoreBySigterm(Records, Lost, Restarts):
+        pass
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import unittest
 
 import test_vmm
 from pasid_client import eventually, guest, host, pb
-from restarts import ONE, OTHER, SHARED, TWO, Restarts
+from restarts import ONE, OTHER, QUICK, SHARED, TWO, Restarts
 
 
 class Kept:
@@ -326,8 +326,10 @@ class Kept:
         self.assertEqual(vmm.process.wait(20), 0)
 
 
-class BySigterm(Kept, Restarts):
-    pass
+if not QUICK:
+
+    class BySigterm(Kept, Restarts):
+        pass
 
 
 class BySigkill(Kept, Restarts):
