@@ -432,6 +432,14 @@ struct pasid_device_ref {
 int pasid_device_remove(struct pasid_client *client, const struct pasid_device_ref *device);
 int pasid_device_remove_async(struct pasid_client *client, const struct pasid_device_ref *device,
 	pasid_callback callback, void *userdata);
+/*
+ * The same when a device of the set's own is about to be unplugged, of which its request interrupt
+ * (VFIO_PCI_REQ_IRQ_INDEX, linux/vfio.h) tells the VMM: what is attached there is detached first,
+ * the RID too. The kernel waits for the VMM's descriptors next. A shared device needs no request.
+ */
+int pasid_device_going(struct pasid_client *client, const struct pasid_device_ref *device);
+int pasid_device_going_async(struct pasid_client *client, const struct pasid_device_ref *device,
+	pasid_callback callback, void *userdata);
 
 int pasid_device_list(struct pasid_client *client, const struct pasid_list_args *args,
 	int (*each)(const struct pasid_device_info *info, void *userdata), void *userdata);

@@ -86,19 +86,35 @@ int pasid_device_slice(struct pasid_client *client, const struct pasid_device_sl
 	return device_result(&sync, r, ret_info);
 }
 
-static int start_device_remove(
-	struct pasid_client *client, const struct pasid_device_ref *device, struct target target)
+static int device_take_back(struct pasid_client *client, const struct pasid_device_ref *device,
+	bool going, struct target target)
 {
 	struct set_key key;
 	Pasid__V1__DeviceRemove remove = PASID__V1__DEVICE_REMOVE__INIT;
 	remove.set = set_key(&key, &device->set);
 	remove.device = device->device;
+	remove.going = going;
 	return call_start(
 		client, PASID__V1__REQUEST__OPERATION_DEVICE_REMOVE, &remove.base, NULL, 0, target);
 }
 
+static int start_device_remove(
+	struct pasid_client *client, const struct pasid_device_ref *device, struct target target)
+{
+	return device_take_back(client, device, false, target);
+}
+
 ASYNC_FUNCTION(device_remove, const struct pasid_device_ref *)
 SYNC_FUNCTION(device_remove, const struct pasid_device_ref *)
+
+static int start_device_going(
+	struct pasid_client *client, const struct pasid_device_ref *device, struct target target)
+{
+	return device_take_back(client, device, true, target);
+}
+
+ASYNC_FUNCTION(device_going, const struct pasid_device_ref *)
+SYNC_FUNCTION(device_going, const struct pasid_device_ref *)
 
 static int start_device_drained(struct pasid_client *client, uint64_t device, struct target target)
 {

@@ -233,11 +233,13 @@ const struct ctl_command ctl_commands[] = {
 		.roles = ADMINS,
 		.run = ctl_slice},
 	{.name = "remove",
-		.arguments = "[--set NAME] DEVICE",
+		.arguments = "[--set NAME] DEVICE [--force]",
 		.summary = "take a device, or a slice of one, back",
-		.help = "DEVICE is an id or an address. Refused while something is bound on it.\n\n"
-			"Examples:\n  pasidctl remove --set vm1 0000:3b:00.0\n",
-		.options = CTL_SET,
+		.help = "DEVICE is an id or an address. Refused while something is bound on it; with "
+			"--force that is detached first, which is for an exclusive device that is to "
+			"be unplugged.\n\nExamples:\n  pasidctl remove --set vm1 0000:3b:00.0\n"
+			"  pasidctl remove --set vm1 0000:3b:00.0 --force\n",
+		.options = CTL_SET | CTL_FORCE,
 		.min_args = 1,
 		.max_args = 1,
 		.roles = ADMINS,

@@ -218,7 +218,8 @@ int ctl_remove(struct ctl *ctl)
 	int code;
 	if (!ctl_device(ctl, ctl->args[0], &device.device, &code))
 		return code;
-	return change_done(ctl, pasid_device_remove(ctl->client, &device));
+	return change_done(ctl, ctl->given & CTL_FORCE ? pasid_device_going(ctl->client, &device)
+						       : pasid_device_remove(ctl->client, &device));
 }
 
 struct change_search {

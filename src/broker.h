@@ -299,6 +299,14 @@ int broker_device_slice(struct broker *broker, const struct actor *actor, struct
  * only. */
 int broker_device_remove(struct broker *broker, const struct actor *actor, struct set_id set,
 	struct device_id device, uint64_t cookie, struct error *ret_error);
+/*
+ * The same for an exclusive one that is about to be unplugged: whatever is attached there, the RID
+ * too, is detached first, in one go with the daemon's copies of its descriptors. When the kernel
+ * refuses a detach, its bindings are tainted and it can be asked for again. A slice or a shared
+ * device: REASON_DEVICE_SHARED.
+ */
+int broker_device_going(struct broker *broker, const struct actor *actor, struct set_id set,
+	struct device_id device, uint64_t cookie, struct error *ret_error);
 int broker_device_get(struct broker *broker, const struct actor *actor, struct device_id device,
 	struct device_info *ret_info, struct error *ret_error);
 bool broker_device_next(struct broker *broker, const struct actor *actor, struct set_id set,

@@ -6,8 +6,8 @@
 
 #include <string.h>
 
-int broker_device_remove(struct broker *b, const struct actor *actor, struct set_id id,
-	struct device_id device_id, uint64_t cookie, struct error *ret_error)
+static int remove_begin(struct broker *b, const struct actor *actor, struct set_id id,
+	struct device_id device_id, bool going, uint64_t cookie, struct error *ret_error)
 {
 	uint32_t set = STATE_NONE, device;
 	struct op *op;
@@ -24,14 +24,33 @@ int broker_device_remove(struct broker *b, const struct actor *actor, struct set
 	r = device_for_change(b, actor, set, device_id, &device, ret_error);
 	if (r)
 		return r;
+	if (going && device_kind(b, device) != DEVICE_EXCLUSIVE)
+		return error_set_limit(ret_error, REASON_DEVICE_SHARED, device_id.v, 0, 0,
+			"device " RID_FORMAT
+			" is the daemon's, which lets go of it when the kernel asks; the request "
+			"is for a device of the set's own",
+			RID_ARGS(((struct rid){b->device_slots[device].rid})));
 	r = op_new(b, OP_DEVICE_REMOVE, set, cookie, &op, ret_error);
 	if (r)
 		return r;
 	op->device = device;
 	op->device_name = device_id.v;
+	op->going = going;
 	op->outcome.device = device_id;
 	op_queue(b, op);
 	return 0;
+}
+
+int broker_device_remove(struct broker *b, const struct actor *actor, struct set_id set,
+	struct device_id device, uint64_t cookie, struct error *ret_error)
+{
+	return remove_begin(b, actor, set, device, false, cookie, ret_error);
+}
+
+int broker_device_going(struct broker *b, const struct actor *actor, struct set_id set,
+	struct device_id device, uint64_t cookie, struct error *ret_error)
+{
+	return remove_begin(b, actor, set, device, true, cookie, ret_error);
 }
 
 static int remove_check(struct broker *b, const struct op *op, struct error *ret_error)
@@ -47,7 +66,7 @@ static int remove_check(struct broker *b, const struct op *op, struct error *ret
 		return error_set(ret_error, REASON_BUSY,
 			"the device is being registered; wait for the reply to that");
 	for (uint32_t i = run->bindings; i != STATE_NONE; i = b->binding_slots[i].device_next) {
-		if (binding_state(b, i) != BINDING_TAINTED &&
+		if (!op->going && binding_state(b, i) != BINDING_TAINTED &&
 			binding_state(b, i) != BINDING_DRAINING)
 			return error_set_limit(ret_error, REASON_DEVICE_BUSY,
 				device_name_of(b, device), 0, run->binding_count,
@@ -125,6 +144,21 @@ static void remove_closed(struct broker *b, struct op *op)
 		b->devices[op->device].draining);
 }
 
+/* What was bound when all was to be closed: the worker may have come half way. */
+static void remove_doubt_bindings(struct broker *b, uint32_t device)
+{
+	uint32_t next;
+
+	for (uint32_t i = b->devices[device].bindings; i != STATE_NONE; i = next) {
+		next = b->binding_slots[i].device_next;
+		if (binding_state(b, i) != BINDING_BOUND)
+			continue;
+		broker_change(b, CHANGE_BINDING_LOST, b->binding_slots[i].set,
+			b->binding_slots[i].grant, device);
+		binding_taint(b, i);
+	}
+}
+
 /*
  * The worker has the device still, so the removal can be tried again. A slice gave up nothing, and
  * is as good as it was before.
@@ -132,6 +166,8 @@ static void remove_closed(struct broker *b, struct op *op)
 static void remove_failed(struct broker *b, struct op *op, const struct hw_result *result)
 {
 	op_take_error(op, result);
+	if (op->going)
+		remove_doubt_bindings(b, op->device);
 	if (op->phase == PHASE_LEAVE) {
 		device_commit_state(b, op->device, DEVICE_TAINTED);
 		binding_heal(b, op->set, b->device_slots[op->device].group);

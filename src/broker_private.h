@@ -126,6 +126,7 @@ struct op {
 	enum op_phase phase;
 	bool undo_failed;
 	bool lost;    /* a worker died that had attached something for it */
+	bool going;   /* a removal that detaches what is attached */
 	uint32_t tag; /* distinguishes the uses of this place; in the id of its hardware operations
 		       */
 	uint32_t set; /* STATE_NONE: the daemon's; of an ended one nobody's that can be relied on */

@@ -431,13 +431,27 @@ static bool has_tainted(const struct broker *b, uint32_t device)
 	return false;
 }
 
-/* The removal of a device that a request asked for, once more; still to be queued. */
+static bool has_bound(const struct broker *b, uint32_t device)
+{
+	for (uint32_t i = b->devices[device].bindings; i != STATE_NONE;
+		i = b->binding_slots[i].device_next) {
+		if (binding_state(b, i) == BINDING_BOUND)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * The removal of a device that a request asked for, once more; still to be queued. Only one that
+ * detaches what is attached begins while something is.
+ */
 static struct op *recover_removal(struct broker *b, uint32_t device)
 {
 	struct op *op = recover_op(b, OP_DEVICE_REMOVE, b->device_slots[device].set);
 
 	op->device = device;
 	op->device_name = device_name_of(b, device);
+	op->going = device_kind(b, device) == DEVICE_EXCLUSIVE && has_bound(b, device);
 	return op;
 }
 

@@ -164,7 +164,7 @@ int handle_device_remove(struct call *call)
 		r = ref_device(call, request->device, &device);
 	if (r)
 		return r;
-	return broker_device_remove(
+	return (request->going ? broker_device_going : broker_device_remove)(
 		call->d->broker, &call->actor, set, device, call->cookie, &call->error);
 }
 

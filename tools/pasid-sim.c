@@ -1,18 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* pasid-sim: makes a simulated IOMMU, shows its tables, and breaks it on purpose. */
-#include "hw/sim.h"
+#include "pasid-sim_words.h"
 
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <jansson.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define EXIT_USAGE   2 /* the command line is wrong */
-#define EXIT_BLOCKED 3 /* walk: the DMA does not get through */
+#include <time.h>
 
 static const char help[] =
 	"Usage: pasid-sim DIR COMMAND [ARGUMENTS]\n"
@@ -38,6 +35,9 @@ static const char help[] =
 	"                               the next call on the device sleeps in the kernel, and all\n"
 	"                               of its IOMMU unit behind it; --unit: on any device of it\n"
 	"  reset RID MS                 a reset: entries parked, attaches refused meanwhile\n"
+	"  unplug RID [--wait MS]       asks who has the function open to let go of it, waits (10000)\n"
+	"                               until nobody has, and takes it away\n"
+	"  plug RID                     puts it back\n"
 	"  latency US [--call CALL]     every call takes that much longer\n"
 	"  clear                        ends all of these\n"
 	"  -h, --help                   shows this\n"
@@ -50,6 +50,7 @@ static const char help[] =
 	"  pasid-sim /run/sim walk 00:01.0 1024 0x10000000\n"
 	"  pasid-sim /run/sim fail attach EIO --rid 00:02.0\n"
 	"  pasid-sim /run/sim hang 00:01.0 5000\n"
+	"  pasid-sim /run/sim unplug 00:01.0\n"
 	"\n"
 	"Exit status: 0 done (walk: the DMA gets through), 1 it failed, 2 wrong usage,\n"
 	"3 walk: the DMA is blocked.\n";
@@ -69,6 +70,7 @@ enum long_option {
 	OPTION_IOMMU_WIDTH,
 	OPTION_LATENCY,
 	OPTION_PAGES,
+	OPTION_WAIT,
 };
 
 static const struct option long_options[] = {
@@ -87,6 +89,7 @@ static const struct option long_options[] = {
 	{"iommu-width", required_argument, NULL, OPTION_IOMMU_WIDTH},
 	{"latency", required_argument, NULL, OPTION_LATENCY},
 	{"pages", required_argument, NULL, OPTION_PAGES},
+	{"wait", required_argument, NULL, OPTION_WAIT},
 	{0},
 };
 
@@ -97,110 +100,10 @@ struct arguments {
 	bool json, write;
 	struct sim_fault fault; /* --rid, --skip, --times, --unit, --call */
 	bool has_times;
+	uint32_t wait_ms; /* --wait */
 	struct sim_config config;
 	bool creates; /* an option that only create takes was given */
 };
-
-__attribute__((format(printf, 1, 2))) static int usage(const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	(void)fputs("pasid-sim: ", stderr);
-	(void)vfprintf(stderr, format, args);
-	(void)fputs("; pasid-sim --help tells more\n", stderr);
-	va_end(args);
-	return EXIT_USAGE;
-}
-
-static int failed(const char *what, int error)
-{
-	(void)fprintf(stderr, "pasid-sim: %s: %s\n", what, strerror(-error));
-	return EXIT_FAILURE;
-}
-
-/* A number up to `max`; 0 or EXIT_USAGE with a message. */
-static int number_parse(const char *what, const char *text, uint64_t max, uint64_t *ret_number)
-{
-	char *end = NULL;
-	unsigned long long number;
-
-	errno = 0;
-	number = strtoull(text, &end, 0);
-	if (errno != 0 || end == text || *end != '\0' || *text == '-' || number > max)
-		return usage("%s '%s' is not a number from 0 to %" PRIu64, what, text, max);
-	*ret_number = number;
-	return 0;
-}
-
-static int number32_parse(const char *what, const char *text, uint32_t max, uint32_t *ret_number)
-{
-	uint64_t number = 0;
-	int r = number_parse(what, text, max, &number);
-
-	if (r == 0)
-		*ret_number = (uint32_t)number;
-	return r;
-}
-
-static int rid_parse(const char *text, struct rid *ret_rid)
-{
-	return sim_rid_parse(text, ret_rid) == 0
-		       ? 0
-		       : usage("'%s' is not a RID like 0000:00:01.0", text);
-}
-
-static int call_parse(const char *text, uint32_t *ret_call)
-{
-	enum sim_call call;
-
-	if (sim_call_parse(text, &call) < 0)
-		return usage("'%s' is no call", text);
-	*ret_call = (uint32_t)call;
-	return 0;
-}
-
-static const struct {
-	const char *name;
-	int error;
-} errors[] = {
-	{"EPERM", EPERM},
-	{"ENOENT", ENOENT},
-	{"EINTR", EINTR},
-	{"EIO", EIO},
-	{"EBADF", EBADF},
-	{"EAGAIN", EAGAIN},
-	{"ENOMEM", ENOMEM},
-	{"EACCES", EACCES},
-	{"EFAULT", EFAULT},
-	{"EBUSY", EBUSY},
-	{"EEXIST", EEXIST},
-	{"ENODEV", ENODEV},
-	{"EINVAL", EINVAL},
-	{"EMFILE", EMFILE},
-	{"ENOTTY", ENOTTY},
-	{"ENOSPC", ENOSPC},
-	{"EOVERFLOW", EOVERFLOW},
-	{"EOPNOTSUPP", EOPNOTSUPP},
-	{"EADDRINUSE", EADDRINUSE},
-	{"ETIMEDOUT", ETIMEDOUT},
-};
-
-static int error_parse(const char *text, int *ret_error)
-{
-	uint32_t number = 0;
-	int r;
-
-	for (size_t i = 0; i < ARRAY_SIZE(errors); i++) {
-		if (strcmp(text, errors[i].name) == 0) {
-			*ret_error = errors[i].error;
-			return 0;
-		}
-	}
-	r = number32_parse("error", text, 4095, &number);
-	*ret_error = (int)number;
-	return r == 0 && number == 0 ? usage("an error is not 0") : r;
-}
 
 /* One "key=value" of a device. */
 static int device_field(char *field, struct sim_device_config *device)
@@ -281,6 +184,8 @@ static int option_take(struct arguments *args, int option)
 	case OPTION_TIMES:
 		args->has_times = true;
 		return number32_parse("times", optarg, UINT32_MAX, &args->fault.times);
+	case OPTION_WAIT:
+		return number32_parse("wait", optarg, 600000, &args->wait_ms);
 	case OPTION_UNIT:
 		args->fault.unit = true;
 		return 0;
@@ -499,6 +404,46 @@ static int command_reset(struct sim *sim, const struct arguments *args)
 	return timed(sim, args, SIM_FAULT_RESET);
 }
 
+static int command_unplug(struct sim *sim, const struct arguments *args)
+{
+	struct timespec pause = {.tv_nsec = 5000000};
+	struct rid rid;
+	int r;
+
+	if (args->count != 1)
+		return usage("unplug wants RID");
+	r = rid_parse(args->words[0], &rid);
+	if (r != 0)
+		return r;
+	r = sim_unplug(sim, rid);
+	for (uint32_t ms = 0; r == -EBUSY && ms < args->wait_ms; ms += 5) {
+		(void)nanosleep(&pause, NULL);
+		r = sim_unplug(sim, rid);
+	}
+	if (r == -EBUSY) {
+		(void)fprintf(stderr,
+			"pasid-sim: %s is still in use after %u ms; it goes when the last one "
+			"has closed it, and nobody can open it until it is plugged in again\n",
+			args->words[0], args->wait_ms);
+		return EXIT_FAILURE;
+	}
+	return r < 0 ? failed(args->words[0], r) : EXIT_SUCCESS;
+}
+
+static int command_plug(struct sim *sim, const struct arguments *args)
+{
+	struct rid rid;
+	int r;
+
+	if (args->count != 1)
+		return usage("plug wants RID");
+	r = rid_parse(args->words[0], &rid);
+	if (r != 0)
+		return r;
+	r = sim_plug(sim, rid);
+	return r < 0 ? failed(args->words[0], r) : EXIT_SUCCESS;
+}
+
 static int command_latency(struct sim *sim, const struct arguments *args)
 {
 	struct sim_fault fault = args->fault;
@@ -530,6 +475,8 @@ static const struct {
 	{"fail", command_fail},
 	{"hang", command_hang},
 	{"reset", command_reset},
+	{"unplug", command_unplug},
+	{"plug", command_plug},
 	{"latency", command_latency},
 	{"clear", command_clear},
 };
@@ -569,7 +516,7 @@ static int run(const struct arguments *args)
 
 int main(int argc, char **argv)
 {
-	struct arguments args = {.config = SIM_CONFIG_DEFAULT};
+	struct arguments args = {.config = SIM_CONFIG_DEFAULT, .wait_ms = 10000};
 	int option, r = 0;
 
 	while (r == 0 && (option = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {

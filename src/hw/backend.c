@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 int backend_new(const struct calls *calls, void *ctx, struct backend **ret_backend)
 {
@@ -159,6 +160,8 @@ static struct backend_device **backend_device_find(struct backend *b, uint32_t h
  * iommufd. */
 static void backend_device_drop(struct backend *b, struct backend_device *device)
 {
+	if (device->removal_fd >= 0)
+		(void)close(device->removal_fd);
 	if (device->fd >= 0)
 		b->calls->close(b->ctx, device->fd);
 	backend_forget(device);
@@ -209,6 +212,7 @@ static int backend_device_fill(struct backend *b, struct backend_device *device,
 	if (r)
 		return r;
 	device->hand_back = op->fd_count == 1;
+	device->ours = op->fd_count == 0;
 	return 0;
 }
 
@@ -238,7 +242,7 @@ static int backend_identify(struct backend *b, const struct hw_op *op, struct ba
 	device = calloc(1, sizeof(*device));
 	if (!device)
 		return error_set(&result->error, REASON_NO_MEMORY, "no memory for a device");
-	device->fd = -1;
+	device->fd = device->removal_fd = -1;
 	device->handle = op->device;
 	r = backend_device_fill(b, device, op, fds, &result->error);
 	if (r) {
@@ -248,6 +252,26 @@ static int backend_identify(struct backend *b, const struct hw_op *op, struct ba
 	*place = device;
 	backend_tell(device, result);
 	return 0;
+}
+
+/* A device without a request interrupt is none that somebody unplugs. */
+static int backend_watch(struct backend *b, struct backend_device *device, struct error *ret_error)
+{
+	const struct backend_site site = {.call = BACKEND_WATCH, .rid = device->rid};
+	int r;
+
+	if (!device->ours || device->removal_fd >= 0)
+		return 0;
+	r = b->calls->watch_removal(b->ctx, device->fd, &device->removal_fd);
+	return r < 0 && r != -EINVAL && r != -ENOTTY ? backend_error(ret_error, &site, r) : 0;
+}
+
+int backend_removal_fd(const struct backend *backend)
+{
+	for (size_t i = 0; i < BACKEND_DEVICES_MAX; i++)
+		if (backend->devices[i] && backend->devices[i]->removal_fd >= 0)
+			return backend->devices[i]->removal_fd;
+	return -1;
 }
 
 static int backend_open(struct backend *b, struct backend_device *device, struct hw_result *result)
@@ -266,6 +290,9 @@ static int backend_open(struct backend *b, struct backend_device *device, struct
 	if (r < 0)
 		return backend_error(&result->error, &site, r);
 	device->bound = true;
+	r = backend_watch(b, device, &result->error);
+	if (r)
+		return r;
 	site.call = BACKEND_HW_INFO;
 	r = b->calls->hw_info(b->ctx, device->iommufd->fd, device->dev_id, &raw);
 	if (r < 0)

@@ -40,6 +40,13 @@ void backend_free(struct backend *backend);
  */
 void backend_execute(struct backend *backend, const struct hw_op *op, struct hw_result *ret_result);
 
+/*
+ * Can be read when the function that the daemon alone has open (a shared one) is to be unplugged:
+ * it goes with the last descriptor, so the time has come for backend_free(). -1: there is none. The
+ * backend's.
+ */
+int backend_removal_fd(const struct backend *backend);
+
 /* What differs between IOMMUs. */
 struct backend_kind {
 	const char *name;

@@ -23,6 +23,7 @@ static const char *const call_names[] = {
 	[BACKEND_ATTACH_RID] = "VFIO_DEVICE_ATTACH_IOMMUFD_PT",
 	[BACKEND_DETACH] = "VFIO_DEVICE_DETACH_IOMMUFD_PT",
 	[BACKEND_DESTROY] = "IOMMU_DESTROY",
+	[BACKEND_WATCH] = "VFIO_DEVICE_SET_IRQS",
 };
 _Static_assert(ARRAY_SIZE(call_names) == BACKEND_CALL_COUNT, "every call has a name");
 

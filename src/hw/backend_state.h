@@ -56,6 +56,8 @@ struct backend_device {
 	bool bound;     /* to the iommufd */
 	bool opened;    /* HW_OPEN succeeded */
 	bool hand_back; /* opened by us for an exclusive owner */
+	bool ours;      /* nobody else has it open: its request interrupt is ours, too */
+	int removal_fd; /* can be read when it is to be unplugged; -1: nobody tells */
 	uint32_t dev_id;
 	struct hw_info info;
 	const struct backend_kind *kind;
@@ -106,6 +108,7 @@ enum backend_call {
 	BACKEND_ATTACH_RID,
 	BACKEND_DETACH,
 	BACKEND_DESTROY,
+	BACKEND_WATCH,
 	BACKEND_CALL_COUNT,
 };
 

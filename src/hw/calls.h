@@ -66,6 +66,12 @@ struct calls {
 	int (*attach)(void *ctx, int device, uint32_t pt_id, const struct hpasid *pasid);
 	int (*detach)(void *ctx, int device, const struct hpasid *pasid);
 	int (*destroy)(void *ctx, int iommufd, uint32_t id);
+	/*
+	 * The request interrupt of a bound device, which is one owner's: a descriptor that can be
+	 * read from when the function is to be unplugged, which waits until all descriptors of it
+	 * are closed. The caller closes it with close(2).
+	 */
+	int (*watch_removal)(void *ctx, int device, int *ret_fd);
 	/* close(), told to the simulator. */
 	void (*close)(void *ctx, int fd);
 };

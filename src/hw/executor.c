@@ -196,6 +196,11 @@ static void executor_fail(
 	ret_result->id = item->op.id;
 	ret_result->device = item->op.device;
 	ret_result->fds[0] = ret_result->fds[1] = -1;
+	if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == WORKER_EXIT_UNPLUGGED) {
+		ret_result->status = error_set(&ret_result->error, REASON_DEVICE_GOING,
+			"the device is being unplugged from the host");
+		return;
+	}
 	ret_result->status = -EPIPE;
 	(void)error_set(&ret_result->error, REASON_WORKER_LOST,
 		"the worker process of this set ended (%s %d) before it answered",

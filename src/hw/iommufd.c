@@ -13,6 +13,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -257,6 +258,27 @@ static int iommufd_destroy(void *ctx, int iommufd, uint32_t id)
 	return iommufd_call(ctx, iommufd, UAPI_DESTROY, &arg);
 }
 
+static int iommufd_watch_removal(void *ctx, int device, int *ret_fd)
+{
+	struct uapi_device_irq arg = {
+		.argsz = sizeof(arg),
+		.flags = UAPI_IRQ_EVENTFD | UAPI_IRQ_TRIGGER,
+		.index = UAPI_IRQ_REQUEST,
+		.count = 1,
+		.eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+	};
+	int r;
+
+	if (arg.eventfd < 0)
+		return -errno;
+	r = iommufd_call(ctx, device, UAPI_DEVICE_SET_IRQS, &arg);
+	if (r < 0)
+		(void)close(arg.eventfd);
+	else
+		*ret_fd = arg.eventfd;
+	return r;
+}
+
 static void iommufd_close(void *ctx, int fd)
 {
 	(void)ctx;
@@ -279,5 +301,6 @@ const struct calls iommufd_calls = {
 	.attach = iommufd_attach,
 	.detach = iommufd_detach,
 	.destroy = iommufd_destroy,
+	.watch_removal = iommufd_watch_removal,
 	.close = iommufd_close,
 };

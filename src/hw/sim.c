@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #define MAGIC         0x4d49532d44495341ull /* "ASID-SIM" */
-#define VERSION       1u
+#define VERSION       2u
 #define PAGES_DEFAULT 131072u
 #define PAGES_MIN     4096u
 #define PAGES_MAX     (1u << 24)

@@ -165,6 +165,7 @@ int sim_entries_next(struct sim_entries *entries, struct sim_entry *ret_entry);
 	C(ATTACH_RID, "attach-rid") /* of the RID itself */                                        \
 	C(DETACH, "detach")                                                                        \
 	C(DETACH_RID, "detach-rid")                                                                \
+	C(WATCH, "watch-removal")                                                                  \
 	C(DESTROY, "destroy")                                                                      \
 	C(CLOSE, "close") /* the last close of a bound device: can hang, cannot fail */
 
@@ -209,6 +210,15 @@ struct sim_fault {
 int sim_fault_add(struct sim *sim, const struct sim_fault *fault);
 /* Disarms all faults (a reset under way ends as well); hanging calls go on. 0 or -errno. */
 int sim_fault_clear(struct sim *sim);
+
+/*
+ * Unplugs a function: asks who has it open to let go of it, and keeps others from opening it. 0
+ * when nobody has it open any more, -EBUSY while somebody has (ask again), -ENODEV for an unknown
+ * RID, or -errno. Only an open node that is bound to an iommufd is seen to be open.
+ */
+int sim_unplug(struct sim *sim, struct rid rid);
+/* Puts it back. 0, -ENODEV, or -errno. */
+int sim_plug(struct sim *sim, struct rid rid);
 
 /* "0000:00:01.0" or "00:01.0" and back. sim_rid_parse: 0, or -EINVAL. */
 int sim_rid_parse(const char *text, struct rid *ret_rid);

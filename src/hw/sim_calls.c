@@ -174,6 +174,8 @@ static int call_open_device(void *ctx, struct rid rid, int *ret_fd)
 		if (sim->header->nodes[i].config.rid.v != rid.v)
 			continue;
 		r = gate_pass(&gate, SIM_CALL_OPEN_DEVICE, &sim->header->nodes[i]);
+		if (r == 0 && sim->header->nodes[i].going)
+			r = -ENODEV;
 		return r < 0 ? r : sim_node_open(sim, i, ret_fd);
 	}
 	return -ENOENT;
@@ -191,6 +193,8 @@ static int call_bind(void *ctx, int device, int iommufd, uint32_t *ret_dev_id)
 	r = sim_fd_is_iommu(sim, iommufd);
 	if (r < 0)
 		return r == -ENOTTY ? -EBADFD : r;
+	if (sim->header->nodes[gate.node].going)
+		return -ENODEV;
 	if (sim->header->nodes[gate.node].bound)
 		return -EINVAL; /* trap 10: opening twice is fine, binding twice is not */
 	r = sim_fd_context(sim, iommufd, &context);
@@ -295,6 +299,16 @@ static int call_detach(void *ctx, int device, const struct hpasid *pasid)
 	return r < 0 ? r : sim_detach(gate.sim, gate.node, pasid);
 }
 
+static int call_watch_removal(void *ctx, int device, int *ret_fd)
+{
+	GATE gate = {.sim = ctx};
+	int r = gate_device(&gate, SIM_CALL_WATCH, device);
+
+	if (r == 0)
+		r = gate_bound(&gate, device);
+	return r < 0 ? r : sim_watch_removal(gate.sim, gate.node, ret_fd);
+}
+
 static int call_destroy(void *ctx, int iommufd, uint32_t id)
 {
 	GATE gate = {.sim = ctx};
@@ -337,6 +351,7 @@ static const struct calls sim_calls_table = {
 	.attach = call_attach,
 	.detach = call_detach,
 	.destroy = call_destroy,
+	.watch_removal = call_watch_removal,
 	.close = call_close,
 };
 

@@ -40,7 +40,7 @@ static bool call_names_device(uint32_t call)
 	       call == SIM_CALL_DETACH_RID || call == SIM_CALL_CLOSE;
 }
 
-static struct sim_node *node_find(struct sim *sim, struct rid rid, uint32_t *ret_index)
+struct sim_node *sim_node_find(struct sim *sim, struct rid rid, uint32_t *ret_index)
 {
 	for (uint32_t i = 0; i < sim->header->config.device_count; i++) {
 		if (sim->header->nodes[i].config.rid.v == rid.v) {
@@ -94,7 +94,7 @@ int sim_fault_add(struct sim *sim, const struct sim_fault *fault)
 	if (r < 0)
 		return r;
 	if (fault->has_rid)
-		node = node_find(sim, fault->rid, &index);
+		node = sim_node_find(sim, fault->rid, &index);
 	if (fault->has_rid && !node) {
 		r = -ENODEV;
 	} else if (fault->kind == SIM_FAULT_RESET) {
@@ -141,7 +141,7 @@ static bool fault_matches(struct sim *sim, const struct sim_fault *fault, enum s
 	if (!node)
 		return false;
 	if (fault->unit)
-		return node_find(sim, fault->rid, &index)->config.unit == node->config.unit;
+		return sim_node_find(sim, fault->rid, &index)->config.unit == node->config.unit;
 	return fault->rid.v == node->config.rid.v;
 }
 

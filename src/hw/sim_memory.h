@@ -94,6 +94,7 @@ struct sim_node {
 	uint32_t member; /* number in the group */
 	uint32_t bound;  /* context + 1, written last; 0: not bound */
 	uint32_t dev_id;
+	uint32_t going;       /* to be unplugged, or gone: nobody can open it */
 	uint64_t reset_until; /* CLOCK_MONOTONIC ns; entries are parked until then */
 	uint64_t directory;   /* derived */
 };
@@ -271,8 +272,15 @@ void sim_reap_locked(struct sim *sim);
 /* Makes all derived state again. */
 int sim_rebuild(struct sim *sim);
 
+/* --- sim_unplug.c --- */
+
+/* A descriptor that can be read when the node is to be unplugged. 0 or -errno. */
+int sim_watch_removal(struct sim *sim, uint32_t node, int *ret_fd);
+
 /* --- sim_fault.c --- */
 
+/* With the global lock held; NULL: there is none of this RID. */
+struct sim_node *sim_node_find(struct sim *sim, struct rid rid, uint32_t *ret_index);
 /* What happens to a call before it starts; node NULL: it names no device. */
 struct sim_fate {
 	int error; /* 0 or -errno */

@@ -78,6 +78,16 @@ SAME(UAPI_HWPT_PASID, IOMMU_HWPT_ALLOC_PASID);
 SAME_FIELD(uapi_hw_info, iommu_hw_info, out_max_pasid_log2);
 #endif
 
+#ifdef VFIO_DEVICE_SET_IRQS
+SAME(UAPI_DEVICE_SET_IRQS, VFIO_DEVICE_SET_IRQS);
+SAME_FIELD(uapi_device_irq, vfio_irq_set, index);
+SAME_FIELD(uapi_device_irq, vfio_irq_set, count);
+SAME(offsetof(struct uapi_device_irq, eventfd), offsetof(struct vfio_irq_set, data));
+SAME(UAPI_IRQ_EVENTFD, VFIO_IRQ_SET_DATA_EVENTFD);
+SAME(UAPI_IRQ_TRIGGER, VFIO_IRQ_SET_ACTION_TRIGGER);
+SAME(UAPI_IRQ_REQUEST, (unsigned int)VFIO_PCI_REQ_IRQ_INDEX);
+#endif
+
 #ifdef VFIO_DEVICE_BIND_IOMMUFD
 SAME(UAPI_DEVICE_BIND, VFIO_DEVICE_BIND_IOMMUFD);
 SAME_FIELD(uapi_device_bind, vfio_device_bind_iommufd, iommufd);

@@ -15,6 +15,8 @@
 /* _IO(';', n) */
 #define UAPI_IO(n) (0x3b00u | (n))
 
+#define UAPI_DEVICE_SET_IRQS UAPI_IO(0x6e)
+
 #define UAPI_DEVICE_BIND   UAPI_IO(0x76)
 #define UAPI_DEVICE_ATTACH UAPI_IO(0x77)
 #define UAPI_DEVICE_DETACH UAPI_IO(0x78)
@@ -55,6 +57,20 @@ struct uapi_device_detach {
 };
 ASSERT_SIZE(struct uapi_device_detach, 12);
 #define UAPI_DETACH_RID_SIZE 8u
+
+/* On a bound device: struct vfio_irq_set with one eventfd. */
+struct uapi_device_irq {
+	uint32_t argsz;
+	uint32_t flags;
+	uint32_t index;
+	uint32_t start;
+	uint32_t count;
+	int32_t eventfd;
+};
+ASSERT_SIZE(struct uapi_device_irq, 24);
+#define UAPI_IRQ_EVENTFD (1u << 2)
+#define UAPI_IRQ_TRIGGER (1u << 5)
+#define UAPI_IRQ_REQUEST 4u /* the function is to be removed: let go of it */
 
 /* On an iommufd. */
 struct uapi_destroy {

@@ -8,6 +8,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -175,13 +176,38 @@ static int worker_serve(struct worker *worker, const struct worker_message *mess
 	return message->type != WORKER_OP || message->op.kind != HW_END;
 }
 
+/*
+ * Until there is something to receive: 0, or -ENODEV when the function is to be unplugged instead,
+ * or -errno. That is served first, and asks nobody: the kernel waits for us, the daemon may be
+ * gone, and a worker that died is what it can deal with.
+ */
+static int worker_wait(const struct worker *worker)
+{
+	struct pollfd fds[] = {
+		{.fd = worker->socket, .events = POLLIN},
+		{.fd = backend_removal_fd(worker->backend), .events = POLLIN},
+	};
+	int r;
+
+	if (fds[1].fd < 0)
+		return 0;
+	do
+		r = poll(fds, ARRAY_SIZE(fds), -1);
+	while (r < 0 && errno == EINTR);
+	if (r < 0)
+		return -errno;
+	return fds[1].revents ? -ENODEV : 0;
+}
+
 static int worker_loop(struct worker *worker)
 {
 	struct worker_message message;
 	int r;
 
 	do {
-		r = worker_receive(worker, &message);
+		r = worker_wait(worker);
+		if (r == 0)
+			r = worker_receive(worker, &message);
 		if (r > 0)
 			r = worker_serve(worker, &message);
 	} while (r > 0);
@@ -216,6 +242,10 @@ int worker_main(int socket, const char *simulate_dir)
 		return worker_fail("start", r);
 	r = worker_loop(&worker);
 	backend_free(worker.backend);
+	if (r == -ENODEV) {
+		(void)fputs("pasidd-worker: the device is to be unplugged: let go of it\n", stderr);
+		return WORKER_EXIT_UNPLUGGED;
+	}
 	/* Who reads no results any more has gone: an end like end of file. */
 	return r < 0 && r != -EPIPE && r != -ECONNRESET ? worker_fail("socket", r) : EXIT_SUCCESS;
 }

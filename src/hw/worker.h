@@ -8,6 +8,9 @@
 
 #include "hw.h"
 
+/* How a worker ends that let go of a function because that is to be unplugged. */
+#define WORKER_EXIT_UNPLUGGED 3
+
 #define WORKER_SOCKET 3 /* the descriptor on which a worker finds its socket */
 
 /*

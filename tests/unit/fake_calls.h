@@ -14,6 +14,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 
 #define FAKE_FDS     32
 #define FAKE_OBJECTS 64
@@ -39,6 +40,7 @@ struct fake {
 		uint32_t pasid, pt_id;
 	} attached[FAKE_OBJECTS];
 	size_t attached_count, mapped;
+	int removal_fd; /* of the device that was watched last */
 	uint32_t next_id;
 	int next_fd;
 	uint32_t open_rid; /* what an opened node really belongs to, 0: what was asked for */
@@ -346,6 +348,17 @@ static inline int fake_destroy(void *ctx, int iommufd, uint32_t id)
 	return -ENOENT;
 }
 
+static inline int fake_watch_removal(void *ctx, int device, int *ret_fd)
+{
+	struct fake *fake = ctx;
+	int r = fake_fails(fake, "watch_removal");
+
+	fake_log(fake, "watch %d;", device);
+	if (r == 0)
+		*ret_fd = fake->removal_fd = eventfd(0, EFD_CLOEXEC);
+	return r;
+}
+
 static inline void fake_close(void *ctx, int fd)
 {
 	struct fake *fake = ctx;
@@ -372,6 +385,7 @@ static const struct calls fake_calls = {
 	.attach = fake_attach,
 	.detach = fake_detach,
 	.destroy = fake_destroy,
+	.watch_removal = fake_watch_removal,
 	.close = fake_close,
 };
 

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static struct {
 	int fd;
@@ -20,6 +21,7 @@ static struct {
 		struct uapi_device_bind bind;
 		struct uapi_device_attach attach;
 		struct uapi_device_detach detach;
+		struct uapi_device_irq irq;
 		struct uapi_destroy destroy;
 		struct uapi_ioas_alloc ioas;
 		struct uapi_ioas_map_file map;
@@ -42,6 +44,8 @@ static size_t arg_size(unsigned long request)
 		return sizeof(struct uapi_device_attach);
 	case UAPI_DEVICE_DETACH:
 		return sizeof(struct uapi_device_detach);
+	case UAPI_DEVICE_SET_IRQS:
+		return sizeof(struct uapi_device_irq);
 	case UAPI_DESTROY:
 		return sizeof(struct uapi_destroy);
 	case UAPI_IOAS_ALLOC:
@@ -290,6 +294,24 @@ START_TEST(hw_info_by_type)
 	}
 END_TEST
 
+START_TEST(the_request_interrupt_is_asked_for)
+	{
+		static const uint32_t words[] = {24, 1 << 2 | 1 << 5, 4, 0, 1};
+		int fd = -1;
+
+		ck_assert_int_eq(iommufd_calls.watch_removal(&host, 4, &fd), 0);
+		ck_assert_int_eq(kernel.fd, 4);
+		ck_assert_uint_eq(kernel.request, 0x3b6e);
+		ck_assert_mem_eq(kernel.arg.bytes, words, sizeof(words));
+		ck_assert_int_eq(kernel.arg.irq.eventfd, fd);
+		ck_assert_int_eq(fcntl(fd, F_GETFD), FD_CLOEXEC);
+		(void)close(fd);
+		kernel.error = ENOSPC;
+		ck_assert_int_eq(iommufd_calls.watch_removal(&host, 4, &fd), -ENOSPC);
+		ck_assert_int_eq(fcntl(kernel.arg.irq.eventfd, F_GETFD), -1);
+	}
+END_TEST
+
 START_TEST(interrupted_calls_are_repeated_as_they_were)
 	{
 		const struct hpasid pasid = {5};
@@ -367,6 +389,7 @@ int main(void)
 	tcase_add_test(tc, page_table_with_guest_data);
 	tcase_add_test(tc, mapping_is_at_a_fixed_address);
 	tcase_add_test(tc, hw_info_by_type);
+	tcase_add_test(tc, the_request_interrupt_is_asked_for);
 	tcase_add_test(tc, interrupted_calls_are_repeated_as_they_were);
 	tcase_add_test(tc, failures_leave_outputs_alone);
 	tcase_add_test(tc, nodes_are_opened_close_on_exec);

@@ -416,6 +416,10 @@ START_TEST(every_call_can_be_made_to_fail)
 			r[SIM_CALL_ATTACH_RID] = c->attach(rig.sim, vm.device, 4000, NULL);
 			r[SIM_CALL_DETACH] = c->detach(rig.sim, vm.device, &pasid);
 			r[SIM_CALL_DETACH_RID] = c->detach(rig.sim, vm.device, NULL);
+			r[SIM_CALL_WATCH] = c->watch_removal(rig.sim, vm.device, &fd);
+			if (fd >= 0)
+				(void)close(fd);
+			fd = -1;
 			r[SIM_CALL_DESTROY] = c->destroy(rig.sim, vm.iommufd, 4000);
 			for (uint32_t i = 0; i < SIM_CALL_COUNT; i++)
 				ck_assert_msg((r[i] == -EIO) == (i == call), "%s: %d",
