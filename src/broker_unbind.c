@@ -225,11 +225,10 @@ void unbind_completed(struct broker *b, struct op *op, const struct hw_result *r
 {
 	struct op_pair *pair = &op->pairs[op->step++];
 
-	if (result->status)
-		op_take_error(op, result);
 	if (pair->binding == STATE_NONE) {
-		/* lost with its worker while the detach was not taken */
+		/* lost with its worker, which is what is told: the next one does not know it */
 	} else if (result->status) {
+		op_take_error(op, result);
 		binding_taint(b, pair->binding);
 	} else {
 		broker_change(b, CHANGE_BINDING_UNBOUND, op->set, op->grant, pair->device);

@@ -4,6 +4,8 @@
 #include "fixture.h"
 #include "suite.h"
 
+#include <errno.h>
+
 #define SHARED 5
 
 static struct fixture f;
@@ -252,6 +254,27 @@ START_TEST(a_bind_that_waited_fails_when_the_next_worker_dies_too)
 	}
 END_TEST
 
+/* It was sent to the next worker, which knows of no device: that is no reason to tell. */
+START_TEST(an_unbind_of_what_was_lost_says_so)
+	{
+		struct device_id shared = fixture_share(&f, SHARED);
+		struct device_id slice = fixture_slice(&f, &a, SHARED);
+		struct device_id both[2] = {slice, fixture_add(&f, &a, 0, 10)};
+		struct hpasid host = fixture_allocate(&f, &a);
+		struct pasid_ref ref = {false, host.v};
+
+		ck_assert_int_eq(fixture_bind(&f, &a, host, both, 2), 0);
+		ck_assert_int_eq(broker_unbind(f.broker, &a, own, ref, &slice, 1, 1, &f.error), 0);
+		ck_assert_int_eq(broker_unbind(f.broker, &a, own, ref, both, 2, 2, &f.error), 0);
+		arrange(HW_DETACH, -EPIPE, 0, 1);
+		ck_assert(model_step(&f, 0));
+		broker_lane_lost(f.broker, UINT64_C(1) << 63 | shared.v);
+		arrange(HW_DETACH, STATUS_NOT_FOUND, 0, 1);
+		ck_assert_uint_eq(fixture_outcome(&f, 2).error.reason, REASON_WORKER_LOST);
+		ck_assert(!model_has(&f, 0, host.v));
+	}
+END_TEST
+
 int main(void)
 {
 	const TTest *const tests[] = {death_detaches_everything_and_quarantines,
@@ -260,7 +283,7 @@ int main(void)
 		undrained_numbers_outlive_their_set,
 		what_death_cannot_detach_stays_until_it_is_proven,
 		a_lost_worker_taints_an_exclusive_device, a_lost_worker_closes_a_shared_device,
-		a_worker_lost_in_the_middle_fails_the_bind,
+		a_worker_lost_in_the_middle_fails_the_bind, an_unbind_of_what_was_lost_says_so,
 		a_bind_that_waited_fails_when_the_next_worker_dies_too};
 
 	return suite_run(
