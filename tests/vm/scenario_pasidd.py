@@ -65,8 +65,8 @@ class Scenario:
         for binding in self.control("bindings"):
             if binding["state"] == "bound" and binding["pasid"] is not None:
                 rid = table_reader.parse_function(binding["address"])
-                # pasidd names the page tables of a shared device to nobody; each set has one here.
-                name = f"{binding['set']}/{binding['hwpt'] or 'slice'}"
+                # pasidd names the page tables of a shared device to nobody; each set has one there.
+                name = f"{binding['set']}/{binding['hwpt'] or 'slice of ' + binding['address']}"
                 entries[rid, binding["pasid"]] = name
         return entries
 

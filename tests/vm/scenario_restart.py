@@ -16,13 +16,13 @@ import table_reader
 from watcher import Watcher
 
 PORTS = ("vm1", "vm2", "vm3", "vm4", "vm5")
-A, B, C, SHARED, SPARE, STUCK, PULLED = (f"0000:00:{slot:02x}.0" for slot in range(4, 11))
+A, B, C, SHARED, SPARE, STUCK, PULLED, LENT = (f"0000:00:{slot:02x}.0" for slot in range(4, 12))
 GUEST_PASID = 7
 CHURN_MS = 5000
 UNAVAILABLE_MS = 3000  # the emulator is slow, and the machine may be busy
 
 SETTINGS = {
-    "devices": [{"address": SHARED, "use": "shared", "everyone": True}],
+    "devices": [{"address": function, "use": "shared", "everyone": True} for function in (SHARED, LENT)],
     "quota": {"set_default": 4096},
 }
 
@@ -39,6 +39,7 @@ class Scenario(scenario_pasidd.Scenario):
         self.reset()
         self.hang()
         self.unplug()
+        self.unplug_shared()
         self.stop_and_start()
 
     # --- helpers -----------------------------------------------------------------------------
@@ -263,6 +264,17 @@ class Scenario(scenario_pasidd.Scenario):
         took = time.monotonic() - begin
         self.report.check(took < 2, f"{name} allocates and frees in {1000 * took:.0f} ms")
 
+    def pull(self, function):
+        """Takes the function away, as a hot-unplug does; the kernel waits until nobody has it open."""
+        remove = f"echo 1 >/sys/bus/pci/devices/{function}/remove; echo done >/run/removed"
+        self.machine.output(f"rm -f /run/removed; ({remove}) >/dev/null 2>&1 &")
+
+    def is_there(self, function):
+        return self.machine.run(f"test -e /sys/bus/pci/devices/{function}")[0] == 0
+
+    def is_pulled(self):
+        return self.machine.run("cat /run/removed")[0] == 0
+
     def unplug(self):
         self.report.step("A function is taken away from a VMM, which gives up its copies and pasidd's")
         vm5 = Vmm(self.machine, "vm5")
@@ -270,20 +282,43 @@ class Scenario(scenario_pasidd.Scenario):
         vm5.ask("set vm5")
         handle = vm5.ask(f"node {PULLED}")[0]
         (device, *_) = vm5.ask(f"device {handle}")
+        vm5.ask(f"watch {handle}")
         table = vm5.space(handle, "vm5-process")
-        (host,) = map(int, vm5.ask("allocate"))
-        vm5.ask(f"bind {host} {device}:hwpt:{table}")
-        self.machine.output(f"(echo 1 >/sys/bus/pci/devices/{PULLED}/remove; echo done >/run/removed) >/dev/null 2>&1 &")
-        time.sleep(0.5)
-        there = lambda: self.machine.run(f"test -e /sys/bus/pci/devices/{PULLED}")[0] == 0
-        self.report.check(there(), "the kernel waits as long as it is held")
-        vm5.ask(f"unbind {host}")
-        vm5.ask(f"remove {device}")
-        self.report.check(there(), "pasidd's copy is gone; the VMM's is not")
+        hosts = [int(vm5.ask("allocate")[0]) for _ in range(2)]
+        for host in hosts:
+            vm5.ask(f"bind {host} {device}:hwpt:{table}")
+        self.report.equal(vm5.ask(f"requested {handle} 0"), ["0"], "nobody asks the VMM for it")
+        self.pull(PULLED)
+        self.report.equal(vm5.ask(f"requested {handle} 5000"), ["1"], "the kernel asks the VMM")
+        self.report.check(self.is_there(PULLED), "the kernel waits as long as it is held")
+        self.report.equal(vm5.refusal(f"remove {device}").split()[1], "device-busy", "pasidd detaches nothing unasked")
+        vm5.ask(f"going {device}")
+        self.report.check(self.is_there(PULLED), "pasidd's copy is gone; the VMM's is not")
+        self.compare("nothing is attached to it any more")
         vm5.ask(f"close {handle}")
-        self.eventually(lambda: self.machine.run("cat /run/removed")[0] == 0, "it goes when the VMM closes its own")
-        self.report.equal(vm5.ask(f"find {host}")[1], "0", "the VMM has its number still")
+        self.eventually(self.is_pulled, "it goes when the VMM closes its own")
+        self.report.equal(vm5.ask(f"find {hosts[0]}")[1], "0", "the VMM has its number still")
         self.machine.kill(vm5.process)
+        self.compare("after the removal")
+
+    def unplug_shared(self):
+        self.report.step("A shared function is taken away, which nobody need be asked about but pasidd")
+        for name, vmm in self.vmms.items():
+            device = vmm.ask(f"slice {LENT}")[0]
+            vmm.ask(f"memory {device} 0 {IOVA:#x} {name}-lent")
+            (host,) = map(int, vmm.ask("allocate"))
+            vmm.ask(f"bind {host} {device}:space:0")
+            self.expect(LENT, host, f"{name}-lent")
+        self.compare("bound on it")
+        self.claim = {key: name for key, name in self.claim.items() if not name.endswith("-lent")}
+        began = time.monotonic()
+        self.pull(LENT)
+        self.eventually(self.is_pulled, "it goes")
+        took = time.monotonic() - began
+        self.report.check(took < UNAVAILABLE_MS / 1000, f"at once: after {took:.2f} s")
+        tainted = lambda: any(d["address"] == LENT and d["tainted"] for d in self.control("devices"))
+        self.eventually(tainted, "pasidd knows that it has it no more")
+        self.served(self.vmms["vm2"], "VM 2")
         self.compare("after the removal")
 
     def stop_and_start(self):
@@ -324,4 +359,4 @@ def run(machine, observer, report):
 
 
 def make_machine(*parts):
-    return vm.Machine(*parts, [vm.Endpoint(slot) for slot in range(4, 11)], PORTS)
+    return vm.Machine(*parts, [vm.Endpoint(slot) for slot in range(4, 12)], PORTS)

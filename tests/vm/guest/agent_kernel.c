@@ -9,9 +9,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -68,6 +70,7 @@ struct vtd_info {
 
 enum {
 	DEVICE_BIND = 0x76,
+	DEVICE_SET_IRQS = 0x6e,
 	DEVICE_RESET = 0x6f,
 	DEVICE_ATTACH = 0x77,
 	DEVICE_DETACH = 0x78,
@@ -81,8 +84,15 @@ enum {
 enum { WITH_PASID = 1, MAP_FIXED_READ_WRITE = 7, HWPT_WITH_PASID = 8 };
 enum { MAX_DEVICES = 16, PAGE = 4096 };
 
+struct vfio_irq_set {
+	uint32_t argsz, flags, index, start, count;
+	int32_t eventfd;
+};
+
+enum { IRQ_EVENTFD_TRIGGER = 1 << 2 | 1 << 5, IRQ_REQUEST = 4 };
+
 struct device {
-	int fd;
+	int fd, request; /* the request interrupt's eventfd, 0: not asked for */
 	uint32_t id;
 };
 
@@ -208,6 +218,32 @@ static void kernel_close(char **words)
 	r = close(device->fd);
 	device->fd = -1;
 	agent_report(r);
+}
+
+/* watch DEVICE: asks for its request interrupt. */
+static void kernel_watch(char **words)
+{
+	struct device *device = find_device(words[1]);
+	struct vfio_irq_set set = {.argsz = sizeof(set),
+		.flags = IRQ_EVENTFD_TRIGGER,
+		.index = IRQ_REQUEST,
+		.count = 1};
+
+	if (!device) {
+		agent_report(-1);
+		return;
+	}
+	set.eventfd = device->request = eventfd(0, EFD_CLOEXEC);
+	agent_report(ioctl(device->fd, CALL(DEVICE_SET_IRQS), &set));
+}
+
+/* requested DEVICE MS: waits for it; answers 1 when it came, 0 when not. */
+static void kernel_requested(char **words)
+{
+	struct device *device = find_device(words[1]);
+	struct pollfd poller = {.fd = device ? device->request : -1, .events = POLLIN};
+
+	report_id(0, (uint64_t)poll(&poller, 1, (int)agent_number(words[2])));
 }
 
 /* info DEVICE: type, width, capability and extended capability register. */
@@ -344,6 +380,8 @@ const struct agent_command kernel_commands[] = {
 	{"attach", kernel_attach},
 	{"detach", kernel_detach},
 	{"reset", kernel_reset},
+	{"watch", kernel_watch},
+	{"requested", kernel_requested},
 	{"destroy", kernel_destroy},
 	{0},
 };

@@ -228,6 +228,14 @@ static void vmm_remove(char **words)
 	vmm_report(pasid_device_remove(client, &device));
 }
 
+/* going DEVICE: the same with what is attached there. */
+static void vmm_going(char **words)
+{
+	struct pasid_device_ref device = {.device = vmm_device_id(words[1])};
+
+	vmm_report(pasid_device_going(client, &device));
+}
+
 /* device-open ADDRESS: pasidd opens the function. */
 static void vmm_device_open(char **words)
 {
@@ -422,6 +430,7 @@ static const struct agent_command vmm_commands[] = {
 	{"device", vmm_device},
 	{"device-open", vmm_device_open},
 	{"remove", vmm_remove},
+	{"going", vmm_going},
 	{"foreign", vmm_foreign},
 	{"pass", vmm_pass},
 	{"own", vmm_own},
