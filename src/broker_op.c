@@ -129,7 +129,14 @@ void op_discard(struct broker *b, struct op *op)
 
 /* ------------------------------------------------------------------ order */
 
-static bool op_has_device(const struct op *op, uint32_t device)
+/* An unbind that names no device is from those that the number is bound on when it starts. */
+static bool op_may_unbind(const struct broker *b, const struct op *op, uint32_t device)
+{
+	return op->kind == OP_UNBIND && op->pair_count == 0 && op_grant_is_meant(b, op) &&
+	       binding_find(b, op->grant, device) != STATE_NONE;
+}
+
+static bool op_has_device(const struct broker *b, const struct op *op, uint32_t device)
 {
 	if (op->device == device)
 		return true;
@@ -137,25 +144,25 @@ static bool op_has_device(const struct op *op, uint32_t device)
 		if (op->pairs[i].device == device)
 			return true;
 	}
-	return false;
+	return op_may_unbind(b, op, device);
 }
 
-static bool op_conflicts(const struct op *a, const struct op *c)
+static bool op_conflicts(const struct broker *b, const struct op *a, const struct op *c)
 {
 	if (a->kind == OP_DESTROY || c->kind == OP_DESTROY || a->kind == OP_RECOVER ||
 		c->kind == OP_RECOVER)
 		return true;
 	if (a->grant != STATE_NONE && a->grant == c->grant)
 		return true;
-	if (a->device != STATE_NONE && op_has_device(c, a->device))
+	if (a->device != STATE_NONE && op_has_device(b, c, a->device))
 		return true;
-	return c->device != STATE_NONE && op_has_device(a, c->device);
+	return c->device != STATE_NONE && op_has_device(b, a, c->device);
 }
 
 static bool op_must_wait(const struct broker *b, const struct op *op)
 {
 	for (uint32_t i = op->prev; i != STATE_NONE; i = b->ops[i].prev) {
-		if (op_conflicts(&b->ops[i], op))
+		if (op_conflicts(b, &b->ops[i], op))
 			return true;
 	}
 	return false;

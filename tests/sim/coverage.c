@@ -29,7 +29,7 @@ static bool may_be_refused(enum step_kind kind)
 static bool asks_hardware(enum step_kind kind)
 {
 	return kind == STEP_ADD || kind == STEP_SHARE || kind == STEP_REMOVE ||
-	       (kind >= STEP_BIND && kind <= STEP_UNMAP);
+	       kind == STEP_GOING || (kind >= STEP_BIND && kind <= STEP_UNMAP);
 }
 
 static unsigned check_steps(const struct coverage *coverage)

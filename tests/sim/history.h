@@ -26,6 +26,7 @@
 	S(SHARE, "device-share", 4)                                                                \
 	S(SLICE, "slice", 14)                                                                      \
 	S(REMOVE, "device-remove", 9)                                                              \
+	S(GOING, "device-going", 5)                                                                \
 	S(DRAINED, "drained", 4)                                                                   \
 	S(BIND, "bind", 44)                                                                        \
 	S(UNBIND, "unbind", 26)                                                                    \

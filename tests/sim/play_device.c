@@ -128,8 +128,16 @@ static enum reason device_wanted(
 	return device->set == asker->set->name ? REASON_NONE : REASON_NO_DEVICE;
 }
 
+/* What is attached there may be gone at any time from now. */
+static void takes_along(struct play *play, uint64_t device)
+{
+	for (uint32_t i = 0; i < play->now.bound_count; i++)
+		play->now.bound[i].leaving |= play->now.bound[i].device == device;
+}
+
 static void do_remove(struct play *play)
 {
+	const bool going = play->step->kind == STEP_GOING;
 	struct truth_device *device;
 	struct asker asker;
 	enum reason wanted;
@@ -146,14 +154,19 @@ static void do_remove(struct play *play)
 	wanted = admin ? REASON_NONE : play_gate(&asker);
 	if (wanted == REASON_NONE)
 		wanted = device_wanted(&asker, device, admin);
-	play_say(play, "%s removes device %llx", asker.name, (unsigned long long)name);
-	r = broker_device_remove(play->world.broker, &asker.actor, asker.id,
-		(struct device_id){name}, ++play->cookies, &play->world.error);
+	if (wanted == REASON_NONE && going && device && device->kind != DEVICE_EXCLUSIVE)
+		wanted = REASON_DEVICE_SHARED;
+	play_say(play, "%s removes device %llx%s", asker.name, (unsigned long long)name,
+		going ? " with what is attached" : "");
+	r = (going ? broker_device_going : broker_device_remove)(play->world.broker, &asker.actor,
+		asker.id, (struct device_id){name}, ++play->cookies, &play->world.error);
 	play_expect_or_load(play, r, wanted);
 	if (r)
 		return;
 	under_way(play, device->set, name, device->rid);
 	device->going = true;
+	if (going)
+		takes_along(play, name);
 }
 
 /* Of what is queued nothing is left; an entry that stands may be used again. */
@@ -247,6 +260,7 @@ void play_device_step(struct play *play)
 		do_slice(play);
 		break;
 	case STEP_REMOVE:
+	case STEP_GOING:
 		do_remove(play);
 		break;
 	case STEP_DRAINED:

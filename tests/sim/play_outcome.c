@@ -25,13 +25,50 @@ static void device_added(struct play *play, const struct truth_op *op, uint64_t 
 	device->going = !shared && !play_set_lives(play, op->set);
 }
 
-static void device_removed(struct play *play, const struct truth_op *op, bool ok)
+/* The device is asked for with all that is attached there. */
+static bool is_going(struct play *play, uint64_t device)
+{
+	for (uint32_t i = 0; i < play->now.op_count; i++) {
+		if (play->now.ops[i].kind == STEP_GOING && play->now.ops[i].devices[0] == device)
+			return true;
+	}
+	return false;
+}
+
+/* All of it is gone; or it failed in hardware, and nobody knows; or nothing was done. */
+static void taken_along(struct play *play, const struct truth_op *op, enum reason reason)
+{
+	bool open = reason == REASON_KERNEL_REFUSED || reason == REASON_WORKER_LOST;
+
+	for (uint32_t i = 0; i < play->now.bound_count; i++) {
+		struct truth_bound *bound = &play->now.bound[i];
+		const struct model_entry *entry;
+
+		if (bound->device != op->devices[0])
+			continue;
+		entry = world_entry(&play->world, world_group(&play->world, bound->rid),
+			bound->host != 0, bound->host);
+		if (reason == REASON_NONE && entry && entry->owner == op->set)
+			world_fail("function %u is gone, and %u is attached there", bound->rid,
+				bound->host);
+		if (open)
+			truth_doubt(&play->now, bound->host);
+		if (open || reason == REASON_NONE)
+			truth_bound_drop(&play->now, &play->now.bound[i--]);
+		else if (truth_ops_of(&play->now, bound->host) == 0)
+			bound->leaving = is_going(play, bound->device);
+	}
+}
+
+static void device_removed(struct play *play, const struct truth_op *op, enum reason reason)
 {
 	struct truth_device *device = truth_device(&play->now, op->devices[0]);
 
 	if (!device)
 		return;
-	if (!ok) {
+	if (op->kind == STEP_GOING)
+		taken_along(play, op, reason);
+	if (reason != REASON_NONE) {
 		device->going = device->set && !play_set_lives(play, device->set);
 		return;
 	}
@@ -65,7 +102,7 @@ static bool group_is_bound(struct play *play, uint32_t host, uint32_t rid)
 }
 
 /* Its end was asked for before it was there. */
-static bool is_leaving(struct play *play, const struct truth_op *op)
+static bool is_leaving(struct play *play, const struct truth_op *op, uint64_t device)
 {
 	for (uint32_t i = 0; i < play->now.op_count; i++) {
 		const struct truth_op *other = &play->now.ops[i];
@@ -74,7 +111,7 @@ static bool is_leaving(struct play *play, const struct truth_op *op)
 			     : other->kind == STEP_RID_DETACH && other->set == op->set)
 			return true;
 	}
-	return false;
+	return is_going(play, device);
 }
 
 static void bound(struct play *play, const struct truth_op *op)
@@ -97,7 +134,7 @@ static void bound(struct play *play, const struct truth_op *op)
 		made.device = device->name;
 		made.lane = device->lane;
 		made.rid = device->rid;
-		made.leaving = is_leaving(play, op);
+		made.leaving = is_leaving(play, op, made.device);
 		truth_bound_add(&play->now, &made);
 		if (op->host)
 			truth_number(&play->now, op->host)->was_bound = true;
@@ -175,7 +212,7 @@ static void unbind_failed(struct play *play, const struct truth_op *op, enum rea
 		if (open)
 			truth_bound_drop(&play->now, &play->now.bound[i--]);
 		else if (op->host && truth_ops_of(&play->now, op->host) == 0)
-			bound->leaving = false;
+			bound->leaving = is_going(play, bound->device);
 	}
 }
 
@@ -193,7 +230,8 @@ static void ended(struct play *play, const struct truth_op *op, const struct out
 			device_added(play, op, outcome->device.v, op->kind == STEP_SHARE);
 		break;
 	case STEP_REMOVE:
-		device_removed(play, op, ok);
+	case STEP_GOING:
+		device_removed(play, op, reason);
 		break;
 	case STEP_BIND:
 	case STEP_RID_ATTACH:

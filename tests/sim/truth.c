@@ -278,8 +278,8 @@ void truth_interrupt(struct truth *truth)
 		struct truth_device *device = truth_device(truth, op->devices[0]);
 
 		truth_doubt(truth, op->host);
-		truth->removals += op->kind == STEP_REMOVE;
-		if (device && op->kind == STEP_REMOVE)
+		truth->removals += op->kind == STEP_REMOVE || op->kind == STEP_GOING;
+		if (device && (op->kind == STEP_REMOVE || op->kind == STEP_GOING))
 			device->interrupted = true;
 	}
 	truth->op_count = 0;

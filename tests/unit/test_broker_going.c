@@ -107,6 +107,23 @@ START_TEST(it_waits_for_what_is_under_way)
 	}
 END_TEST
 
+/* Memory that is being unmapped keeps the removal waiting, and the unbind is not to overtake it. */
+START_TEST(an_unbind_that_names_no_device_keeps_its_turn)
+	{
+		struct pasid_ref ref = {false, numbers[0].v};
+		struct memory memory = {.device = device, .length = 4096};
+
+		ck_assert_int_eq(broker_memory_unmap(f.broker, &a, &memory, 2, &f.error), 0);
+		ck_assert_int_eq(broker_device_going(f.broker, &a, own, device, 3, &f.error), 0);
+		ck_assert_int_eq(broker_unbind(f.broker, &a, own, ref, NULL, 0, 4, &f.error), 0);
+		(void)fixture_outcome(&f, 2);
+		ck_assert_int_eq(fixture_outcome(&f, 3).status, 0);
+		ck_assert_int_eq(fixture_outcome(&f, 4).status, 0);
+		ck_assert_uint_eq(bindings_of(numbers[0]), 0);
+		ck_assert_uint_eq(bindings_of(numbers[1]), 1);
+	}
+END_TEST
+
 START_TEST(it_is_for_a_device_of_the_sets_own)
 	{
 		struct device_id shared = fixture_share(&f, 5), slice = fixture_slice(&f, &a, 5);
@@ -163,8 +180,10 @@ int main(void)
 	} tests[] = {{what_is_attached_goes_with_it, 1},
 		{the_number_can_be_used_on_as_if_unbound, 1}, {without_that_word_it_stays, 1},
 		{what_does_not_detach_is_tainted_and_can_be_tried_again, 1},
-		{it_waits_for_what_is_under_way, 1}, {it_is_for_a_device_of_the_sets_own, 1},
-		{it_goes_on_after_a_restart, 1}, {what_nobody_knows_after_a_restart_is_tainted, 2}};
+		{it_waits_for_what_is_under_way, 1},
+		{an_unbind_that_names_no_device_keeps_its_turn, 1},
+		{it_is_for_a_device_of_the_sets_own, 1}, {it_goes_on_after_a_restart, 1},
+		{what_nobody_knows_after_a_restart_is_tainted, 2}};
 	Suite *suite = suite_create("broker, a device that goes");
 	TCase *tc = tcase_create("going");
 	SRunner *runner;
