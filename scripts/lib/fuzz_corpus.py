@@ -5,6 +5,7 @@ import json
 import pathlib
 import re
 import shutil
+import struct
 import subprocess
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
@@ -12,6 +13,10 @@ CORPUS = TOP / "tests/fuzz/corpus"
 REGRESSIONS = TOP / "tests/fuzz/regressions"
 OPERATION_FIRST = 16  # field numbers of Request below this belong to the envelope
 DATAGRAM_HEAD, RECORD_HEAD, SCRIPT_SEND = 1, 4, 0  # tests/fuzz/script.h
+STATE_RAW, STATE_SETTLED, STATE_SUMLESS, STATE_SPARSE, STATE_KILLED = 1, 2, 4, 8, 16  # tests/fuzz/state_image.h
+STATE_SET, STATE_ADD, STATE_BYTE, STATE_COPY, STATE_CUT = range(5)
+STATE_FIELDS_END = 64  # bytes of a record, behind which there is little
+HEADER, LOG = 7, 8
 
 EXAMPLE = re.compile(r"^```json\n(.*?)^```", re.M | re.S)
 
@@ -65,6 +70,58 @@ def record_configurations():
             for key in reversed(path):
                 value = {key: value}
             (folder / "-".join(path)).write_text(json.dumps(value) + "\n")
+
+
+def state_fields():
+    """Bytes of a slot of each table, in their order (src/state.h)."""
+    text = (TOP / "src/state.h").read_text()
+    return [int(size) for size in re.findall(r"^ASSERT_SIZE\(struct \w+_slot, (\d+)\);", text, re.M)]
+
+
+def state_patch(place, slot, offset, kind, number):
+    """tests/fuzz/state_image.h"""
+    return struct.pack("<BBBBI", place, slot, offset // 4, kind, number & 0xffffffff)
+
+
+def golden_head():
+    """The header of a file that an earlier version wrote."""
+    head = bytearray(4096)
+    for line in (TOP / "tests/data/state/version-1").read_text().splitlines():
+        place, _, digits = line.partition(" ")
+        if place != "size" and int(place, 16) + len(digits) // 2 <= len(head):
+            at = int(place, 16)
+            head[at:at + len(digits) // 2] = bytes.fromhex(digits)
+    return bytes(head).rstrip(b"\0")
+
+
+def record_states():
+    """The file as it is, each field of its records with another value, each way to be no such file."""
+    folder = CORPUS / "state"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for flags in (0, STATE_SETTLED, STATE_SETTLED | STATE_KILLED):
+        for hardware in (0, 1, 2, 0xa8):
+            (folder / f"as-it-is-{flags}-{hardware}").write_bytes(bytes((flags, hardware)))
+    for table, size in enumerate(state_fields()):
+        for offset in range(0, min(size, STATE_FIELDS_END), 4):
+            (folder / f"table-{table}-{offset}-all").write_bytes(
+                bytes((STATE_SETTLED, 0)) + state_patch(table, 0, offset, STATE_SET, -1))
+        for value in range(6):  # states: the lowest bits of the word
+            (folder / f"table-{table}-state-{value}").write_bytes(
+                bytes((0, 0)) + state_patch(table, 0, 0, STATE_BYTE, value | 0x10))
+        for other in range(1, 4):
+            (folder / f"table-{table}-twice-{other}").write_bytes(
+                bytes((STATE_SETTLED, 0)) + state_patch(table, other, 0, STATE_COPY, 0))
+    for offset in (0, 8, 12, 16, 32, 40, 48, 56, 60, 64, 192, 224, 256, 368):
+        for flags in (0, STATE_SUMLESS):
+            (folder / f"header-{offset}-{flags}").write_bytes(
+                bytes((flags, 0)) + state_patch(HEADER, 0, offset, STATE_ADD, 1))
+    for entry in range(3):
+        (folder / f"log-{entry}").write_bytes(bytes((0, 0)) + state_patch(LOG, entry, 0, STATE_ADD, 8))
+    for length in (0, 7, 40, 191, 4096, 70000):
+        (folder / f"cut-{length}").write_bytes(bytes((0, 0)) + state_patch(HEADER, 0, 0, STATE_CUT, length))
+    (folder / "raw").write_bytes(bytes((STATE_RAW, 0)) + golden_head())
+    (folder / "raw-sparse").write_bytes(bytes((STATE_RAW | STATE_SPARSE, 0)) + golden_head())
 
 
 # ---------------------------------------------------------------- what they cover
@@ -125,10 +182,14 @@ def check():
     missing = [f"corpus/{name}: no {operation} ({number}); record it in tests/fuzz/record_scenes.c"
                for name, found in recorded.items()
                for number, operation in protocol().items() if number not in found]
+    found = {path.name.rsplit("-", 2)[0] for path in (CORPUS / "state").iterdir()}
+    tables = [f"table-{table}" for table in range(len(state_fields()))]
+    missing += [f"corpus/state: nothing about {table}; scripts/fuzz --record" for table in tables
+                if table not in found]
     keys = {path for file in files["config"] for path, _ in leaves(json.loads(file.read_text()))}
     wanted = {path for example in documented() for path, _ in leaves(example)}
     missing += [f"corpus/config: no {'.'.join(path)}; scripts/fuzz --record" for path in sorted(wanted - keys)]
     total = sum(path.stat().st_size for name in files for path in files[name])
     if total > 1 << 20:
         missing.append(f"corpus: {total} bytes, at most a megabyte")
-    return missing, len(wanted) + 2 * len(protocol())
+    return missing, len(wanted) + 2 * len(protocol()) + len(tables)
