@@ -75,10 +75,11 @@ static bool state_has_set(const struct state_checking *c, uint32_t set)
 	return set < c->used[STATE_SETS] && STATE_WORD_STATE(c->sets[set].word) != SET_FREE;
 }
 
+/* One that something can be in. */
 static bool state_has_device(const struct state_checking *c, uint32_t device)
 {
 	return device < c->used[STATE_DEVICES] &&
-	       STATE_WORD_STATE(c->devices[device].word) != DEVICE_FREE;
+	       STATE_WORD_STATE(c->devices[device].word) > DEVICE_ADDING;
 }
 
 /* A word of which no record is: free, or not. */
@@ -375,6 +376,16 @@ static bool state_binding_pair(
 	return binding->word != 0;
 }
 
+/* What outlives its slice is the shared device's. */
+static bool state_is_misplaced(const struct state_checking *c, const struct binding_slot *binding)
+{
+	const unsigned kind = STATE_WORD_KIND(c->devices[binding->device].word);
+	const unsigned state = STATE_WORD_STATE(binding->word);
+
+	return state == BINDING_DRAINING ? kind != DEVICE_SHARED
+					 : state == BINDING_TAINTED && kind == DEVICE_SLICE;
+}
+
 static int state_check_binding(const struct state_checking *c, uint32_t slot)
 {
 	const struct binding_slot *binding = &c->bindings[slot];
@@ -392,6 +403,9 @@ static int state_check_binding(const struct state_checking *c, uint32_t slot)
 	if (!(binding->word & BINDING_WORD_PASID) != (grant == STATE_NONE))
 		return state_check_fail(
 			c, STATE_BINDINGS, slot, binding->word, "it is of a PASID and of a RID");
+	if (state_is_misplaced(c, binding))
+		return state_check_fail(c, STATE_BINDINGS, slot, binding->device,
+			"what is left of it belongs to a shared device");
 	if (grant == STATE_NONE)
 		return 0;
 	if (grant >= c->used[STATE_GRANTS] || c->grants[grant].word == 0)

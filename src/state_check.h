@@ -11,7 +11,8 @@
  * - grants: a host PASID of 1 to 2^20 - 1 that no other has; a set; a guest PASID if active only,
  *   which no other grant of the set has
  * - devices: a known kind; a set, unless it is a shared one; a slice is one of a shared device
- * - bindings: a set and a device; a grant of the same set, or none; one for each grant and device
+ * - bindings: a set and a device; a grant of the same set, or none; one for each grant and device;
+ *   what drains or is tainted is not in a slice; nothing is in a device that is being added
  * - sessions: an id that no other has
  * - replies: a session; as many slots as its bytes take, none of them another's
  *

@@ -256,6 +256,14 @@ START_TEST(bindings_and_what_they_are_of)
 		found(STATE_BINDINGS, 3, word | BINDING_WORD_PASID);
 		bindings[0].grant = STATE_NONE;
 		found(STATE_BINDINGS, 0, bindings[0].word);
+		bindings[2].device = 2;
+		found(STATE_BINDINGS, 2, 2);
+		bindings[1].word += BINDING_TAINTED - BINDING_BINDING;
+		found(STATE_BINDINGS, 1, 2);
+		devices[0].word -= DEVICE_READY - DEVICE_ADDING;
+		found(STATE_BINDINGS, 0, 0);
+		devices[1].word -= DEVICE_READY - DEVICE_ADDING;
+		found(STATE_DEVICES, 2, 1);
 	}
 END_TEST
 
@@ -266,6 +274,7 @@ START_TEST(one_binding_of_a_number_in_a_device)
 		bindings[2].word &= ~BINDING_WORD_PASID;
 		bindings[2].grant = STATE_NONE;
 		accepted();
+		bindings[2].word -= BINDING_DRAINING - BINDING_BOUND;
 		bindings[2].device = 0;
 		found(STATE_BINDINGS, 3, 0);
 		bindings[0].grant = bindings[1].grant = 3;
