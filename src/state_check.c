@@ -1,29 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-#include "state_check.h"
+#include "state_check_private.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-
-struct state_checking {
-	const uint32_t *used;
-	const struct set_slot *sets;
-	const struct grant_slot *grants;
-	const struct device_slot *devices;
-	const struct binding_slot *bindings;
-	const struct host_slot *host;
-	const struct session_slot *sessions;
-	const struct reply_slot *replies;
-	struct state_problem *problem;
-	/* scratch */
-	uint64_t *hosts;  /* a bit for each host PASID */
-	uint64_t *bits;   /* a bit for each guest PASID, device or reply */
-	uint32_t *starts; /* of groups among the keys */
-	uint32_t *last;   /* the highest key of each group so far, plus one */
-	uint32_t *keys;   /* sorted by group; or slots sorted by what they say */
-};
 
 const char *state_table_name(enum state_table table)
 {
@@ -40,9 +22,8 @@ const char *state_table_name(enum state_table table)
 	return (unsigned)table < STATE_TABLES ? names[table] : "?";
 }
 
-__attribute__((cold, format(printf, 5, 6))) static int state_check_fail(
-	const struct state_checking *c, enum state_table table, uint32_t slot, uint64_t value,
-	const char *format, ...)
+int state_check_fail(const struct state_checking *c, enum state_table table, uint32_t slot,
+	uint64_t value, const char *format, ...)
 {
 	struct state_problem *problem = c->problem;
 	va_list args;
@@ -61,15 +42,6 @@ __attribute__((cold, format(printf, 5, 6))) static int state_check_fail(
 
 /* ------------------------------------------------------------------ small questions */
 
-static bool state_test_and_set(uint64_t *bits, uint32_t bit)
-{
-	const uint64_t mask = UINT64_C(1) << (bit % 64);
-	const bool was = bits[bit / 64] & mask;
-
-	bits[bit / 64] |= mask;
-	return was;
-}
-
 static bool state_has_set(const struct state_checking *c, uint32_t set)
 {
 	return set < c->used[STATE_SETS] && STATE_WORD_STATE(c->sets[set].word) != SET_FREE;
@@ -82,8 +54,7 @@ static bool state_has_device(const struct state_checking *c, uint32_t device)
 	       STATE_WORD_STATE(c->devices[device].word) > DEVICE_ADDING;
 }
 
-/* A word of which no record is: free, or not. */
-static int state_check_state(const struct state_checking *c, enum state_table table, uint32_t slot,
+int state_check_state(const struct state_checking *c, enum state_table table, uint32_t slot,
 	uint64_t word, unsigned last)
 {
 	if (STATE_WORD_STATE(word) == 0)
@@ -163,9 +134,6 @@ __attribute__((always_inline)) static inline bool state_pairs_differ(const struc
 	return rising || state_sort_pairs(c, table, groups, pair, ret_slot);
 }
 
-/* Less than 0, 0, more than 0, as of what two slots say. */
-typedef int (*state_compare)(const struct state_checking *c, uint32_t a, uint32_t b);
-
 static void state_sift(
 	const struct state_checking *c, uint32_t from, uint32_t count, state_compare compare)
 {
@@ -184,8 +152,7 @@ static void state_sift(
 	}
 }
 
-/* Whether the first `count` of the slots in c->keys all differ; sorts them, on the spot. */
-static bool state_all_differ(
+bool state_check_differ(
 	const struct state_checking *c, uint32_t count, state_compare compare, uint32_t *ret_slot)
 {
 	uint32_t *keys = c->keys;
@@ -254,7 +221,7 @@ static int state_check_sets(const struct state_checking *c)
 		if (STATE_WORD_STATE(word) != SET_ZOMBIE)
 			c->keys[named++] = i;
 	}
-	if (!state_all_differ(c, named, state_compare_names, &slot))
+	if (!state_check_differ(c, named, state_compare_names, &slot))
 		return state_check_fail(c, STATE_SETS, slot, c->sets[slot].word,
 			"another set has the same name, '%.*s'",
 			(int)strnlen(c->sets[slot].name, STATE_NAME_MAX), c->sets[slot].name);
@@ -432,99 +399,6 @@ static int state_check_bindings(const struct state_checking *c)
 		    c, STATE_BINDINGS, c->used[STATE_GRANTS] + 1, state_binding_pair, &slot))
 		return state_check_fail(c, STATE_BINDINGS, slot, c->bindings[slot].device,
 			"there is another one of the same PASID or RID in the same device");
-	return 0;
-}
-
-/* ------------------------------------------------------------------ sessions and replies */
-
-static int state_compare_ids(const struct state_checking *c, uint32_t a, uint32_t b)
-{
-	const uint64_t ids[2] = {c->sessions[a].id, c->sessions[b].id};
-
-	return (ids[0] > ids[1]) - (ids[0] < ids[1]);
-}
-
-/* The name of a set that is gone since is fine: names are never used again. */
-static int state_check_sessions(const struct state_checking *c)
-{
-	uint32_t live = 0, slot;
-
-	for (uint32_t i = 0; i < c->used[STATE_SESSIONS]; i++) {
-		const struct session_slot *session = &c->sessions[i];
-		int r;
-
-		if (session->word == 0)
-			continue;
-		r = state_check_state(c, STATE_SESSIONS, i, session->word, SESSION_LIVE);
-		if (r != 0)
-			return r;
-		if (session->id == 0)
-			return state_check_fail(c, STATE_SESSIONS, i, 0, "no session has the id 0");
-		c->keys[live++] = i;
-	}
-	if (!state_all_differ(c, live, state_compare_ids, &slot))
-		return state_check_fail(c, STATE_SESSIONS, slot, c->sessions[slot].id,
-			"another session has the same id");
-	return 0;
-}
-
-/* The slots that follow a reply's first one are as many as its bytes take, and its own. */
-static int state_check_chain(const struct state_checking *c, uint32_t slot)
-{
-	const struct reply_slot *reply = &c->replies[slot];
-	const uint64_t bytes = reply->word >> REPLY_BYTES_SHIFT;
-	uint64_t more =
-		bytes <= STATE_REPLY_FIRST
-			? 0
-			: (bytes - STATE_REPLY_FIRST + STATE_REPLY_MORE - 1) / STATE_REPLY_MORE;
-	uint32_t next = reply->more;
-
-	for (; more > 0; more--) {
-		if (next >= c->used[STATE_REPLIES] ||
-			STATE_WORD_STATE(c->replies[next].word) != REPLY_MORE)
-			return state_check_fail(c, STATE_REPLIES, slot, next,
-				"its %llu bytes go on in a slot that has none",
-				(unsigned long long)bytes);
-		if (state_test_and_set(c->bits, next))
-			return state_check_fail(c, STATE_REPLIES, slot, next,
-				"its bytes go on in a slot of another reply");
-		next = c->replies[next].more;
-	}
-	if (next != STATE_NONE)
-		return state_check_fail(c, STATE_REPLIES, slot, next,
-			"it has more slots than its %llu bytes take", (unsigned long long)bytes);
-	return 0;
-}
-
-static int state_check_reply(const struct state_checking *c, uint32_t slot)
-{
-	const struct reply_slot *reply = &c->replies[slot];
-	int r = state_check_state(c, STATE_REPLIES, slot, reply->word, REPLY_MORE);
-
-	if (r != 0 || STATE_WORD_STATE(reply->word) == REPLY_MORE)
-		return r;
-	if (reply->session >= c->used[STATE_SESSIONS] || c->sessions[reply->session].word == 0)
-		return state_check_fail(c, STATE_REPLIES, slot, reply->session,
-			"it is of a session that is not there");
-	return state_check_chain(c, slot);
-}
-
-static int state_check_replies(const struct state_checking *c)
-{
-	const uint32_t used = c->used[STATE_REPLIES];
-
-	memset(c->bits, 0, (used + 63u) / 64 * sizeof(*c->bits));
-	for (uint32_t i = 0; i < used; i++) {
-		int r = c->replies[i].word == 0 ? 0 : state_check_reply(c, i);
-
-		if (r != 0)
-			return r;
-	}
-	for (uint32_t i = 0; i < used; i++)
-		if (STATE_WORD_STATE(c->replies[i].word) == REPLY_MORE &&
-			!state_test_and_set(c->bits, i))
-			return state_check_fail(c, STATE_REPLIES, i, c->replies[i].word,
-				"it goes on with a reply that is not there");
 	return 0;
 }
 
