@@ -26,8 +26,9 @@
 #include "state.h"
 
 #define SESSION_TOKEN_SIZE 16
-#define SESSION_WINDOW     256   /* changes that are under way or remembered */
-#define SESSION_ROOM_MAX   49152 /* bytes that session_reserve() can be asked for */
+/* changes that are under way or remembered */
+#define SESSION_WINDOW   ((int)STATE_SESSION_REPLIES)
+#define SESSION_ROOM_MAX STATE_REPLY_MAX /* bytes that session_reserve() can be asked for */
 
 struct sessions;
 

@@ -222,6 +222,9 @@ enum reply_state {
 #define STATE_REPLY_FIRST 32u /* bytes of a reply that are in its first slot */
 #define STATE_REPLY_MORE  48u /* in each that follows */
 
+#define STATE_REPLY_MAX       49152u /* bytes of a reply */
+#define STATE_SESSION_REPLIES 256u   /* that are remembered, or under way */
+
 /*
  * A change that a session asked for, with the encoded reply (pasid.v1.Reply without its id) when it
  * is final.

@@ -134,11 +134,9 @@ __attribute__((always_inline)) static inline bool state_pairs_differ(const struc
 	return rising || state_sort_pairs(c, table, groups, pair, ret_slot);
 }
 
-static void state_sift(
-	const struct state_checking *c, uint32_t from, uint32_t count, state_compare compare)
+static void state_sift(const struct state_checking *c, uint32_t *heap, uint32_t from,
+	uint32_t count, state_compare compare)
 {
-	uint32_t *heap = c->keys;
-
 	for (uint32_t child = 2 * from + 1; child < count; child = 2 * from + 1) {
 		uint32_t moved = heap[from];
 
@@ -152,21 +150,30 @@ static void state_sift(
 	}
 }
 
-bool state_check_differ(
-	const struct state_checking *c, uint32_t count, state_compare compare, uint32_t *ret_slot)
+static bool state_is_rising(const struct state_checking *c, const uint32_t *slots, uint32_t count,
+	state_compare compare)
 {
-	uint32_t *keys = c->keys;
+	for (uint32_t i = 1; i < count; i++)
+		if (compare(c, slots[i - 1], slots[i]) >= 0)
+			return false;
+	return true;
+}
 
+bool state_check_differ(const struct state_checking *c, uint32_t *slots, uint32_t count,
+	state_compare compare, uint32_t *ret_slot)
+{
+	if (state_is_rising(c, slots, count, compare))
+		return true;
 	for (uint32_t i = count / 2; i-- > 0;)
-		state_sift(c, i, count, compare);
+		state_sift(c, slots, i, count, compare);
 	for (uint32_t end = count; end-- > 1;) {
-		const uint32_t largest = keys[0];
+		const uint32_t largest = slots[0];
 
-		keys[0] = keys[end];
-		keys[end] = largest;
-		state_sift(c, 0, end, compare);
-		if (compare(c, keys[0], largest) == 0) {
-			*ret_slot = keys[0] > largest ? keys[0] : largest;
+		slots[0] = slots[end];
+		slots[end] = largest;
+		state_sift(c, slots, 0, end, compare);
+		if (compare(c, slots[0], largest) == 0) {
+			*ret_slot = slots[0] > largest ? slots[0] : largest;
 			return false;
 		}
 	}
@@ -221,7 +228,7 @@ static int state_check_sets(const struct state_checking *c)
 		if (STATE_WORD_STATE(word) != SET_ZOMBIE)
 			c->keys[named++] = i;
 	}
-	if (!state_check_differ(c, named, state_compare_names, &slot))
+	if (!state_check_differ(c, c->keys, named, state_compare_names, &slot))
 		return state_check_fail(c, STATE_SETS, slot, c->sets[slot].word,
 			"another set has the same name, '%.*s'",
 			(int)strnlen(c->sets[slot].name, STATE_NAME_MAX), c->sets[slot].name);
@@ -413,9 +420,11 @@ static uint32_t state_most(uint32_t a, uint32_t b)
 static size_t state_check_share(
 	struct state_checking *c, const uint32_t used[static STATE_TABLES], uint8_t *scratch)
 {
-	const uint32_t groups = state_most(used[STATE_SETS], used[STATE_GRANTS] + 1);
+	const uint32_t groups = state_most(
+		state_most(used[STATE_SETS], used[STATE_SESSIONS]), used[STATE_GRANTS] + 1);
 	const uint32_t keys = state_most(state_most(used[STATE_GRANTS], used[STATE_BINDINGS]),
-		state_most(used[STATE_SETS], used[STATE_SESSIONS]));
+		state_most(
+			state_most(used[STATE_SETS], used[STATE_SESSIONS]), used[STATE_REPLIES]));
 	const uint32_t bits =
 		state_most(PASID_COUNT, state_most(used[STATE_DEVICES], used[STATE_REPLIES]));
 	size_t at = PASID_COUNT / 8;

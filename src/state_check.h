@@ -13,8 +13,11 @@
  * - devices: a known kind; a set, unless it is a shared one; a slice is one of a shared device
  * - bindings: a set and a device; a grant of the same set, or none; one for each grant and device;
  *   what drains or is tainted is not in a slice; nothing is in a device that is being added
- * - sessions: an id that no other has
- * - replies: a session; as many slots as its bytes take, none of them another's
+ * - sessions: an id that was given out, which no other has; in a slot that the host's record counts
+ * - replies: a session, which has no other of the same id, nor more than its window; as many slots
+ *   as its bytes take, none of them another's; in slots that the host's record counts
+ *
+ * So a recovery of sessions (session_recover.c) refuses nothing that is accepted here.
  *
  * Fields that are marked volatile in state.h are not looked at.
  */
@@ -35,8 +38,8 @@ struct state_problem {
 size_t state_check_scratch(const uint32_t used[static STATE_TABLES]);
 
 /*
- * Checks slots [0, used) of each table, in a time proportional to their number; of sets and
- * sessions, of which there are few, n log n. `scratch` has what
+ * Checks slots [0, used) of each table, in a time proportional to their number; of sets, sessions
+ * and the replies of each, of which there are few, n log n. `scratch` has what
  * state_check_scratch() says, aligned for a uint64_t. 0, or -EBADMSG with the problem.
  */
 int state_check(const struct state *state, const uint32_t used[static STATE_TABLES], void *scratch,

@@ -37,9 +37,9 @@ int state_check_state(const struct state_checking *c, enum state_table table, ui
 
 /* Less than 0, 0, more than 0, as of what two slots say. */
 typedef int (*state_compare)(const struct state_checking *c, uint32_t a, uint32_t b);
-/* Whether the first `count` of the slots in c->keys all differ; sorts them, on the spot. */
-bool state_check_differ(
-	const struct state_checking *c, uint32_t count, state_compare compare, uint32_t *ret_slot);
+/* Whether all of these slots differ; sorts them, on the spot. If not, the second of two. */
+bool state_check_differ(const struct state_checking *c, uint32_t *slots, uint32_t count,
+	state_compare compare, uint32_t *ret_slot);
 
 static inline bool state_test_and_set(uint64_t *bits, uint32_t bit)
 {

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "session_rig.h"
 
+#include "state_check.h"
+
 #include <check.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define GRACE 30000
@@ -41,11 +44,28 @@ static int take(void *ctx, struct session *found)
 	return 0;
 }
 
+int check_records(void)
+{
+	struct state_problem problem = {.text = ""};
+	uint32_t used[STATE_TABLES];
+	void *scratch;
+	int r;
+
+	for (unsigned t = 0; t < STATE_TABLES; t++)
+		used[t] = state_file_used(memory, (enum state_table)t);
+	scratch = malloc(state_check_scratch(used));
+	ck_assert_ptr_nonnull(scratch);
+	r = state_check(state_file_state(memory), used, scratch, &problem);
+	free(scratch);
+	return r;
+}
+
 void start(void)
 {
 	const struct session_config config = {GRACE, limits, REPLY_MAX, &journal.state};
 
 	recovered = 0;
+	ck_assert_int_eq(check_records(), 0);
 	ck_assert_int_eq(sessions_new(&config, test_random, NULL, &sessions), 0);
 	ck_assert_int_eq(sessions_recover(sessions, take, NULL), 0);
 }

@@ -24,6 +24,8 @@ void session_rig_open(void);
 void session_rig_close(void);
 struct session *open_session(void);
 
+/* What the check of records says, which a start asks first. */
+int check_records(void);
 void start(void);
 void restart(void);
 /* A restart that nothing prepared. */

@@ -203,6 +203,8 @@ static void fill_host(const struct state *state)
 	slot->digest[0] = 1;
 	slot->digest[1] = 2;
 	slot->handle = 4000;
+	slot->session_slots = RIG_SESSIONS;
+	slot->reply_slots = RIG_REPLIES;
 	state_commit(state, &slot->word, HOST_USED);
 }
 
@@ -235,7 +237,7 @@ void state_rig_fill(const struct state *state)
 	fill_reply(state, 0, REPLY_FINAL, STATE_REPLY_FIRST, STATE_NONE);
 	fill_reply(state, 1, REPLY_FINAL, STATE_REPLY_FIRST + STATE_REPLY_MORE + 1, 4);
 	fill_reply(state, 2, REPLY_UNDER_WAY, 0, STATE_NONE);
-	fill_reply(state, 3, REPLY_MORE, 0, STATE_NONE);
-	fill_reply(state, 4, REPLY_MORE, 0, 3);
+	fill_reply(state, 3, REPLY_MORE, 1, STATE_NONE);
+	fill_reply(state, 4, REPLY_MORE, STATE_REPLY_MORE, 3);
 	state_settle(state);
 }

@@ -18,6 +18,7 @@ static struct set_slot *sets;
 static struct grant_slot *grants;
 static struct device_slot *devices;
 static struct binding_slot *bindings;
+static struct host_slot *host;
 static struct session_slot *sessions;
 static struct reply_slot *replies;
 
@@ -29,6 +30,7 @@ static void setup(void)
 	grants = state->table[STATE_GRANTS];
 	devices = state->table[STATE_DEVICES];
 	bindings = state->table[STATE_BINDINGS];
+	host = state->table[STATE_HOST];
 	sessions = state->table[STATE_SESSIONS];
 	replies = state->table[STATE_REPLIES];
 	state_rig_fill(state);
@@ -292,8 +294,31 @@ START_TEST(sessions_and_their_sets)
 		found(STATE_SESSIONS, 1, 0);
 		sessions[1].id = 11;
 		found(STATE_SESSIONS, 1, 11);
-		sessions[1].id = 12;
+		sessions[1].id = 3000;
+		found(STATE_SESSIONS, 1, 3000);
+		sessions[1].id = 2999;
 		sessions[0].set = gone; /* it ended, and its session was told */
+		accepted();
+	}
+END_TEST
+
+START_TEST(slots_that_were_never_used)
+	{
+		const uint64_t session = sessions[1].word, reply = replies[4].word;
+
+		host->session_slots = RIG_SESSIONS + 1;
+		found(STATE_HOST, 0, RIG_SESSIONS + 1);
+		host->reply_slots = UINT64_MAX;
+		found(STATE_HOST, 0, UINT64_MAX);
+		host->session_slots = 1;
+		found(STATE_SESSIONS, 1, session);
+		host->reply_slots = 4;
+		found(STATE_REPLIES, 4, reply);
+		host->session_slots = 1;
+		sessions[1].word = 0;
+		accepted();
+		ck_assert_int_eq(state_reserve(state, STATE_REPLIES, 100), 0);
+		host->reply_slots = 100;
 		accepted();
 	}
 END_TEST
@@ -305,6 +330,8 @@ START_TEST(many_sessions_are_told_apart)
 		const uint32_t count = 5000;
 
 		ck_assert_int_eq(state_reserve(state, STATE_SESSIONS, count), 0);
+		host->session_slots = count;
+		host->session = UINT64_MAX;
 		for (uint32_t i = RIG_SESSIONS; i < count; i++) {
 			sessions[i].id = (uint64_t)i * 0x9e3779b97f4a7c15;
 			sessions[i].word = SESSION_LIVE;
@@ -324,26 +351,51 @@ START_TEST(many_sessions_are_told_apart)
 	}
 END_TEST
 
+START_TEST(replies_and_their_sessions)
+	{
+		replies[0].session = RIG_SESSIONS;
+		found(STATE_REPLIES, 0, RIG_SESSIONS);
+		sessions[0].word = 0;
+		found(STATE_REPLIES, 0, 0);
+		replies[2].id = replies[0].id;
+		found(STATE_REPLIES, 2, replies[0].id);
+		replies[2].id = replies[0].id;
+		replies[2].session = 1;
+		accepted();
+	}
+END_TEST
+
 START_TEST(replies_and_their_bytes)
 	{
 		const uint64_t word = replies[1].word, more = replies[3].word;
 		const uint64_t one = UINT64_C(1) << REPLY_BYTES_SHIFT;
 
-		replies[0].session = RIG_SESSIONS;
-		found(STATE_REPLIES, 0, RIG_SESSIONS);
-		sessions[0].word = 0;
-		found(STATE_REPLIES, 0, 0);
 		replies[0].more = 3;
 		found(STATE_REPLIES, 0, 3);
 		replies[0].word += one;
 		found(STATE_REPLIES, 0, STATE_NONE);
 		replies[1].word = word - one;
 		found(STATE_REPLIES, 1, 3);
+		replies[1].word = word + one;
+		found(STATE_REPLIES, 3, more);
 		replies[1].word = word + (STATE_REPLY_MORE - 1) * one;
+		replies[3].word = more + (STATE_REPLY_MORE - 1) * one;
 		accepted();
 		replies[1].word = word + STATE_REPLY_MORE * one;
 		found(STATE_REPLIES, 1, STATE_NONE);
 		replies[1].word |= UINT64_C(0xffffffff) << REPLY_BYTES_SHIFT;
+		found(STATE_REPLIES, 1, UINT32_MAX);
+		replies[1].word = word - (STATE_REPLY_MORE + 1) * one;
+		replies[1].more = STATE_NONE;
+		found(STATE_REPLIES, 3, more);
+	}
+END_TEST
+
+START_TEST(replies_and_the_slots_that_they_go_on_in)
+	{
+		const uint64_t word = replies[1].word;
+		const uint64_t piece = replies[4].word - (UINT64_C(1) << REPLY_BYTES_SHIFT);
+
 		replies[3].more = 4;
 		found(STATE_REPLIES, 1, 4);
 		replies[2].word = word;
@@ -353,9 +405,58 @@ START_TEST(replies_and_their_bytes)
 		found(STATE_REPLIES, 1, RIG_REPLIES);
 		replies[1].more = 2;
 		found(STATE_REPLIES, 1, 2);
-		replies[1].word = word - (STATE_REPLY_MORE + 1) * one;
-		replies[1].more = STATE_NONE;
-		found(STATE_REPLIES, 3, more);
+		replies[3].session = 1;
+		found(STATE_REPLIES, 3, 1);
+		replies[4].word = piece;
+		found(STATE_REPLIES, 4, piece);
+	}
+END_TEST
+
+START_TEST(what_is_under_way_has_no_bytes_yet)
+	{
+		const uint64_t word = replies[2].word | UINT64_C(1) << REPLY_BYTES_SHIFT;
+
+		replies[2].word = word;
+		found(STATE_REPLIES, 2, word);
+		/* where they go on is written before the word that says so */
+		replies[2].more = 3;
+		accepted();
+	}
+END_TEST
+
+START_TEST(a_session_has_no_more_than_its_window)
+	{
+		const uint32_t count = RIG_REPLIES + STATE_SESSION_REPLIES;
+
+		ck_assert_int_eq(state_reserve(state, STATE_REPLIES, count), 0);
+		host->reply_slots = count;
+		for (uint32_t i = RIG_REPLIES; i < count; i++) {
+			/* 101 is odd: the ids are 1000 to 1255 in some order */
+			replies[i].id = 1000 + i * 101 % STATE_SESSION_REPLIES;
+			replies[i].session = 1;
+			replies[i].more = STATE_NONE;
+			replies[i].word = REPLY_FINAL;
+		}
+		accepted();
+		replies[count - 1].id = replies[RIG_REPLIES + 7].id;
+		found(STATE_REPLIES, count - 1,
+			1000 + (RIG_REPLIES + 7) * 101 % STATE_SESSION_REPLIES);
+	}
+END_TEST
+
+START_TEST(a_session_has_more_than_its_window)
+	{
+		const uint32_t count = RIG_REPLIES + STATE_SESSION_REPLIES + 1;
+
+		ck_assert_int_eq(state_reserve(state, STATE_REPLIES, count), 0);
+		host->reply_slots = count;
+		for (uint32_t i = RIG_REPLIES; i < count; i++) {
+			replies[i].id = i;
+			replies[i].session = 1;
+			replies[i].more = STATE_NONE;
+			replies[i].word = REPLY_FINAL;
+		}
+		found(STATE_REPLIES, count - 1, 1);
 	}
 END_TEST
 
@@ -374,8 +475,14 @@ int main(void)
 		bindings_and_what_they_are_of,
 		one_binding_of_a_number_in_a_device,
 		sessions_and_their_sets,
+		slots_that_were_never_used,
 		many_sessions_are_told_apart,
+		replies_and_their_sessions,
 		replies_and_their_bytes,
+		replies_and_the_slots_that_they_go_on_in,
+		what_is_under_way_has_no_bytes_yet,
+		a_session_has_no_more_than_its_window,
+		a_session_has_more_than_its_window,
 	};
 
 	return suite_run("state_check", "check", tests, ARRAY_SIZE(tests), setup, teardown);
