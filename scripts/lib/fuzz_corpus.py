@@ -7,6 +7,7 @@ import re
 import shutil
 import struct
 import subprocess
+import tempfile
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 CORPUS = TOP / "tests/fuzz/corpus"
@@ -122,6 +123,18 @@ def record_states():
         (folder / f"cut-{length}").write_bytes(bytes((0, 0)) + state_patch(HEADER, 0, 0, STATE_CUT, length))
     (folder / "raw").write_bytes(bytes((STATE_RAW, 0)) + golden_head())
     (folder / "raw-sparse").write_bytes(bytes((STATE_RAW | STATE_SPARSE, 0)) + golden_head())
+
+
+def thin_states(program):
+    """Of the states those that reach something that no other does, and one of each table."""
+    folder = CORPUS / "state"
+    with tempfile.TemporaryDirectory() as kept:
+        subprocess.run([str(program), "-set_cover_merge=1", kept, str(folder)], check=True,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        contents = {path.read_bytes() for path in pathlib.Path(kept).iterdir()}
+    for path in sorted(folder.iterdir()):
+        if path.read_bytes() not in contents and not re.fullmatch(r"table-\d+-state-0", path.name):
+            path.unlink()
 
 
 # ---------------------------------------------------------------- what they cover
