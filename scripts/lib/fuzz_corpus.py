@@ -18,6 +18,8 @@ STATE_RAW, STATE_SETTLED, STATE_SUMLESS, STATE_SPARSE, STATE_KILLED = 1, 2, 4, 8
 STATE_SET, STATE_ADD, STATE_BYTE, STATE_COPY, STATE_CUT = range(5)
 STATE_FIELDS_END = 64  # bytes of a record, behind which there is little
 HEADER, LOG = 7, 8
+CONNECT, ALLOCATE, FREE, AGAIN, REUSE, LIE, RESTART, LEAVE, TIME = range(9)  # tests/fuzz/fuzz_resume.c
+CLIENTS = 3
 
 EXAMPLE = re.compile(r"^```json\n(.*?)^```", re.M | re.S)
 
@@ -123,6 +125,30 @@ def record_states():
         (folder / f"cut-{length}").write_bytes(bytes((0, 0)) + state_patch(HEADER, 0, 0, STATE_CUT, length))
     (folder / "raw").write_bytes(bytes((STATE_RAW, 0)) + golden_head())
     (folder / "raw-sparse").write_bytes(bytes((STATE_RAW | STATE_SPARSE, 0)) + golden_head())
+
+
+def record_resumes():
+    """Daemons that die now, between two requests, and before any of the stores that a request makes."""
+    folder = CORPUS / "resume"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    begun = [(CONNECT, 0, 0), (CONNECT, 1, 0)] + [(ALLOCATE, 0, 0)] * 4 + [(ALLOCATE, 1, 0)]
+    asked = [(CONNECT, 0, 0), (CONNECT, 1, 0)] + [(AGAIN, 0, n) for n in range(6)] + [(REUSE, 0, 1), (LIE, 1, 0)]
+    histories = {
+        "restart": [(RESTART, 0, 0)],
+        "twice": [(FREE, 0, 1), (RESTART, 0, 0), (CONNECT, 0, 0), (ALLOCATE, 0, 0), (RESTART, 0, 0)],
+        "lost": [(LEAVE, 0, 0), (LIE, 1, 0), (LIE, 2, CLIENTS), (CONNECT, 0, 0)],
+        "late": [(LEAVE, 0, 0), (TIME, 0, 200), (RESTART, 0, 0), (TIME, 0, 240), (CONNECT, 0, 0)],
+        "too-late": [(RESTART, 0, 0), (TIME, 0, 255), (LIE, 2, 0)],
+    }
+    for stores in range(1, 7):
+        histories[f"dies-allocating-{stores}"] = [(RESTART, 0, stores), (ALLOCATE, 0, 0)]
+        histories[f"dies-freeing-{stores}"] = [(RESTART, 0, stores), (FREE, 0, 1)]
+    for name, history in histories.items():
+        (folder / name).write_bytes(bytes(byte for step in begun + history + asked for byte in step))
+    for stores in (2, 5, 9):
+        (folder / f"dies-at-hello-{stores}").write_bytes(bytes(
+            byte for step in [(RESTART, 0, stores), *begun, *asked] for byte in step))
 
 
 def thin_states(program):
