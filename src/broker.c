@@ -89,10 +89,9 @@ uint64_t device_name_of(const struct broker *b, uint32_t device)
 	return device == STATE_NONE ? 0 : broker_id(b->device_slots[device].word, device);
 }
 
-bool device_is_meant(const struct broker *b, uint32_t device, uint64_t name, uint32_t set)
+bool device_is_meant(const struct broker *b, uint32_t device, uint64_t name)
 {
-	return device_state(b, device) != DEVICE_FREE && device_name_of(b, device) == name &&
-	       b->device_slots[device].set == set;
+	return device_state(b, device) != DEVICE_FREE && device_name_of(b, device) == name;
 }
 
 uint32_t set_slot_of(const struct broker *b, struct set_id id)

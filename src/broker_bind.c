@@ -70,7 +70,7 @@ static int check_device(
 	uint32_t device = pair->device;
 	struct rid rid = {b->device_slots[device].rid};
 
-	if (!device_is_meant(b, device, pair->name, op->set))
+	if (!device_is_meant(b, device, pair->name))
 		return error_set(
 			ret_error, REASON_NO_DEVICE, "the device was removed in the meantime");
 	if (device_state(b, device) == DEVICE_TAINTED)
@@ -80,9 +80,8 @@ static int check_device(
 			" failed to detach something; unbind that successfully, or "
 			"remove the device and register it again",
 			RID_ARGS(rid));
-	if (device_state(b, device) != DEVICE_READY)
-		return error_set_limit(ret_error, REASON_DEVICE_GOING, device_name_of(b, device), 0,
-			0, "device " RID_FORMAT " is being removed", RID_ARGS(rid));
+	/* an operation that adds or removes it has its place before this one */
+	assert(device_state(b, device) == DEVICE_READY);
 	if (op->grant == STATE_NONE && device_kind(b, device) == DEVICE_SLICE)
 		return error_set_limit(ret_error, REASON_DEVICE_SHARED, device_name_of(b, device),
 			0, 0,

@@ -4,6 +4,7 @@
  */
 #include "broker_private.h"
 
+#include <assert.h>
 #include <string.h>
 
 void binding_commit_state(struct broker *b, uint32_t binding, enum binding_state state)
@@ -133,7 +134,7 @@ int binding_make(struct broker *b, uint32_t set, uint32_t grant, const struct op
 	return 0;
 }
 
-int binding_recover(struct broker *b, uint32_t binding, struct error *ret_error)
+void binding_recover(struct broker *b, uint32_t binding)
 {
 	struct binding_slot *slot = &b->binding_slots[binding];
 	const struct hw_table table = {
@@ -141,8 +142,10 @@ int binding_recover(struct broker *b, uint32_t binding, struct error *ret_error)
 		.parent_kind = slot->word >> BINDING_PARENT_SHIFT & 0xf,
 		.id = slot->table_id,
 	};
-	int r = set_charge(b, slot->set, RESOURCE_BINDINGS, 1, ret_error);
+	struct error error;
+	int r = 0;
 
+	set_charge_anyway(b, slot->set, RESOURCE_BINDINGS, 1);
 	slot->table_shared = slot->grant_next = STATE_NONE;
 	slot->table_own = 0;
 	if (slot->grant != STATE_NONE) {
@@ -155,9 +158,10 @@ int binding_recover(struct broker *b, uint32_t binding, struct error *ret_error)
 	else
 		b->devices[slot->device].draining++;
 	/* what a shared device keeps for a slice that is gone has no table */
-	if (r == 0 && device_kind(b, slot->device) != DEVICE_SHARED)
-		r = binding_charge_tables(b, binding, slot->device, &table, ret_error);
-	return r;
+	if (device_kind(b, slot->device) != DEVICE_SHARED)
+		r = binding_charge_tables(b, binding, slot->device, &table, &error);
+	assert(r == 0); /* limits are waived */
+	(void)r;
 }
 
 static void grant_chain_remove(struct broker *b, uint32_t binding)
@@ -195,18 +199,16 @@ void binding_drop(struct broker *b, uint32_t binding)
 static void binding_move_to_holder(struct broker *b, uint32_t binding)
 {
 	uint32_t holder = device_holder(b, b->binding_slots[binding].device);
-	bool live = binding_is_live(b, binding);
 
+	assert(binding_is_live(b, binding)); /* what drains is the holder's already */
 	if (holder == b->binding_slots[binding].device)
 		return;
 	/* tables of a slice are the slice's: what is left counts as a binding only */
 	binding_release_tables(b, binding, b->binding_slots[binding].device);
-	if (live)
-		binding_count(b, binding, false);
+	binding_count(b, binding, false);
 	device_unlink(b, binding);
 	device_link(b, binding, holder);
-	if (live)
-		binding_count(b, binding, true);
+	binding_count(b, binding, true);
 }
 
 void binding_gone(struct broker *b, uint32_t binding)
@@ -214,10 +216,11 @@ void binding_gone(struct broker *b, uint32_t binding)
 	struct binding_slot *slot = &b->binding_slots[binding];
 	uint32_t holder = device_holder(b, slot->device), grant = slot->grant;
 
-	if (device_kind(b, holder) != DEVICE_SHARED || grant == STATE_NONE) {
+	if (device_kind(b, holder) != DEVICE_SHARED) {
 		binding_drop(b, binding);
 		return;
 	}
+	assert(grant != STATE_NONE); /* the RID of a shared device stays unattached */
 	binding_release_tables(b, binding, slot->device);
 	binding_move_to_holder(b, binding);
 	binding_count(b, binding, false);

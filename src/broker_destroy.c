@@ -12,15 +12,16 @@
 #include <assert.h>
 #include <string.h>
 
-/* A binding on a slice that is not yet known to be gone or lost; STATE_NONE: no more. */
+/*
+ * A binding on a slice that is not yet known to be gone or lost; STATE_NONE: no more. What failed
+ * to detach, or drains, is the shared device's.
+ */
 static uint32_t next_bound(const struct broker *b, uint32_t slice)
 {
-	for (uint32_t i = b->devices[slice].bindings; i != STATE_NONE;
-		i = b->binding_slots[i].device_next) {
-		if (binding_state(b, i) == BINDING_BOUND)
-			return i;
-	}
-	return STATE_NONE;
+	uint32_t binding = b->devices[slice].bindings;
+
+	assert(binding == STATE_NONE || binding_state(b, binding) == BINDING_BOUND);
+	return binding;
 }
 
 static void submit_device(struct broker *b, struct op *op, uint32_t device, enum op_phase phase)
@@ -229,24 +230,17 @@ static void leave_completed(struct broker *b, struct op *op, const struct hw_res
 
 void destroy_completed(struct broker *b, struct op *op, const struct hw_result *result)
 {
-	switch (op->phase) {
-	case PHASE_FORWARD:
-		detach_completed(b, op, result);
-		break;
-	case PHASE_CLOSE:
-		close_completed(b, op, result);
-		break;
-	case PHASE_LEAVE:
-		leave_completed(b, op, result);
-		break;
-	case PHASE_END:
+	if (op->phase == PHASE_END) {
 		destroy_done(b, op);
 		return;
-	case PHASE_OPEN:
-	case PHASE_UNDO:
-	case PHASE_NUMBERS:
-		assert(false); /* the end of a set has no such phase */
-		return;
+	}
+	if (op->phase == PHASE_FORWARD) {
+		detach_completed(b, op, result);
+	} else if (op->phase == PHASE_CLOSE) {
+		close_completed(b, op, result);
+	} else {
+		assert(op->phase == PHASE_LEAVE);
+		leave_completed(b, op, result);
 	}
 	op->device = STATE_NONE;
 	destroy_next(b, op);

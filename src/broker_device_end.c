@@ -59,7 +59,7 @@ static int remove_check(struct broker *b, const struct op *op, struct error *ret
 	const struct device *run = &b->devices[device];
 	struct rid rid = {b->device_slots[device].rid};
 
-	if (!device_is_meant(b, device, op->device_name, op->set) ||
+	if (!device_is_meant(b, device, op->device_name) ||
 		device_state(b, device) == DEVICE_REMOVING)
 		return error_set(ret_error, REASON_NO_DEVICE, "the device is removed already");
 	if (device_state(b, device) == DEVICE_ADDING)

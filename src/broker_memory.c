@@ -90,7 +90,7 @@ void memory_start(struct broker *b, struct op *op)
 	struct rid rid = {b->device_slots[op->device].rid};
 	struct hw_op hw;
 
-	if (!device_is_meant(b, op->device, op->device_name, op->set)) {
+	if (!device_is_meant(b, op->device, op->device_name)) {
 		op->outcome.status = error_set(&op->outcome.error, REASON_NO_DEVICE,
 			"the device was removed in the meantime");
 		op_end(b, op);

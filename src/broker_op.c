@@ -23,12 +23,10 @@ static uint32_t op_index(const struct broker *b, const struct op *op)
  * place of its own. A user and the host are charged until the outcome was fetched, because until
  * then the place is taken; a set may be gone by then, so it is charged until the end only.
  */
-static int op_count(struct broker *b, enum op_kind kind, uint32_t set, struct error *ret_error)
+static int op_count(struct broker *b, uint32_t set, struct error *ret_error)
 {
 	int r;
 
-	if (!op_kind_counts(kind))
-		return 0;
 	r = limits_charge(b->ports.limits, set == STATE_NONE ? NULL : &b->sets[set].accounts,
 		set == STATE_NONE ? LIMITS_NO_USER : b->sets[set].user, RESOURCE_OPERATIONS, 1,
 		ret_error);
@@ -72,15 +70,10 @@ static void op_give_back(struct broker *b, struct op *op)
 	op->devices = op->descriptors = 0;
 }
 
-int op_new(struct broker *b, enum op_kind kind, uint32_t set, uint64_t cookie, struct op **ret_op,
-	struct error *ret_error)
+static struct op *op_take(struct broker *b, enum op_kind kind, uint32_t set, uint64_t cookie)
 {
 	struct op *op;
-	int r;
 
-	r = op_count(b, kind, set, ret_error);
-	if (r)
-		return r;
 	if (b->op_free != STATE_NONE) {
 		op = &b->ops[b->op_free];
 		b->op_free = op->next;
@@ -105,8 +98,24 @@ int op_new(struct broker *b, enum op_kind kind, uint32_t set, uint64_t cookie, s
 	b->destroy_live += !op_kind_counts(kind);
 	if (kind == OP_DESTROY)
 		b->sets[set].untold++;
-	*ret_op = op;
+	return op;
+}
+
+int op_new(struct broker *b, enum op_kind kind, uint32_t set, uint64_t cookie, struct op **ret_op,
+	struct error *ret_error)
+{
+	int r = op_count(b, set, ret_error);
+
+	if (r)
+		return r;
+	*ret_op = op_take(b, kind, set, cookie);
 	return 0;
+}
+
+struct op *op_new_duty(struct broker *b, enum op_kind kind, uint32_t set, uint64_t cookie)
+{
+	assert(!op_kind_counts(kind));
+	return op_take(b, kind, set, cookie);
 }
 
 void op_discard(struct broker *b, struct op *op)
@@ -149,8 +158,8 @@ static bool op_has_device(const struct broker *b, const struct op *op, uint32_t 
 
 static bool op_conflicts(const struct broker *b, const struct op *a, const struct op *c)
 {
-	if (a->kind == OP_DESTROY || c->kind == OP_DESTROY || a->kind == OP_RECOVER ||
-		c->kind == OP_RECOVER)
+	/* a recovery is the first of its set */
+	if (a->kind == OP_DESTROY || c->kind == OP_DESTROY || a->kind == OP_RECOVER)
 		return true;
 	if (a->grant != STATE_NONE && a->grant == c->grant)
 		return true;
@@ -168,37 +177,29 @@ static bool op_must_wait(const struct broker *b, const struct op *op)
 	return false;
 }
 
+/* Steps of each kind: the first one, and what follows a result. */
+static const struct {
+	void (*start)(struct broker *b, struct op *op);
+	void (*completed)(struct broker *b, struct op *op, const struct hw_result *result);
+} op_steps[] = {
+	[OP_DEVICE_ADD] = {device_add_start, device_add_completed},
+	[OP_DEVICE_SHARE] = {device_add_start, device_add_completed},
+	[OP_DEVICE_REMOVE] = {device_remove_start, device_remove_completed},
+	[OP_MAP] = {memory_start, memory_completed},
+	[OP_UNMAP] = {memory_start, memory_completed},
+	[OP_BIND] = {bind_start, bind_completed},
+	[OP_UNBIND] = {unbind_start, unbind_completed},
+	[OP_RID_ATTACH] = {bind_start, bind_completed},
+	[OP_RID_DETACH] = {unbind_start, unbind_completed},
+	[OP_DESTROY] = {destroy_start, destroy_completed},
+	[OP_RECOVER] = {recover_start, recover_completed},
+};
+_Static_assert(ARRAY_SIZE(op_steps) == OP_RECOVER + 1, "one for each kind");
+
 static void op_start(struct broker *b, struct op *op)
 {
 	op->state = OP_RUNNING;
-	switch (op->kind) {
-	case OP_DEVICE_ADD:
-	case OP_DEVICE_SHARE:
-		device_add_start(b, op);
-		return;
-	case OP_DEVICE_REMOVE:
-		device_remove_start(b, op);
-		return;
-	case OP_MAP:
-	case OP_UNMAP:
-		memory_start(b, op);
-		return;
-	case OP_BIND:
-	case OP_RID_ATTACH:
-		bind_start(b, op);
-		return;
-	case OP_UNBIND:
-	case OP_RID_DETACH:
-		unbind_start(b, op);
-		return;
-	case OP_DESTROY:
-		destroy_start(b, op);
-		return;
-	case OP_RECOVER:
-		recover_start(b, op);
-		return;
-	}
-	assert(false); /* an operation has one of these kinds */
+	op_steps[op->kind].start(b, op);
 }
 
 void op_queue(struct broker *b, struct op *op)
@@ -389,34 +390,7 @@ static void op_completed(struct broker *b, struct op *op, const struct hw_result
 {
 	if (result->status)
 		metrics_add(&b->metrics, METRIC_HARDWARE_FAILURES, 1);
-	switch (op->kind) {
-	case OP_DEVICE_ADD:
-	case OP_DEVICE_SHARE:
-		device_add_completed(b, op, result);
-		return;
-	case OP_DEVICE_REMOVE:
-		device_remove_completed(b, op, result);
-		return;
-	case OP_MAP:
-	case OP_UNMAP:
-		memory_completed(b, op, result);
-		return;
-	case OP_BIND:
-	case OP_RID_ATTACH:
-		bind_completed(b, op, result);
-		return;
-	case OP_UNBIND:
-	case OP_RID_DETACH:
-		unbind_completed(b, op, result);
-		return;
-	case OP_DESTROY:
-		destroy_completed(b, op, result);
-		return;
-	case OP_RECOVER:
-		recover_completed(b, op, result);
-		return;
-	}
-	assert(false); /* an operation has one of these kinds */
+	op_steps[op->kind].completed(b, op, result);
 }
 
 static void op_deliver_refused(struct broker *b)

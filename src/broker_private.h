@@ -244,9 +244,8 @@ static inline uint64_t broker_id(uint64_t word, uint32_t slot)
 }
 uint64_t set_name_of(const struct broker *b, uint32_t set); /* 0 for STATE_NONE */
 uint64_t device_name_of(const struct broker *b, uint32_t device);
-/* Whether the place is still that of the set's device that had this name; STATE_NONE: a shared one.
- */
-bool device_is_meant(const struct broker *b, uint32_t device, uint64_t name, uint32_t set);
+/* Whether the place is still that of the device that had this name, which no other ever has. */
+bool device_is_meant(const struct broker *b, uint32_t device, uint64_t name);
 /* STATE_NONE unless the name is that of a live record. */
 uint32_t set_slot_of(const struct broker *b, struct set_id id);
 uint32_t device_slot_of(const struct broker *b, struct device_id id);
@@ -286,6 +285,12 @@ static inline int set_charge(
 {
 	return limits_charge(
 		b->ports.limits, &b->sets[set].accounts, b->sets[set].user, resource, n, ret_error);
+}
+static inline void set_charge_anyway(
+	struct broker *b, uint32_t set, enum resource resource, uint32_t n)
+{
+	limits_charge_anyway(
+		b->ports.limits, &b->sets[set].accounts, b->sets[set].user, resource, n);
 }
 static inline void set_release(struct broker *b, uint32_t set, enum resource resource, uint32_t n)
 {
@@ -381,7 +386,7 @@ static inline bool binding_is_live(const struct broker *b, uint32_t binding)
 }
 void binding_commit_state(struct broker *b, uint32_t binding, enum binding_state state);
 /* One that an earlier run recorded: lists, counts and charges. */
-int binding_recover(struct broker *b, uint32_t binding, struct error *ret_error);
+void binding_recover(struct broker *b, uint32_t binding);
 /* Proven absent: on a shared device it goes on as draining, otherwise its slot is freed. */
 void binding_gone(struct broker *b, uint32_t binding);
 void binding_drop(struct broker *b, uint32_t binding);
@@ -449,6 +454,8 @@ int limit_check_users(struct broker *b, struct error *ret_error);
 /* A place for an operation that starts when nothing before it in its set is in its way. */
 int op_new(struct broker *b, enum op_kind kind, uint32_t set, uint64_t cookie, struct op **ret_op,
 	struct error *ret_error);
+/* The same for what must be done, such as the end of a set: there is a place for each. */
+struct op *op_new_duty(struct broker *b, enum op_kind kind, uint32_t set, uint64_t cookie);
 /* Gives back a place that was never queued, or whose outcome was fetched. */
 void op_discard(struct broker *b, struct op *op);
 /* Charges its set for a registration, and for descriptors, until it ends or a record takes over. */

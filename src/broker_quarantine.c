@@ -18,17 +18,11 @@ static uint32_t *list_head(struct broker *b, uint32_t grant, enum grant_list lis
 {
 	struct set *set = &b->sets[b->grant_slots[grant].set];
 
-	switch (list) {
-	case LIST_SET:
+	if (list == LIST_SET)
 		return &set->grants;
-	case LIST_COOLING:
+	if (list == LIST_COOLING)
 		return &b->cooling_first;
-	case LIST_RETURNABLE:
-		return &set->returnable;
-	case LIST_PARKED:
-		break;
-	}
-	return NULL;
+	return list == LIST_RETURNABLE ? &set->returnable : NULL;
 }
 
 static void grant_tag(struct broker *b, uint32_t grant, enum grant_list list)
@@ -159,7 +153,7 @@ static void grant_release(struct broker *b, uint32_t grant)
 	uint32_t set = slot->set;
 
 	broker_change(b, CHANGE_GRANT_RELEASED, set, grant, STATE_NONE);
-	if (!space_is_free(&b->numbers, grant_host(slot)))
+	if (!MUTANT(U))
 		space_give(&b->numbers, grant_host(slot));
 	b->grant_of[grant_host(slot)] = 0;
 	broker_commit(b, &slot->word, 0);
@@ -339,8 +333,7 @@ int broker_quarantine_end(
 		return 0;
 	}
 	/* the last record to go takes the grant with it */
-	while (grant_state(&b->grant_slots[grant]) == GRANT_QUARANTINED &&
-		b->grant_slots[grant].bindings != STATE_NONE)
+	while (b->grant_slots[grant].bindings != STATE_NONE)
 		binding_drop(b, b->grant_slots[grant].bindings);
 	return 0;
 }
@@ -361,7 +354,7 @@ static void grant_fill_info(const struct broker *b, uint32_t grant, struct grant
 	ret_info->quarantine = grant_quarantine(b, grant);
 	if (ret_info->state != GRANT_QUARANTINED)
 		ret_info->data = slot->data;
-	else if (slot->data > now && grant_list(slot) == LIST_COOLING)
+	else if (slot->data > now)
 		ret_info->cooling_ms = slot->data - now;
 	for (uint32_t i = slot->bindings; i != STATE_NONE; i = b->binding_slots[i].grant_next)
 		ret_info->bindings += binding_is_live(b, i);

@@ -48,10 +48,10 @@ static int recover_set(struct broker *b, uint32_t set, struct error *ret_error)
 		.last_op = STATE_NONE,
 	};
 	r = ledger_open(&b->ledger, run, b->set_slots[set].uid, ret_error);
-	if (r == 0)
-		r = ledger_promise(&b->ledger, run, b->set_slots[set].quota, true, ret_error);
 	if (r)
 		return r;
+	r = ledger_promise(&b->ledger, run, b->set_slots[set].quota, true, ret_error);
+	assert(r == 0); /* limits are waived */
 	translate_init(&run->map, &b->ports.pages);
 	if (set_state(b, set) != SET_ZOMBIE)
 		set_enter_buckets(b, set);
@@ -59,14 +59,12 @@ static int recover_set(struct broker *b, uint32_t set, struct error *ret_error)
 }
 
 /* Its list, and what it is charged for; slices are counted when all devices are there. */
-static int recover_device(struct broker *b, uint32_t device, struct error *ret_error)
+static void recover_device(struct broker *b, uint32_t device)
 {
 	const struct device_slot *slot = &b->device_slots[device];
 	struct device *run = &b->devices[device];
 	uint32_t *link =
 		slot->set == STATE_NONE ? &b->first_shared : &b->sets[slot->set].first_device;
-	uint32_t tables = 0;
-	int r;
 
 	*run = (struct device){.bindings = STATE_NONE,
 		.rid_binding = STATE_NONE,
@@ -74,17 +72,13 @@ static int recover_device(struct broker *b, uint32_t device, struct error *ret_e
 		.removing = device_state(b, device) == DEVICE_REMOVING};
 	*link = device;
 	if (slot->set == STATE_NONE)
-		return 0;
+		return;
 	b->sets[slot->set].devices++;
 	if (device_kind(b, device) == DEVICE_EXCLUSIVE && !device_is_closed(b, device))
 		run->descriptors = 2;
-	tables = table_count(b, device);
-	r = set_charge(b, slot->set, RESOURCE_DEVICES, 1, ret_error);
-	if (r == 0 && run->descriptors)
-		r = set_charge(b, slot->set, RESOURCE_DESCRIPTORS, run->descriptors, ret_error);
-	if (r == 0 && tables)
-		r = set_charge(b, slot->set, RESOURCE_PAGE_TABLES, tables, ret_error);
-	return r;
+	set_charge_anyway(b, slot->set, RESOURCE_DEVICES, 1);
+	set_charge_anyway(b, slot->set, RESOURCE_DESCRIPTORS, run->descriptors);
+	set_charge_anyway(b, slot->set, RESOURCE_PAGE_TABLES, table_count(b, device));
 }
 
 /* Cooling numbers keep their time; what only waits for a device is sorted out when they are due. */
@@ -148,15 +142,17 @@ static int recover_sets_and_devices(
 		if (set_state(b, i) != SET_FREE)
 			r = recover_set(b, i, ret_error);
 	}
-	for (uint32_t i = 0; r == 0 && i < b->device_pool.used; i++) {
+	if (r)
+		return r;
+	for (uint32_t i = 0; i < b->device_pool.used; i++) {
 		if (device_state(b, i) != DEVICE_FREE)
-			r = recover_device(b, i, ret_error);
+			recover_device(b, i);
 	}
-	for (uint32_t i = 0; r == 0 && i < b->device_pool.used; i++) {
+	for (uint32_t i = 0; i < b->device_pool.used; i++) {
 		if (device_state(b, i) != DEVICE_FREE && b->device_slots[i].shared != STATE_NONE)
 			b->devices[b->device_slots[i].shared].slices++;
 	}
-	return r;
+	return 0;
 }
 
 /* Numbers that were freed and whose last binding went in the meantime; sets that are only charged.
@@ -275,8 +271,7 @@ static void recover_end(struct broker *b, struct op *op)
 /* A shared device that is not there any more; its place may be another's. */
 static bool recover_is_gone(const struct broker *b, const struct op *op)
 {
-	return op->set == STATE_NONE &&
-	       !device_is_meant(b, op->device, op->device_name, STATE_NONE);
+	return op->set == STATE_NONE && !device_is_meant(b, op->device, op->device_name);
 }
 
 /* A shared device's worker has nothing more to do once its device is not there. */
@@ -383,43 +378,24 @@ static void recover_detached(struct broker *b, struct op *op, const struct hw_re
 
 void recover_completed(struct broker *b, struct op *op, const struct hw_result *result)
 {
-	switch (op->phase) {
-	case PHASE_OPEN:
-		/* its worker died, and with the function registered anew the record went */
-		if (device_is_meant(b, op->step, op->device_name, op->set))
-			recover_reported(b, op, result);
-		break;
-	case PHASE_UNDO:
-		recover_detached(b, op, result);
-		break;
-	case PHASE_CLOSE:
-		device_drop(b, op->step); /* nothing was attached yet */
-		break;
-	case PHASE_END:
+	if (op->phase == PHASE_END) {
 		recover_end(b, op);
 		return;
-	case PHASE_FORWARD:
-	case PHASE_LEAVE:
-	case PHASE_NUMBERS:
-		assert(false); /* a recovery has no such phase */
-		return;
+	}
+	if (op->phase == PHASE_OPEN) {
+		/* its worker died, and with the function registered anew the record went */
+		if (device_is_meant(b, op->step, op->device_name))
+			recover_reported(b, op, result);
+	} else if (op->phase == PHASE_UNDO) {
+		recover_detached(b, op, result);
+	} else {
+		assert(op->phase == PHASE_CLOSE);
+		device_drop(b, op->step); /* nothing was attached yet */
 	}
 	recover_next(b, op);
 }
 
 /* ------------------------------------------------------------------ what goes on */
-
-/* Nothing refuses it: limits are waived, and there are places for all of them. */
-static struct op *recover_op(struct broker *b, enum op_kind kind, uint32_t set)
-{
-	struct op *op = NULL;
-	struct error error;
-	int r = op_new(b, kind, set, 0, &op, &error);
-
-	assert(r == 0);
-	(void)r;
-	return op;
-}
 
 static bool has_tainted(const struct broker *b, uint32_t device)
 {
@@ -447,8 +423,12 @@ static bool has_bound(const struct broker *b, uint32_t device)
  */
 static struct op *recover_removal(struct broker *b, uint32_t device)
 {
-	struct op *op = recover_op(b, OP_DEVICE_REMOVE, b->device_slots[device].set);
+	struct op *op = NULL;
+	struct error error;
+	int r = op_new(b, OP_DEVICE_REMOVE, b->device_slots[device].set, 0, &op, &error);
 
+	assert(r == 0); /* limits are waived */
+	(void)r;
 	op->device = device;
 	op->device_name = device_name_of(b, device);
 	op->going = device_kind(b, device) == DEVICE_EXCLUSIVE && has_bound(b, device);
@@ -460,7 +440,7 @@ void recover_remove_start(struct broker *b, const struct op *op)
 {
 	const uint32_t device = op->device;
 
-	if (!device_is_meant(b, device, op->device_name, op->set) || !b->devices[device].removing)
+	if (!device_is_meant(b, device, op->device_name) || !b->devices[device].removing)
 		return;
 	b->devices[device].removing = false;
 	if (device_state(b, device) == DEVICE_REMOVING)
@@ -476,7 +456,7 @@ static void recover_shared(struct broker *b, uint32_t device)
 
 	if (device_is_closed(b, device))
 		return;
-	op = recover_op(b, OP_RECOVER, STATE_NONE);
+	op = op_new_duty(b, OP_RECOVER, STATE_NONE, 0);
 	op->device = device;
 	op->device_name = device_name_of(b, device);
 	op->hw.lane = b->device_slots[device].lane;
@@ -505,14 +485,14 @@ static void recover_go_on(struct broker *b, const struct recovery *recovery)
 			continue;
 		b->sets[i].has_lane = recovery->lane_stands(recovery->ctx, set_name_of(b, i));
 		if (b->sets[i].first_device != STATE_NONE)
-			op_queue(b, recover_op(b, OP_RECOVER, i));
+			op_queue(b, op_new_duty(b, OP_RECOVER, i, 0));
 	}
 	for (uint32_t i = b->first_shared; i != STATE_NONE; i = b->devices[i].set_next)
 		recover_shared(b, i);
 	recover_removals(b);
 	for (uint32_t i = 0; i < b->set_pool.used; i++) {
 		if (set_state(b, i) == SET_DYING)
-			op_queue(b, recover_op(b, OP_DESTROY, i));
+			op_queue(b, op_new_duty(b, OP_DESTROY, i, 0));
 	}
 }
 
@@ -523,13 +503,14 @@ static int recover_records(
 
 	if (r == 0)
 		r = recover_grants(b, recovery->used[STATE_GRANTS], ret_error);
-	for (uint32_t i = 0; r == 0 && i < b->binding_pool.used; i++) {
+	if (r)
+		return r;
+	for (uint32_t i = 0; i < b->binding_pool.used; i++) {
 		if (binding_state(b, i) != BINDING_FREE)
-			r = binding_recover(b, i, ret_error);
+			binding_recover(b, i);
 	}
-	if (r == 0)
-		recover_rest(b);
-	return r;
+	recover_rest(b);
+	return 0;
 }
 
 int broker_recover(struct broker *b, const struct recovery *recovery, struct error *ret_error)

@@ -342,7 +342,6 @@ static void set_take_over_end(struct broker *b, uint32_t set, uint64_t cookie)
 int broker_set_destroy(struct broker *b, const struct actor *actor, struct set_id id, bool force,
 	uint64_t cookie, struct error *ret_error)
 {
-	struct op *op;
 	uint32_t set;
 	int r;
 
@@ -359,27 +358,18 @@ int broker_set_destroy(struct broker *b, const struct actor *actor, struct set_i
 			"set '%.*s' has %u PASIDs and %u devices; free and remove them first, or "
 			"destroy it with force",
 			SET_NAME(b, set), b->sets[set].active, b->sets[set].devices);
-	r = op_new(b, OP_DESTROY, set, cookie, &op, ret_error);
-	if (r)
-		return r;
-	set_begin_end(b, set, op);
+	set_begin_end(b, set, op_new_duty(b, OP_DESTROY, set, cookie));
 	return 0;
 }
 
 static void set_end_with_session(struct broker *b, uint32_t set)
 {
-	struct error error;
-	struct op *op;
-
 	if (set_is_emptying(b, set))
 		set_take_over_end(b, set, 0);
 	if (set_state(b, set) != SET_ACTIVE)
 		return;
-	/* there is a place for the end of each set, so this cannot be refused */
-	if (op_new(b, OP_DESTROY, set, 0, &op, &error))
-		assert(false); /* no place for the end of a set */
 	metrics_add(&b->metrics, METRIC_TEARDOWNS, 1);
-	set_begin_end(b, set, op);
+	set_begin_end(b, set, op_new_duty(b, OP_DESTROY, set, 0));
 }
 
 void broker_session_end(struct broker *b, uint64_t session)
@@ -397,16 +387,12 @@ void broker_session_end(struct broker *b, uint64_t session)
 void broker_set_empty(struct broker *b, struct set_id id)
 {
 	uint32_t set = set_slot_of(b, id);
-	struct error error;
-	struct op *op;
 
 	if (set == STATE_NONE || set_state(b, set) != SET_ACTIVE)
 		return;
-	if (op_new(b, OP_DESTROY, set, 0, &op, &error))
-		assert(false); /* as for the end of a session */
 	metrics_add(&b->metrics, METRIC_TEARDOWNS, 1);
 	broker_commit(b, &b->set_slots[set].word, b->set_slots[set].word | SET_WORD_EMPTY);
-	set_begin_end(b, set, op);
+	set_begin_end(b, set, op_new_duty(b, OP_DESTROY, set, 0));
 }
 
 bool broker_session_next(const struct broker *b, uint64_t *cursor, uint64_t *ret_session)

@@ -162,7 +162,7 @@ static int unbind_choose(struct broker *b, struct op *op, struct error *ret_erro
 		struct rid rid = {b->device_slots[pair->device].rid};
 		int r;
 
-		if (!device_is_meant(b, pair->device, pair->name, op->set))
+		if (!device_is_meant(b, pair->device, pair->name))
 			return error_set(ret_error, REASON_NO_DEVICE,
 				"the device was removed in the meantime");
 		pair->binding = binding_find(b, op->grant, pair->device);
