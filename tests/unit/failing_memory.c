@@ -12,7 +12,7 @@ void *__wrap_realloc(void *old, size_t size);
 void __real__mark_point(const char *file, int line);
 void __wrap__mark_point(const char *file, int line);
 
-static bool failing, failed;
+static bool failing, failed, once;
 static unsigned left;
 
 static bool memory_fails(void)
@@ -21,6 +21,7 @@ static bool memory_fails(void)
 		return false;
 	left = 0;
 	failed = true;
+	failing = !once;
 	return true;
 }
 
@@ -52,8 +53,14 @@ void __wrap__mark_point(const char *file, int line)
 void memory_fail_after(unsigned count)
 {
 	failing = true;
-	failed = false;
+	failed = once = false;
 	left = count;
+}
+
+void memory_fail_once_after(unsigned count)
+{
+	memory_fail_after(count);
+	once = true;
 }
 
 bool memory_recover(void)

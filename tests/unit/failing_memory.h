@@ -10,6 +10,8 @@
 
 /* So many allocations succeed from now on, and all others fail. */
 void memory_fail_after(unsigned count);
+/* After so many one allocation fails, and those after it succeed. */
+void memory_fail_once_after(unsigned count);
 /* They succeed again. Returns whether one has failed. */
 bool memory_recover(void);
 

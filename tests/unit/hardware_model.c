@@ -103,7 +103,7 @@ static void model_open(struct model *model, const struct hw_op *op, struct hw_re
 	result->dev_id = 100 + device->rid;
 	result->info.iommu = HW_IOMMU_VTD;
 	result->info.pasid_width = model->width_of[device->rid];
-	result->info.caps = HW_CAP_PASID | HW_CAP_NESTED;
+	result->info.caps = (HW_CAP_PASID | HW_CAP_NESTED) & ~model->lacks;
 	if (device->by_daemon && model->next_fd) {
 		result->fd_count = 1;
 		result->fds[0] = model->next_fd++;
@@ -144,7 +144,7 @@ static void model_attach(struct model *model, const struct hw_op *op, struct hw_
 			.owner = op->owner,
 		};
 		result->pt_id = 500 + i;
-		result->made_pt = 1;
+		result->made_pt = op->table.kind != HW_TABLE_HWPT; /* that one is the VMM's */
 		return;
 	}
 	ck_abort_msg("too many entries for the model");

@@ -16,7 +16,7 @@
 #define MODEL_DEVICES 256
 #define MODEL_ENTRIES 4096
 #endif
-#define MODEL_RIDS 64
+#define MODEL_RIDS 128
 /* A test passes numbers for descriptors: the iommufd's identity, and 1000 + RID for a device. */
 #define MODEL_DEVICE_FD(rid) (1000 + (int)(rid))
 
@@ -44,6 +44,7 @@ struct model {
 	unsigned fail_skip, fail_times;
 	uint64_t hung_lane; /* nothing of it is carried out */
 	int submit_status;  /* what submit itself returns */
+	uint32_t lacks;     /* capabilities that no function has */
 	int next_fd;        /* of a device that was opened for a set; 0: none comes back */
 	unsigned carried_out;
 };
