@@ -264,6 +264,9 @@ static int config_check(const struct broker_config *config, const struct state *
 		return -EINVAL;
 	if (config->set_quota_default == 0 || config->set_quota_max == 0)
 		return -EINVAL;
+	/* a recovery finds a place for the user of each set */
+	if (state->capacity[STATE_SETS] > LIMITS_USERS_MAX)
+		return -EINVAL;
 	for (unsigned i = 0; i < STATE_TABLES; i++) {
 		if (state->capacity[i] == 0 || state->capacity[i] >= SLOT_MASK)
 			return -EINVAL;

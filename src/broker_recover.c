@@ -35,9 +35,10 @@ static void recover_pool(struct pool *pool, const void *table, size_t size, uint
 	}
 }
 
-static int recover_set(struct broker *b, uint32_t set, struct error *ret_error)
+static void recover_set(struct broker *b, uint32_t set)
 {
 	struct set *run = &b->sets[set];
+	struct error error;
 	int r;
 
 	*run = (struct set){
@@ -47,15 +48,14 @@ static int recover_set(struct broker *b, uint32_t set, struct error *ret_error)
 		.first_op = STATE_NONE,
 		.last_op = STATE_NONE,
 	};
-	r = ledger_open(&b->ledger, run, b->set_slots[set].uid, ret_error);
-	if (r)
-		return r;
-	r = ledger_promise(&b->ledger, run, b->set_slots[set].quota, true, ret_error);
+	r = ledger_open(&b->ledger, run, b->set_slots[set].uid, &error);
+	assert(r == 0); /* there is a place for each */
+	r = ledger_promise(&b->ledger, run, b->set_slots[set].quota, true, &error);
 	assert(r == 0); /* limits are waived */
+	(void)r;
 	translate_init(&run->map, &b->ports.pages);
 	if (set_state(b, set) != SET_ZOMBIE)
 		set_enter_buckets(b, set);
-	return 0;
 }
 
 /* Its list, and what it is charged for; slices are counted when all devices are there. */
@@ -128,22 +128,17 @@ static int recover_grants(struct broker *b, uint32_t used, struct error *ret_err
 	return r;
 }
 
-static int recover_sets_and_devices(
-	struct broker *b, const struct recovery *recovery, struct error *ret_error)
+static void recover_sets_and_devices(struct broker *b, const struct recovery *recovery)
 {
-	int r = 0;
-
 	recover_pool(&b->set_pool, b->set_slots, sizeof(*b->set_slots), recovery->used[STATE_SETS]);
 	recover_pool(&b->device_pool, b->device_slots, sizeof(*b->device_slots),
 		recovery->used[STATE_DEVICES]);
 	recover_pool(&b->binding_pool, b->binding_slots, sizeof(*b->binding_slots),
 		recovery->used[STATE_BINDINGS]);
-	for (uint32_t i = 0; r == 0 && i < b->set_pool.used; i++) {
+	for (uint32_t i = 0; i < b->set_pool.used; i++) {
 		if (set_state(b, i) != SET_FREE)
-			r = recover_set(b, i, ret_error);
+			recover_set(b, i);
 	}
-	if (r)
-		return r;
 	for (uint32_t i = 0; i < b->device_pool.used; i++) {
 		if (device_state(b, i) != DEVICE_FREE)
 			recover_device(b, i);
@@ -152,7 +147,6 @@ static int recover_sets_and_devices(
 		if (device_state(b, i) != DEVICE_FREE && b->device_slots[i].shared != STATE_NONE)
 			b->devices[b->device_slots[i].shared].slices++;
 	}
-	return 0;
 }
 
 /* Numbers that were freed and whose last binding went in the meantime; sets that are only charged.
@@ -499,10 +493,10 @@ static void recover_go_on(struct broker *b, const struct recovery *recovery)
 static int recover_records(
 	struct broker *b, const struct recovery *recovery, struct error *ret_error)
 {
-	int r = recover_sets_and_devices(b, recovery, ret_error);
+	int r;
 
-	if (r == 0)
-		r = recover_grants(b, recovery->used[STATE_GRANTS], ret_error);
+	recover_sets_and_devices(b, recovery);
+	r = recover_grants(b, recovery->used[STATE_GRANTS], ret_error);
 	if (r)
 		return r;
 	for (uint32_t i = 0; i < b->binding_pool.used; i++) {

@@ -138,6 +138,15 @@ START_TEST(a_capacity_is_at_most_all_numbers_that_are_not_reserved)
 	}
 END_TEST
 
+START_TEST(there_is_a_user_for_each_set)
+	{
+		f.state.capacity[STATE_SETS] = LIMITS_USERS_MAX + 1;
+		ck_assert_int_eq(new_status(&f.config, &f.broker->ports), -EINVAL);
+		f.state.capacity[STATE_SETS] = LIMITS_USERS_MAX;
+		ck_assert_int_eq(new_status(&f.config, &f.broker->ports), 0);
+	}
+END_TEST
+
 /* ------------------------------------------------------------------ no room */
 
 static int create(const char *name)
@@ -318,6 +327,7 @@ int main(void)
 		without_a_record_of_the_host_there_is_none,
 		a_quota_of_nothing_is_no_configuration,
 		tables_must_have_places_that_can_be_named,
+		there_is_a_user_for_each_set,
 		operations_are_limited_even_where_the_configuration_has_no_limit,
 		a_capacity_is_at_most_all_numbers_that_are_not_reserved,
 		a_set_that_has_no_place_is_refused_until_another_went,
