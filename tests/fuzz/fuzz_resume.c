@@ -10,6 +10,7 @@
 #include "../unit/fixture.h"
 #include "dispatch.h"
 #include "fuzz.h"
+#include "grave.h"
 #include "state_check.h"
 #include "wire.h"
 
@@ -60,23 +61,7 @@ struct client {
 	unsigned count;
 };
 
-/* What the daemon that dies leaves. */
-struct grave {
-	bool dead;
-	uint32_t countdown; /* stores until then; 0: it lives */
-	unsigned stores;    /* since the last settle */
-	uint64_t *word[UNDO_MAX], before[UNDO_MAX];
-	uint32_t used[STATE_TABLES];
-	uint8_t *bytes[STATE_TABLES];
-};
-
-static const size_t slot_size[STATE_TABLES] = {sizeof(struct set_slot), sizeof(struct grant_slot),
-	sizeof(struct device_slot), sizeof(struct binding_slot), sizeof(struct host_slot),
-	sizeof(struct session_slot), sizeof(struct reply_slot)};
-
 static struct fixture f;
-static struct state state;
-static struct grave grave;
 static struct dispatch *dispatch;
 static struct dispatch_config config;
 static struct client clients[CLIENTS];
@@ -85,74 +70,6 @@ static struct error error;
 static uint8_t datagram[WIRE_DATAGRAM_MAX];
 static uint8_t randomness;
 static unsigned names;
-
-/* ---------------------------------------------------------------- records that outlive it */
-
-/* As they are now, without the change that is not settled. */
-static void die(void)
-{
-	const struct state *under = state_file_state(f.memory);
-
-	grave.dead = true;
-	for (unsigned i = grave.stores; i-- > 0;) {
-		const uint64_t now = *grave.word[i];
-
-		*grave.word[i] = grave.before[i];
-		grave.before[i] = now;
-	}
-	for (unsigned t = 0; t < STATE_TABLES; t++) {
-		const size_t size = state_file_used(f.memory, (enum state_table)t) * slot_size[t];
-
-		grave.used[t] = state_file_used(f.memory, (enum state_table)t);
-		grave.bytes[t] = malloc(size + 1);
-		FUZZ_CHECK(grave.bytes[t]);
-		memcpy(grave.bytes[t], under->table[t], size);
-	}
-	/* It goes on as if nothing was, so that it ends as it must; nobody hears of that. */
-	for (unsigned i = 0; i < grave.stores; i++)
-		*grave.word[i] = grave.before[i];
-}
-
-static void rise(void)
-{
-	const struct state *under = state_file_state(f.memory);
-
-	for (unsigned t = 0; t < STATE_TABLES; t++) {
-		const size_t kept = grave.used[t] * slot_size[t];
-
-		memset(under->table[t], 0,
-			state_file_used(f.memory, (enum state_table)t) * slot_size[t]);
-		memcpy(under->table[t], grave.bytes[t], kept);
-		free(grave.bytes[t]);
-		grave.bytes[t] = NULL;
-	}
-	grave.dead = false;
-	grave.stores = 0;
-}
-
-static int grave_reserve(void *ctx, enum state_table table, uint32_t count)
-{
-	(void)ctx;
-	return state_reserve(state_file_state(f.memory), table, count);
-}
-
-static void grave_settle(void *ctx)
-{
-	(void)ctx;
-	grave.stores = 0;
-	state_settle(state_file_state(f.memory));
-}
-
-static void grave_commit(void *ctx, uint64_t *word, uint64_t value)
-{
-	if (grave.countdown && --grave.countdown == 0)
-		die();
-	if (grave.stores == UNDO_MAX)
-		grave_settle(ctx);
-	grave.word[grave.stores] = word;
-	grave.before[grave.stores++] = *word;
-	state_commit(state_file_state(f.memory), word, value);
-}
 
 /* ---------------------------------------------------------------- ports */
 
@@ -209,7 +126,7 @@ static void check_records(uint32_t used[static STATE_TABLES])
 static void open_broker(void)
 {
 	struct broker_ports ports = {.hw = {&model_ops, &f.model},
-		.state = &state,
+		.state = &grave.state,
 		.pages = state_file_pages(f.memory),
 		.now_ms = now_ms,
 		.policy = &f.policy};
@@ -251,10 +168,10 @@ static void end_daemon(void)
 static void restart(void)
 {
 	if (!grave.dead)
-		die();
+		grave_die();
 	do {
 		end_daemon();
-		rise();
+		grave_rise();
 		open_daemon();
 	} while (grave.dead);
 	for (unsigned i = 0; i < CLIENTS; i++) {
@@ -631,13 +548,9 @@ static void play(const uint8_t *record)
 
 static void begin(void)
 {
-	static const struct state_ops ops = {grave_reserve, grave_commit, grave_settle};
-
 	if (!arena.size)
 		wire_arena_init(&arena, NULL, WIRE_ARENA_SIZE);
 	memset(clients, 0, sizeof(clients));
-	grave.dead = false;
-	grave.countdown = grave.stores = 0;
 	randomness = 0;
 	names = 0;
 	fixture_config(&f);
@@ -646,10 +559,9 @@ static void begin(void)
 	f.config.set_quota_default = 24;
 	f.config.set_quota_max = 32;
 	FUZZ_CHECK(state_file_memory(&f.memory) == 0);
-	state = *state_file_state(f.memory);
-	state.ops = &ops;
-	state.capacity[STATE_SETS] = state.capacity[STATE_DEVICES] = 64;
-	state.capacity[STATE_BINDINGS] = 64;
+	grave_open(f.memory);
+	grave.state.capacity[STATE_SETS] = grave.state.capacity[STATE_DEVICES] = 64;
+	grave.state.capacity[STATE_BINDINGS] = 64;
 	config = (struct dispatch_config){.version = "0",
 		.backend = "simulated",
 		.grace_ms = GRACE_MS,
@@ -658,7 +570,7 @@ static void begin(void)
 		.output_max = 1 << 17,
 		.events_max = 16,
 		.policy = &f.policy,
-		.state = &state};
+		.state = &grave.state};
 	open_daemon();
 }
 
