@@ -185,14 +185,14 @@ START_TEST(trap_06_a_rid_is_not_detached_through_a_neighbour_while_it_is_attache
 	}
 END_TEST
 
-START_TEST(an_unbind_leaves_alone_what_a_running_removal_detaches)
+START_TEST(an_unbind_waits_for_a_running_removal_which_detaches)
 	{
 		struct device_id device = fixture_add(&f, &a, 0, 10);
 		struct hpasid host = tainted_number(device);
 
 		start_remove(&a, device, 1);
 		start_unbind(host, 2);
-		ck_assert_uint_eq(fixture_outcome(&f, 2).error.reason, REASON_DEVICE_GOING);
+		ck_assert_uint_eq(fixture_outcome(&f, 2).error.reason, REASON_NOT_BOUND);
 		ck_assert_int_eq(state_of(device), DEVICE_FREE);
 	}
 END_TEST
@@ -560,7 +560,7 @@ int main(void)
 		a_waiting_operation_never_reaches_the_next_device_in_the_same_place,
 		trap_06_a_rid_is_detached_once_when_asked_through_both_functions_of_a_group,
 		trap_06_a_rid_is_not_detached_through_a_neighbour_while_it_is_attached,
-		an_unbind_leaves_alone_what_a_running_removal_detaches,
+		an_unbind_waits_for_a_running_removal_which_detaches,
 		an_unbind_leaves_alone_what_the_removal_of_a_shared_device_detaches,
 		an_unbind_of_what_a_lost_worker_held_is_refused_before_the_function_heals,
 		an_unbind_detaches_the_rest_when_one_device_is_lost,
