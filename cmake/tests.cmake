@@ -74,3 +74,12 @@ endforeach()
 
 include(cmake/sim.cmake)
 include(cmake/fuzz.cmake)
+
+# For LD_PRELOAD into the daemon as it is, so without what the daemon is compiled with.
+add_library(fault MODULE tests/fault/fault.c)
+set_target_properties(fault PROPERTIES PREFIX "" LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests/fault)
+target_compile_definitions(fault PRIVATE _GNU_SOURCE=)
+if(PASIDD_SANITIZE)
+  target_compile_definitions(fault PRIVATE FAULT_NO_ALLOCATIONS)
+endif()
+target_compile_options(fault PRIVATE -O1 -g -Wall -Wextra)

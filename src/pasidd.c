@@ -518,8 +518,14 @@ static int daemon_serve(struct daemon *daemon)
 
 	log_write(LOG_LEVEL_INFO, NULL, "ready: %s backend, socket %s", daemon->backend,
 		daemon->socket_path);
-	(void)sd_notifyf(
-		0, "READY=1\nSTATUS=Serving %s (%s)", daemon->socket_path, daemon->backend);
+	r = sd_notifyf(0, "READY=1\nSTATUS=Serving %s (%s)", daemon->socket_path, daemon->backend);
+	if (r < 0) {
+		log_write(LOG_LEVEL_ERROR, NULL,
+			"cannot tell the service manager that the daemon is ready (%s), which would "
+			"wait for it in vain; start it again",
+			strerror(-r));
+		return EXIT_STATUS_FAILURE;
+	}
 	r = server_run(daemon->server);
 	if (r < 0)
 		log_write(LOG_LEVEL_ERROR, NULL, "the loop failed: %s", strerror(-r));

@@ -221,8 +221,10 @@ static void executor_identified(
 	result->iommufd_key = 0;
 	if (item->op.kind == HW_REPORT)
 		return; /* what is attached stays; without a key there is nothing to compare with */
-	result->status = error_set(&result->error, REASON_INTERNAL,
-		"the kernel cannot compare open files of two processes (kcmp): %s", strerror(-r));
+	result->status = error_set(&result->error,
+		r == -ENOMEM ? REASON_NO_MEMORY : REASON_INTERNAL,
+		"the daemon cannot remember or compare open files of two processes (kcmp): %s",
+		strerror(-r));
 	(void)executor_worker_push(worker, WORKER_OP, true, &undo);
 }
 

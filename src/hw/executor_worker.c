@@ -376,15 +376,13 @@ int executor_worker_receive(struct executor_worker *worker, struct hw_result *re
 	do
 		n = executor_worker_read(worker, ret_result);
 	while (n == WORKER_REFUSED_SIZE);
-	if (n < 0 && errno == EAGAIN)
-		return 0;
-	if (n <= 0) {
+	if (n == sizeof(*ret_result))
+		return 1;
+	if (n < 0 && executor_worker_later(-errno))
+		return 0; /* asked again at once: epoll says so as long as something is there */
+	if (n == 0 || (n < 0 && errno == ECONNRESET))
 		executor_worker_close_socket(worker);
-		return 0;
-	}
-	if ((size_t)n != sizeof(*ret_result)) {
+	else /* the copy of our socket that is kept for us would let it wait for ever */
 		executor_worker_kill(worker);
-		return 0;
-	}
-	return 1;
+	return 0;
 }
