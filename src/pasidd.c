@@ -514,21 +514,18 @@ static int daemon_start_server(struct daemon *daemon)
 
 static int daemon_serve(struct daemon *daemon)
 {
+	const char *what = "the service manager, which would wait in vain, cannot be told of us";
 	int r;
 
 	log_write(LOG_LEVEL_INFO, NULL, "ready: %s backend, socket %s", daemon->backend,
 		daemon->socket_path);
 	r = sd_notifyf(0, "READY=1\nSTATUS=Serving %s (%s)", daemon->socket_path, daemon->backend);
-	if (r < 0) {
-		log_write(LOG_LEVEL_ERROR, NULL,
-			"cannot tell the service manager that the daemon is ready (%s), which would "
-			"wait for it in vain; start it again",
-			strerror(-r));
-		return EXIT_STATUS_FAILURE;
+	if (r >= 0) {
+		what = "the loop failed";
+		r = server_run(daemon->server);
 	}
-	r = server_run(daemon->server);
 	if (r < 0)
-		log_write(LOG_LEVEL_ERROR, NULL, "the loop failed: %s", strerror(-r));
+		log_write(LOG_LEVEL_ERROR, NULL, "%s: %s", what, strerror(-r));
 	return r < 0 ? EXIT_STATUS_FAILURE : EXIT_STATUS_OK;
 }
 
@@ -550,9 +547,7 @@ static int daemon_run(struct daemon *daemon)
 		r = daemon_listen(daemon);
 	if (r == EXIT_STATUS_OK)
 		r = daemon_start_server(daemon);
-	if (r == EXIT_STATUS_OK)
-		r = daemon_serve(daemon);
-	return r;
+	return r == EXIT_STATUS_OK ? daemon_serve(daemon) : r;
 }
 
 /*

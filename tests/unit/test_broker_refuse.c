@@ -99,7 +99,6 @@ START_TEST(a_function_whose_driver_attaches_no_pasids_is_refused_before_the_kern
 		struct hpasid host = fixture_allocate(&f, &a);
 		struct device_id device;
 		unsigned before;
-
 		f.model.lacks = HW_CAP_PASID;
 		device = fixture_add(&f, &a, 1, 10);
 		before = f.model.carried_out;
@@ -527,7 +526,6 @@ START_TEST(a_list_of_limits_passes_over_sets_that_went)
 		struct limit_info info;
 		uint64_t cursor = 0;
 		unsigned of_a = 0;
-
 		broker_session_end(f.broker, a.session);
 		model_run(&f);
 		while (broker_limit_next(f.broker, &f.admin, own, &cursor, &info))
@@ -597,7 +595,6 @@ int main(void)
 		who_has_no_set_is_told_nothing_of_what_belongs_to_none,
 		a_set_of_nobody_in_particular_is_charged_to_root,
 	};
-
 	return suite_run(
 		"broker, refusals and lists", "refused", tests, ARRAY_SIZE(tests), setup, teardown);
 }
