@@ -196,12 +196,14 @@ static void executor_fail(
 	ret_result->id = item->op.id;
 	ret_result->device = item->op.device;
 	ret_result->fds[0] = ret_result->fds[1] = -1;
+	/* however it ended: an answer may be lost, so nobody knows what was done */
+	ret_result->status = -EPIPE;
 	if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == WORKER_EXIT_UNPLUGGED) {
-		ret_result->status = error_set(&ret_result->error, REASON_DEVICE_GOING,
-			"the device is being unplugged from the host");
+		(void)error_set(&ret_result->error, REASON_WORKER_LOST,
+			"the device is being unplugged from the host, and its worker let go of it "
+			"before it answered");
 		return;
 	}
-	ret_result->status = -EPIPE;
 	(void)error_set(&ret_result->error, REASON_WORKER_LOST,
 		"the worker process of this set ended (%s %d) before it answered",
 		WIFSIGNALED(wait_status) ? "signal" : "exit status",

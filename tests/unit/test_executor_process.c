@@ -100,6 +100,20 @@ START_TEST(answer_for_another_operation_is_nonsense_too)
 	}
 END_TEST
 
+/* A positive status would say that nothing was done, and the number could be another's at once. */
+START_TEST(what_an_unplugged_worker_did_not_answer_may_have_been_done)
+	{
+		executor_free(executor);
+		ck_assert_int_eq(setenv("TEST_WORKER", "unplugged", 1), 0);
+		start(&(struct executor_options){0});
+		ck_assert_int_eq(submit(ping(7)), 0);
+		pump(1, 1);
+		ck_assert_int_lt(results[0].status, 0);
+		ck_assert_uint_eq(results[0].error.reason, REASON_WORKER_LOST);
+		ck_assert_ptr_nonnull(strstr(results[0].error.text, "unplugged"));
+	}
+END_TEST
+
 START_TEST(descriptor_that_got_lost_on_the_way_is_a_failure)
 	{
 		executor_free(executor);
@@ -297,6 +311,8 @@ static int bad_worker(const char *how)
 	size_t size = strcmp(how, "nonsense") == 0 ? 3 : sizeof(result);
 
 	while (recv(WORKER_SOCKET, &message, sizeof(message), 0) > 0) {
+		if (strcmp(how, "unplugged") == 0)
+			return WORKER_EXIT_UNPLUGGED;
 		if (strcmp(how, "wrong-id") != 0)
 			result.id = message.op.id;
 		result.iommufd_key = 999; /* no descriptor of ours */
@@ -329,6 +345,7 @@ int main(int argc, char *argv[])
 	tcase_add_test(tc, program_that_ends_at_once_is_a_lost_lane);
 	tcase_add_test(tc, worker_that_talks_nonsense_is_ended);
 	tcase_add_test(tc, answer_for_another_operation_is_nonsense_too);
+	tcase_add_test(tc, what_an_unplugged_worker_did_not_answer_may_have_been_done);
 	tcase_add_test(tc, descriptor_that_got_lost_on_the_way_is_a_failure);
 	tcase_add_test(tc, identity_that_cannot_be_compared_is_undone);
 	tcase_add_test(tc, dispose_never_waits_for_a_hostile_close);
