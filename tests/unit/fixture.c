@@ -58,6 +58,14 @@ unsigned model_entries(const struct fixture *f)
 	return count;
 }
 
+void model_arrange(struct fixture *f, enum hw_kind kind, int status, unsigned skip, unsigned times)
+{
+	f->model.fail_kind = kind;
+	f->model.fail_status = status;
+	f->model.fail_skip = skip;
+	f->model.fail_times = times;
+}
+
 void model_lose_lane(struct fixture *f, uint64_t lane)
 {
 	struct model *model = &f->model;
@@ -170,6 +178,22 @@ void fixture_open(struct fixture *f)
 	f->state.ops = &crash_ops;
 	f->state.ctx = f;
 	fixture_start(f);
+}
+
+void fixture_pass_second(struct fixture *f)
+{
+	f->now_ms += 1000;
+	broker_tick(f->broker);
+}
+
+void fixture_leave(struct fixture *f)
+{
+	f->model.hung_lane = 0;
+	f->model.submit_status = 0;
+	fixture_pass_second(f);
+	model_run(f);
+	fixture_recount(f);
+	fixture_close(f);
 }
 
 void fixture_settle(struct fixture *f)

@@ -48,6 +48,9 @@ struct fixture {
 void fixture_config(struct fixture *f);
 void fixture_open(struct fixture *f);
 void fixture_close(struct fixture *f);
+/* The same once hardware neither hangs nor refuses any more, has done everything, and a recount
+ * agrees. */
+void fixture_leave(struct fixture *f);
 
 /* What was changed stays, as after a request. */
 void fixture_settle(struct fixture *f);
@@ -71,6 +74,8 @@ struct actor fixture_vmm(
 bool model_step(struct fixture *f, unsigned n);
 /* Carries out everything that is not hung. */
 void model_run(struct fixture *f);
+/* The next operations of a kind fail: `times` of them, after `skip` that do not. */
+void model_arrange(struct fixture *f, enum hw_kind kind, int status, unsigned skip, unsigned times);
 /* Is there an entry? */
 bool model_has(const struct fixture *f, uint32_t rid, uint32_t pasid);
 unsigned model_entries(const struct fixture *f);
@@ -79,6 +84,7 @@ void model_lose_lane(struct fixture *f, uint64_t lane);
 
 /* Carries everything out and returns the outcome with this cookie, which must be there. */
 struct outcome fixture_outcome(struct fixture *f, uint64_t cookie);
+void fixture_pass_second(struct fixture *f);
 /* The invariants hold. */
 void fixture_recount(struct fixture *f);
 

@@ -27,11 +27,7 @@ static void setup(void)
 
 static void teardown(void)
 {
-	f.model.hung_lane = 0;
-	f.model.submit_status = 0;
-	model_run(&f);
-	fixture_recount(&f);
-	fixture_close(&f);
+	fixture_leave(&f);
 }
 
 static int add_status(const struct actor *actor, uint32_t rid, int iommufd)
@@ -45,20 +41,6 @@ static int add_status(const struct actor *actor, uint32_t rid, int iommufd)
 	outcome = fixture_outcome(&f, 1);
 	f.error = outcome.error;
 	return outcome.status;
-}
-
-static void arrange(enum hw_kind kind, int status, unsigned skip, unsigned times)
-{
-	f.model.fail_kind = kind;
-	f.model.fail_status = status;
-	f.model.fail_skip = skip;
-	f.model.fail_times = times;
-}
-
-static void pass_time(void)
-{
-	f.now_ms += 1000;
-	broker_tick(f.broker);
 }
 
 /* ------------------------------------------------------------------ devices: F2, F9, F37 */
@@ -117,7 +99,7 @@ START_TEST(a_failed_registration_leaves_nothing)
 		struct broker_status status;
 
 		for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
-			arrange(kinds[i], STATUS_HARDWARE, 0, 1);
+			model_arrange(&f, kinds[i], STATUS_HARDWARE, 0, 1);
 			ck_assert_int_eq(add_status(&a, 0, 10), STATUS_HARDWARE);
 			broker_status(f.broker, &status);
 			ck_assert_uint_eq(status.devices, 0);
@@ -239,7 +221,7 @@ START_TEST(failed_bind_leaves_no_entry_at_any_step)
 		for (unsigned i = 0; i < 4; i++)
 			devices[i] = fixture_add(&f, &a, rids[i], 10);
 		for (unsigned step = 0; step < 4; step++) {
-			arrange(HW_ATTACH, STATUS_HARDWARE, step, 1);
+			model_arrange(&f, HW_ATTACH, STATUS_HARDWARE, step, 1);
 			ck_assert_int_eq(fixture_bind(&f, &a, host, devices, 4), STATUS_HARDWARE);
 			ck_assert_uint_eq(model_entries(&f), 0);
 			fixture_recount(&f);
@@ -264,16 +246,16 @@ START_TEST(undo_that_fails_taints_and_keeps_the_number)
 					 pairs, 2, 1, &f.error),
 			0);
 		ck_assert(model_step(&f, 0));
-		arrange(HW_ATTACH, STATUS_HARDWARE, 0, 1);
+		model_arrange(&f, HW_ATTACH, STATUS_HARDWARE, 0, 1);
 		ck_assert(model_step(&f, 0));
-		arrange(HW_DETACH, STATUS_HARDWARE, 0, 1);
+		model_arrange(&f, HW_DETACH, STATUS_HARDWARE, 0, 1);
 		outcome = fixture_outcome(&f, 1);
 		ck_assert_int_eq(outcome.status, STATUS_HARDWARE);
 		ck_assert_uint_eq(outcome.error.reason, REASON_UNDO_FAILED);
 		ck_assert(model_has(&f, 0, host.v));
 		/* freed and cooled, it is still nobody's */
 		ck_assert_int_eq(fixture_free(&f, &a, host), 0);
-		pass_time();
+		fixture_pass_second(&f);
 		ck_assert_int_eq(broker_host_find(f.broker, &f.admin, host, &info, &f.error), 0);
 		ck_assert_uint_eq(info.quarantine, QUARANTINE_TAINTED);
 		ck_assert_int_eq(
@@ -437,7 +419,7 @@ START_TEST(a_bound_number_is_reclaimed_at_its_last_unbind)
 
 		ck_assert_int_eq(fixture_bind(&f, &a, host, &device, 1), 0);
 		ck_assert_int_eq(fixture_free(&f, &a, host), 0);
-		pass_time();
+		fixture_pass_second(&f);
 		ck_assert_int_eq(fixture_state(&f, host), GRANT_FREE_PENDING);
 		ck_assert_int_eq(fixture_bind(&f, &a, host, &device, 1), STATUS_STATE);
 		ck_assert_int_eq(fixture_unbind(&f, &a, host), 0);

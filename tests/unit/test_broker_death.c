@@ -26,25 +26,7 @@ static void setup(void)
 
 static void teardown(void)
 {
-	f.model.hung_lane = 0;
-	f.model.submit_status = 0;
-	model_run(&f);
-	fixture_recount(&f);
-	fixture_close(&f);
-}
-
-static void arrange(enum hw_kind kind, int status, unsigned skip, unsigned times)
-{
-	f.model.fail_kind = kind;
-	f.model.fail_status = status;
-	f.model.fail_skip = skip;
-	f.model.fail_times = times;
-}
-
-static void pass_time(void)
-{
-	f.now_ms += 1000;
-	broker_tick(f.broker);
+	fixture_leave(&f);
 }
 
 /* ------------------------------------------------------------------ death, F38, D */
@@ -106,7 +88,7 @@ START_TEST(on_a_shared_device_time_alone_never_moves_a_number)
 		ck_assert_int_eq(fixture_bind(&f, &a, host, &slice, 1), 0);
 		ck_assert_int_eq(fixture_unbind(&f, &a, host), 0);
 		ck_assert_int_eq(fixture_free(&f, &a, host), 0);
-		pass_time();
+		fixture_pass_second(&f);
 		ck_assert_int_eq(fixture_state(&f, host), GRANT_QUARANTINED);
 		ck_assert_int_eq(
 			broker_allocate(f.broker, &c, &exact, &again, &f.error), STATUS_EXHAUSTED);
@@ -120,7 +102,7 @@ START_TEST(on_a_shared_device_time_alone_never_moves_a_number)
 		ck_assert_int_eq(
 			broker_device_drained(f.broker, &f.admin, shared, &released, &f.error), 0);
 		ck_assert_uint_eq(released, 1);
-		pass_time();
+		fixture_pass_second(&f);
 		ck_assert_int_eq(broker_allocate(f.broker, &c, &exact, &again, &f.error), 0);
 	}
 END_TEST
@@ -136,8 +118,8 @@ START_TEST(undrained_numbers_outlive_their_set)
 		ck_assert_int_eq(fixture_bind(&f, &a, host, &slice, 1), 0);
 		broker_session_end(f.broker, 10);
 		model_run(&f);
-		pass_time();
-		pass_time();
+		fixture_pass_second(&f);
+		fixture_pass_second(&f);
 		ck_assert_int_eq(fixture_state(&f, host), GRANT_QUARANTINED);
 		broker_status(f.broker, &status);
 		ck_assert_uint_eq(status.pasids.current, 1);
@@ -160,11 +142,11 @@ START_TEST(what_death_cannot_detach_stays_until_it_is_proven)
 		struct set_info info;
 
 		ck_assert_int_eq(fixture_bind(&f, &a, host, &device, 1), 0);
-		arrange(HW_CLOSE, STATUS_HARDWARE, 0, 1);
+		model_arrange(&f, HW_CLOSE, STATUS_HARDWARE, 0, 1);
 		broker_session_end(f.broker, 10);
 		model_run(&f);
-		pass_time();
-		pass_time();
+		fixture_pass_second(&f);
+		fixture_pass_second(&f);
 		ck_assert_int_eq(fixture_state(&f, host), GRANT_QUARANTINED);
 		ck_assert_int_eq(broker_set_get(f.broker, &f.admin, a.set, &info, &f.error), 0);
 		ck_assert(info.dying);
@@ -186,7 +168,7 @@ START_TEST(a_lost_worker_taints_an_exclusive_device)
 		ck_assert_int_eq(fixture_bind(&f, &a, host, &device, 1), 0);
 		model_lose_lane(&f, a.set.v);
 		ck_assert_int_eq(fixture_free(&f, &a, host), 0);
-		pass_time();
+		fixture_pass_second(&f);
 		ck_assert_int_eq(broker_host_find(f.broker, &a, host, &info, &f.error), 0);
 		ck_assert_uint_eq(info.quarantine, QUARANTINE_TAINTED);
 		ck_assert_int_eq(
@@ -205,7 +187,7 @@ START_TEST(a_lost_worker_closes_a_shared_device)
 		model_lose_lane(&f, UINT64_C(1) << 63 | shared.v);
 		ck_assert_uint_eq(model_entries(&f), 0);
 		ck_assert_int_eq(fixture_free(&f, &a, host), 0);
-		pass_time();
+		fixture_pass_second(&f);
 		ck_assert_int_eq(broker_host_find(f.broker, &a, host, &info, &f.error), 0);
 		ck_assert_uint_eq(info.quarantine, QUARANTINE_UNDRAINED);
 	}
@@ -266,10 +248,10 @@ START_TEST(an_unbind_of_what_was_lost_says_so)
 		ck_assert_int_eq(fixture_bind(&f, &a, host, both, 2), 0);
 		ck_assert_int_eq(broker_unbind(f.broker, &a, own, ref, &slice, 1, 1, &f.error), 0);
 		ck_assert_int_eq(broker_unbind(f.broker, &a, own, ref, both, 2, 2, &f.error), 0);
-		arrange(HW_DETACH, -EPIPE, 0, 1);
+		model_arrange(&f, HW_DETACH, -EPIPE, 0, 1);
 		ck_assert(model_step(&f, 0));
 		broker_lane_lost(f.broker, UINT64_C(1) << 63 | shared.v);
-		arrange(HW_DETACH, STATUS_NOT_FOUND, 0, 1);
+		model_arrange(&f, HW_DETACH, STATUS_NOT_FOUND, 0, 1);
 		ck_assert_uint_eq(fixture_outcome(&f, 2).error.reason, REASON_WORKER_LOST);
 		ck_assert(!model_has(&f, 0, host.v));
 	}

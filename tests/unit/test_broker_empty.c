@@ -26,10 +26,7 @@ static void setup(void)
 
 static void teardown(void)
 {
-	f.model.hung_lane = 0;
-	model_run(&f);
-	fixture_recount(&f);
-	fixture_close(&f);
+	fixture_leave(&f);
 }
 
 static struct set_info info_of(struct set_id id)
@@ -38,12 +35,6 @@ static struct set_info info_of(struct set_id id)
 
 	ck_assert_int_eq(broker_set_get(f.broker, &f.admin, id, &info, &f.error), 0);
 	return info;
-}
-
-static void pass_time(void)
-{
-	f.now_ms += 1000;
-	broker_tick(f.broker);
 }
 
 START_TEST(everything_is_torn_down_and_the_set_stays)
@@ -101,7 +92,7 @@ START_TEST(its_numbers_are_charged_until_they_are_released)
 		broker_set_empty(f.broker, set);
 		ck_assert_int_eq(
 			broker_allocate(f.broker, &vm, &all, numbers, &f.error), STATUS_QUOTA);
-		pass_time();
+		fixture_pass_second(&f);
 		ck_assert_int_eq(broker_allocate(f.broker, &vm, &all, numbers, &f.error), 0);
 	}
 END_TEST
@@ -126,7 +117,7 @@ static void check_not_had_again(struct hpasid host)
 	struct allocate exact = {.min = host.v, .max = host.v, .count = 1};
 	struct hpasid again;
 
-	pass_time();
+	fixture_pass_second(&f);
 	fixture_recount(&f);
 	ck_assert_int_eq(fixture_state(&f, host), GRANT_QUARANTINED);
 	ck_assert_int_eq(
@@ -137,7 +128,7 @@ START_TEST(queued_work_of_one_vm_never_meets_the_next)
 	{
 		struct hpasid host = leave_undrained();
 
-		pass_time(); /* it could be had again from here on */
+		fixture_pass_second(&f); /* it could be had again from here on */
 		broker_set_empty(f.broker, set);
 		model_run(&f);
 		check_not_had_again(host);
@@ -164,7 +155,7 @@ START_TEST(the_next_vm_has_its_own_numbers_again)
 		f.now_ms += 1;
 		host = leave_undrained();
 		exact.min = exact.max = host.v;
-		pass_time();
+		fixture_pass_second(&f);
 		ck_assert_int_eq(broker_allocate(f.broker, &vm, &exact, &again, &f.error), 0);
 	}
 END_TEST
@@ -250,7 +241,7 @@ START_TEST(what_does_not_detach_stays_out_of_use)
 		f.model.fail_times = 1;
 		broker_set_empty(f.broker, set);
 		model_run(&f);
-		pass_time();
+		fixture_pass_second(&f);
 		fixture_recount(&f);
 		info = info_of(set);
 		ck_assert(!info.dying);
@@ -258,7 +249,7 @@ START_TEST(what_does_not_detach_stays_out_of_use)
 		ck_assert_int_eq(fixture_state(&f, host), GRANT_QUARANTINED);
 		/* the same function, bound anew, proves that all of it is gone */
 		(void)fixture_add(&f, &vm, 0, 12);
-		pass_time();
+		fixture_pass_second(&f);
 		ck_assert_int_eq(fixture_state(&f, host), GRANT_IDLE);
 	}
 END_TEST

@@ -20,27 +20,9 @@ static void setup(void)
 	c = fixture_vmm(&f, 11, "c", SET_TRANSLATED, 20);
 }
 
-static void pass_time(void)
-{
-	f.now_ms += 1000;
-	broker_tick(f.broker);
-}
-
 static void teardown(void)
 {
-	f.model.hung_lane = 0;
-	f.model.submit_status = 0;
-	pass_time();
-	model_run(&f);
-	fixture_recount(&f);
-	fixture_close(&f);
-}
-
-static void fail_next(enum hw_kind kind, int status)
-{
-	f.model.fail_kind = kind;
-	f.model.fail_status = status;
-	f.model.fail_times = 1;
+	fixture_leave(&f);
 }
 
 /* What is on its way to hardware is not taken now. */
@@ -133,7 +115,7 @@ START_TEST(a_function_that_opens_heals_no_other_that_is_open)
 		struct hpasid host = fixture_allocate(&f, &a);
 
 		ck_assert_int_eq(fixture_bind(&f, &a, host, &device, 1), 0);
-		fail_next(HW_DETACH, STATUS_HARDWARE);
+		model_arrange(&f, HW_DETACH, STATUS_HARDWARE, 0, 1);
 		ck_assert_int_eq(fixture_unbind(&f, &a, host), STATUS_HARDWARE);
 		(void)fixture_add(&f, &a, 2, 10);
 		ck_assert_int_eq(state_of(device), DEVICE_TAINTED);
@@ -149,7 +131,7 @@ START_TEST(a_function_whose_removal_was_not_answered_is_nobody_elses)
 		model_lose_lane(&f, a.set.v);
 		ck_assert_int_eq(add_status(&c, 1, 11), STATUS_EXISTS);
 		ck_assert_uint_eq(f.error.reason, REASON_DEVICE_TAKEN);
-		pass_time();
+		fixture_pass_second(&f);
 		ck_assert_int_ne(fixture_outcome(&f, 2).status, 0);
 		ck_assert_int_eq(add_status(&c, 1, 11), 0);
 	}
@@ -161,7 +143,7 @@ static struct outcome share(enum hw_kind fails, int status)
 {
 	ck_assert_int_eq(
 		broker_device_share(f.broker, &f.admin, (struct rid){SHARED}, 1, &f.error), 0);
-	fail_next(fails, status);
+	model_arrange(&f, fails, status, 0, 1);
 	return fixture_outcome(&f, 1);
 }
 
@@ -203,7 +185,7 @@ static unsigned taken_with_the_next_tick(enum hw_kind kind)
 {
 	unsigned count = 0;
 
-	pass_time();
+	fixture_pass_second(&f);
 	broker_flush(f.broker);
 	for (unsigned i = 0; i < f.model.count; i++)
 		count += f.model.ops[i].kind == kind;
@@ -254,7 +236,7 @@ START_TEST(the_end_of_a_lane_that_is_not_taken_is_asked_for_again)
 		ck_assert_int_eq(
 			broker_device_share(f.broker, &f.admin, (struct rid){SHARED}, 1, &f.error),
 			0);
-		fail_next(HW_IDENTIFY, STATUS_HARDWARE);
+		model_arrange(&f, HW_IDENTIFY, STATUS_HARDWARE, 0, 1);
 		ck_assert(model_step(&f, 0));
 		refuse_what_waits();
 		ck_assert_uint_eq(taken_with_the_next_tick(HW_END), 1);

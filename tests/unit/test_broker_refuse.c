@@ -24,10 +24,7 @@ static void setup(void)
 
 static void teardown(void)
 {
-	f.model.hung_lane = 0;
-	model_run(&f);
-	fixture_recount(&f);
-	fixture_close(&f);
+	fixture_leave(&f);
 }
 
 /* It was refused at once, for this reason, and the recount agrees. */

@@ -32,19 +32,6 @@ static void teardown(void)
 	fixture_close(&f);
 }
 
-static void pass_time(void)
-{
-	f.now_ms += 1000;
-	broker_tick(f.broker);
-}
-
-static void fail_next(enum hw_kind kind, int status)
-{
-	f.model.fail_kind = kind;
-	f.model.fail_status = status;
-	f.model.fail_times = 1;
-}
-
 /* How often this was told of the device. */
 static unsigned told(enum change_kind kind, struct device_id device)
 {
@@ -84,7 +71,7 @@ static struct hpasid tainted_number(struct device_id device)
 	struct hpasid host = fixture_allocate(&f, &a);
 
 	ck_assert_int_eq(fixture_bind(&f, &a, host, &device, 1), 0);
-	fail_next(HW_DETACH, STATUS_HARDWARE);
+	model_arrange(&f, HW_DETACH, STATUS_HARDWARE, 0, 1);
 	ck_assert_int_eq(fixture_unbind(&f, &a, host), STATUS_HARDWARE);
 	return host;
 }
@@ -176,7 +163,7 @@ START_TEST(trap_06_a_rid_is_not_detached_through_a_neighbour_while_it_is_attache
 		struct device_id one = fixture_add(&f, &a, 1, 10), two = fixture_add(&f, &a, 2, 10);
 		struct bind_pair pair = {one, {.kind = HW_TABLE_SPACE}};
 
-		fail_next(HW_ATTACH, STATUS_HARDWARE);
+		model_arrange(&f, HW_ATTACH, STATUS_HARDWARE, 0, 1);
 		ck_assert_int_eq(broker_rid_attach(f.broker, &a, own, &pair, 1, &f.error), 0);
 		ck_assert_int_eq(broker_rid_detach(f.broker, &a, own, two, 2, &f.error), 0);
 		ck_assert_uint_eq(fixture_outcome(&f, 2).error.reason, REASON_BUSY);
@@ -256,7 +243,7 @@ START_TEST(a_tainted_number_stays_in_quarantine_while_it_is_detached_again)
 		ck_assert_int_eq(
 			broker_quarantine_end(f.broker, &f.admin, host, &f.error), STATUS_STATE);
 		ck_assert_uint_eq(f.error.reason, REASON_DEVICE_TAINTED);
-		pass_time();
+		fixture_pass_second(&f);
 		ck_assert_int_eq(
 			broker_allocate(f.broker, &a, &exact, &again, &f.error), STATUS_EXHAUSTED);
 		fixture_recount(&f);
@@ -355,7 +342,7 @@ static void remove_as_the_worker_dies(struct device_id device, uint64_t lane)
 	start_remove(&a, device, 1);
 	f.model.submit_status = 0;
 	model_lose_lane(&f, lane);
-	pass_time();
+	fixture_pass_second(&f);
 	ck_assert_int_ne(fixture_outcome(&f, 1).status, 0);
 	ck_assert_int_eq(state_of(device), DEVICE_TAINTED);
 }
@@ -391,7 +378,7 @@ START_TEST(a_slice_that_failed_to_detach_is_not_ready_again_because_its_removal_
 		(void)fixture_share(&f, SHARED);
 		slice = fixture_slice(&f, &a, SHARED);
 		(void)tainted_number(slice);
-		fail_next(HW_LEAVE, STATUS_BUSY);
+		model_arrange(&f, HW_LEAVE, STATUS_BUSY, 0, 1);
 		start_remove(&a, slice, 1);
 		ck_assert_int_eq(fixture_outcome(&f, 1).status, STATUS_BUSY);
 		ck_assert_int_eq(state_of(slice), DEVICE_TAINTED);
@@ -412,7 +399,7 @@ START_TEST(sharing_a_lost_device_again_does_not_prove_that_it_is_drained)
 		model_lose_lane(&f, lane_of(shared));
 		ck_assert_int_eq(fixture_free(&f, &a, host), 0);
 		(void)fixture_share(&f, SHARED);
-		pass_time();
+		fixture_pass_second(&f);
 		ck_assert_int_eq(
 			broker_allocate(f.broker, &c, &exact, &again, &f.error), STATUS_EXHAUSTED);
 		/* its own set may have it again, on its slice of the new registration */
@@ -460,7 +447,7 @@ START_TEST(a_slice_that_is_being_given_up_keeps_its_shared_device)
 		model_lose_lane(&f, lane_of(shared));
 		(void)fixture_share(&f, SHARED);
 		ck_assert_int_eq(state_of(shared), DEVICE_TAINTED);
-		pass_time();
+		fixture_pass_second(&f);
 		ck_assert_int_ne(fixture_outcome(&f, 1).status, 0);
 		start_remove(&a, slice, 2);
 		ck_assert_int_eq(fixture_outcome(&f, 2).status, 0);
@@ -506,7 +493,7 @@ START_TEST(trap_06_the_group_of_a_dead_set_can_be_had_by_another)
 		lose_a_group(numbers);
 		broker_session_end(f.broker, 10);
 		model_run(&f);
-		pass_time();
+		fixture_pass_second(&f);
 		ck_assert_int_eq(fixture_state(&f, numbers[0]), GRANT_QUARANTINED);
 		(void)fixture_add(&f, &c, 1, 11);
 		ck_assert_int_eq(fixture_state(&f, numbers[0]), GRANT_IDLE);

@@ -22,28 +22,9 @@ static void setup(void)
 	c = fixture_vmm(&f, 11, "c", SET_TRANSLATED, 20);
 }
 
-static void pass_time(void)
-{
-	f.now_ms += 1000;
-	broker_tick(f.broker);
-}
-
 static void teardown(void)
 {
-	f.model.hung_lane = 0;
-	f.model.submit_status = 0;
-	pass_time();
-	model_run(&f);
-	fixture_recount(&f);
-	fixture_close(&f);
-}
-
-static void arrange(enum hw_kind kind, int status, unsigned skip, unsigned times)
-{
-	f.model.fail_kind = kind;
-	f.model.fail_status = status;
-	f.model.fail_skip = skip;
-	f.model.fail_times = times;
+	fixture_leave(&f);
 }
 
 static uint64_t lane_of(struct device_id shared)
@@ -135,7 +116,7 @@ static void ck_drains_alone(struct hpasid host)
 	ck_assert_uint_eq(model_entries(&f), 0);
 	/* it still waits for that */
 	ck_assert_int_eq(fixture_free(&f, &a, host), 0);
-	pass_time();
+	fixture_pass_second(&f);
 	ck_assert_uint_eq(info_of(host).quarantine, QUARANTINE_UNDRAINED);
 }
 
@@ -169,7 +150,7 @@ START_TEST(a_bind_that_fails_before_a_slice_leaves_draining_what_drained)
 		devices[1] = fixture_slice(&f, &a, SHARED);
 		devices[0] = fixture_add(&f, &a, 1, 10);
 		host = draining_number(devices[1]);
-		arrange(HW_ATTACH, STATUS_HARDWARE, 0, 1);
+		model_arrange(&f, HW_ATTACH, STATUS_HARDWARE, 0, 1);
 		ck_assert_int_eq(fixture_bind(&f, &a, host, devices, 2), STATUS_HARDWARE);
 		ck_drains_alone(host);
 	}
@@ -182,11 +163,11 @@ START_TEST(an_undo_that_fails_twice_is_told_once_with_the_first_failure)
 		struct hpasid host = fixture_allocate(&f, &a);
 		struct outcome outcome;
 
-		arrange(HW_ATTACH, STATUS_HARDWARE, 2, 1);
+		model_arrange(&f, HW_ATTACH, STATUS_HARDWARE, 2, 1);
 		start_bind(host, devices, 3);
 		for (int i = 0; i < 3; i++)
 			ck_assert(model_step(&f, 0));
-		arrange(HW_DETACH, STATUS_HARDWARE, 0, 2);
+		model_arrange(&f, HW_DETACH, STATUS_HARDWARE, 0, 2);
 		outcome = fixture_outcome(&f, 1);
 		ck_assert_uint_eq(outcome.error.reason, REASON_UNDO_FAILED);
 		ck_assert_uint_eq(model_entries(&f), 2);
@@ -206,17 +187,17 @@ START_TEST(an_undo_that_was_not_taken_ends_when_its_worker_is_lost)
 		(void)fixture_share(&f, SHARED);
 		devices[0] = fixture_add(&f, &a, 1, 10);
 		devices[1] = fixture_slice(&f, &a, SHARED);
-		arrange(HW_ATTACH, STATUS_HARDWARE, 1, 1);
+		model_arrange(&f, HW_ATTACH, STATUS_HARDWARE, 1, 1);
 		start_bind(host, devices, 2);
 		ck_assert(model_step(&f, 0));
 		ck_assert(model_step(&f, 0));
 		refuse_what_waits();
 		model_lose_lane(&f, a.set.v);
-		pass_time();
+		fixture_pass_second(&f);
 		outcome = fixture_outcome(&f, 1);
 		ck_assert_uint_eq(outcome.error.reason, REASON_KERNEL_REFUSED);
 		ck_assert_int_eq(fixture_free(&f, &a, host), 0);
-		pass_time();
+		fixture_pass_second(&f);
 		ck_assert_uint_eq(info_of(host).quarantine, QUARANTINE_TAINTED);
 	}
 END_TEST
@@ -232,7 +213,7 @@ START_TEST(an_unbind_that_was_not_taken_ends_when_its_worker_is_lost)
 		start_unbind(host, NULL, 0);
 		refuse_what_waits();
 		model_lose_lane(&f, a.set.v);
-		pass_time();
+		fixture_pass_second(&f);
 		ck_assert_int_ne(fixture_outcome(&f, 1).status, 0);
 		ck_assert_int_eq(state_of(device), DEVICE_TAINTED);
 		ck_assert(model_has(&f, 1, host.v));
@@ -253,7 +234,7 @@ static struct outcome unbind_while_the_other_is_lost(int status)
 	model_lose_lane(&f, a.set.v);
 	f.model.hung_lane = 0;
 	if (status)
-		arrange(HW_DETACH, status, 0, 1);
+		model_arrange(&f, HW_DETACH, status, 0, 1);
 	return fixture_outcome(&f, 1);
 }
 
@@ -318,7 +299,7 @@ START_TEST(a_slice_is_good_again_whatever_others_failed_to_detach)
 			slices[i] = fixture_slice(&f, actors[i], SHARED);
 			hosts[i] = fixture_allocate(&f, actors[i]);
 			ck_assert_int_eq(fixture_bind(&f, actors[i], hosts[i], &slices[i], 1), 0);
-			arrange(HW_DETACH, STATUS_HARDWARE, 0, 1);
+			model_arrange(&f, HW_DETACH, STATUS_HARDWARE, 0, 1);
 			ck_assert_int_eq(fixture_unbind(&f, actors[i], hosts[i]), STATUS_HARDWARE);
 			ck_assert_int_eq(state_of(slices[i]), DEVICE_TAINTED);
 		}
@@ -346,7 +327,7 @@ static struct hpasid number_that_went(bool bind)
 	else
 		start_unbind(host, &memory.device, 1);
 	ck_assert_int_eq(fixture_free(&f, &a, host), 0);
-	pass_time();
+	fixture_pass_second(&f);
 	ck_assert_int_eq(fixture_state(&f, host), GRANT_IDLE);
 	return host;
 }
@@ -406,10 +387,10 @@ START_TEST(the_end_of_a_set_tells_the_first_failure_and_taints_what_did_not_deta
 			hosts[i] = fixture_allocate(&f, &a);
 			ck_assert_int_eq(fixture_bind(&f, &a, hosts[i], &slice, 1), 0);
 		}
-		arrange(HW_DETACH, STATUS_HARDWARE, 0, 2);
+		model_arrange(&f, HW_DETACH, STATUS_HARDWARE, 0, 2);
 		outcome = destroy(&a);
 		ck_assert_uint_eq(outcome.error.reason, REASON_KERNEL_REFUSED);
-		pass_time();
+		fixture_pass_second(&f);
 		for (int i = 0; i < 2; i++)
 			ck_assert_uint_eq(info_of(hosts[i]).quarantine, QUARANTINE_TAINTED);
 		ck_assert_uint_eq(model_entries(&f), 2);
@@ -423,7 +404,7 @@ START_TEST(the_end_of_a_set_says_that_a_slice_was_not_left)
 
 		(void)fixture_share(&f, SHARED);
 		slice = fixture_slice(&f, &a, SHARED);
-		arrange(HW_LEAVE, STATUS_HARDWARE, 0, 1);
+		model_arrange(&f, HW_LEAVE, STATUS_HARDWARE, 0, 1);
 		outcome = destroy(&a);
 		ck_assert_uint_eq(outcome.error.reason, REASON_KERNEL_REFUSED);
 		ck_assert_int_eq(state_of(slice), DEVICE_FREE);
@@ -440,10 +421,10 @@ START_TEST(the_end_of_a_set_goes_on_when_a_worker_is_lost_before_it_was_asked)
 		broker_session_end(f.broker, a.session);
 		refuse_what_waits();
 		model_lose_lane(&f, lane_of(shared));
-		pass_time();
+		fixture_pass_second(&f);
 		model_run(&f);
 		ck_assert_int_eq(state_of(slice), DEVICE_FREE);
-		pass_time();
+		fixture_pass_second(&f);
 		ck_assert_uint_eq(info_of(host).quarantine, QUARANTINE_UNDRAINED);
 	}
 END_TEST
@@ -458,7 +439,7 @@ START_TEST(the_end_of_a_set_ends_the_holds_of_a_freed_number)
 		broker_session_end(f.broker, a.session);
 		model_run(&f);
 		ck_assert_int_eq(fixture_state(&f, host), GRANT_QUARANTINED);
-		pass_time();
+		fixture_pass_second(&f);
 		ck_assert_int_eq(fixture_state(&f, host), GRANT_IDLE);
 	}
 END_TEST
