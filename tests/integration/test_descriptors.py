@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import select
+import signal
 import socket
 import statistics
 import struct
@@ -493,10 +494,13 @@ class SlowCloses(DescriptorTest):
 
     def test_many_of_them_leave_the_attackers_own_worker_free(self):
         with contextlib.ExitStack() as stack:
+            # Ours is to be closed before the daemon has closed its own, or it would be us who linger.
+            self.daemon.process.send_signal(signal.SIGSTOP)
             for _ in range(8):
                 with stack.enter_context(lingering()) as sock:
                     request = self.attacker.request("device_add", [0, 0])
                     self.attacker.send(request, fds=[self.iommufd, sock.fileno()])
+            self.daemon.process.send_signal(signal.SIGCONT)
             started = time.monotonic()
             self.attacker.call("device_add", fds=[self.iommufd, self.device])
             self.assertLess(time.monotonic() - started, 5)
