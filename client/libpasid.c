@@ -190,6 +190,7 @@ void client_destroy(struct pasid_client *client)
 		close(client->epoll);
 	if (client->mark != NULL)
 		munmap(client->mark, 1);
+	view_free_all(client);
 	wire_arena_done(&client->arena);
 	free(client->events.events);
 	free(client->in);

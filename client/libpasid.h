@@ -44,6 +44,7 @@
 #ifndef LIBPASID_H
 #define LIBPASID_H
 
+#include "libpasid_map.h"
 #include "libpasid_types.h"
 
 #ifdef __cplusplus
@@ -181,6 +182,10 @@ struct pasid_result_bound {
 	size_t count;
 	const struct pasid_attached *tables;
 };
+struct pasid_result_exported {
+	uint64_t set, size;
+	uint32_t version;
+};
 struct pasid_result_page {
 	size_t count;
 	uint64_t next; /* for the next page; 0: this was the last */
@@ -209,6 +214,7 @@ struct pasid_result {
 		bool was_blocked;                        /* recover */
 		struct pasid_result_bound bound;         /* bind, rid_attach */
 		struct pasid_result_page page;           /* lists; one of the pointers */
+		struct pasid_result_exported exported;   /* inside the library only */
 		uint64_t next_sequence;                  /* watch */
 	};
 	/* device_add with address: the opened device; set_connect: the connection. The receiver's
@@ -293,6 +299,18 @@ int pasid_set_connect(struct pasid_client *client, const struct pasid_set_ref *s
 	struct pasid_set_info *ret_info, int *ret_fd);
 int pasid_set_connect_async(struct pasid_client *client, const struct pasid_set_ref *set,
 	pasid_callback callback, void *userdata);
+
+/*
+ * The set's map from guest to host PASIDs in memory, to be read with pasid_map_find(). set NULL:
+ * the own set. The map is the client's until pasid_map_close() or pasid_close(); only its
+ * lookups may be done by other threads. When the daemon was restarted, the library sees to it that
+ * the map is the new daemon's, where it was, as soon as the session is taken up. In an identity
+ * set each number stands for itself; PASID_STATE for a set whose guest owns its PASID tables.
+ */
+int pasid_map_open(
+	struct pasid_client *client, const struct pasid_set_ref *set, struct pasid_map **ret_map);
+/* No thread may look anything up in it any more. NULL is fine. */
+int pasid_map_close(struct pasid_client *client, struct pasid_map *map);
 
 /*
  * Lists. The synchronous form fetches page after page and calls each for every entry; each returns

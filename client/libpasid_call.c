@@ -188,12 +188,22 @@ static void call_finish(struct pasid_client *client, struct call *call)
 		call->state = CALL_FINISHED;
 		if (call->error.code == PASID_PENDING)
 			call_park(client, call);
+	} else if (call->target.view != NULL) {
+		view_renew(call->target.view, call);
+		call_free(call);
 	} else if (call->target.callback != NULL) {
 		call->state = CALL_FINISHED;
 		call_list_append(&client->finished, call);
 	} else {
 		call_free(call);
 	}
+}
+
+void call_forget_view(struct pasid_client *client, const struct view *view)
+{
+	for (struct call *call = client->calls.first; call != NULL; call = call->next)
+		if (call->target.view == view)
+			call->target.view = NULL;
 }
 
 static struct call *call_find(const struct pasid_client *client, uint64_t id)

@@ -286,6 +286,11 @@ static int decode_plain(struct pasid_result *to, const Pasid__V1__Reply *reply)
 	case PASID__V1__REPLY__RESULT_SET_CONNECT:
 		decode_set(reply->set_get, &to->set);
 		return 0;
+	case PASID__V1__REPLY__RESULT_SET_EXPORT:
+		to->exported.set = reply->set_export->set;
+		to->exported.size = reply->set_export->size;
+		to->exported.version = reply->set_export->version;
+		return 0;
 	case PASID__V1__REPLY__RESULT_FREE:
 		to->freed.freed = reply->free->freed;
 		to->freed.unchanged = reply->free->unchanged;

@@ -29,12 +29,14 @@ enum call_state {
 };
 
 struct sync;
+struct view;
 
-/* Who gets the result: a callback, a waiting function, or nobody. */
+/* Who gets the result: a callback, a waiting function, a view of ours, or nobody. */
 struct target {
 	pasid_callback callback;
 	void *userdata;
 	struct sync *sync;
+	struct view *view;
 };
 
 struct call {
@@ -113,6 +115,8 @@ struct pasid_client {
 	struct call_list finished; /* to be delivered */
 	struct call_list parked;
 	struct call *again; /* the last result of pasid_again() */
+
+	struct view *views; /* exported maps that are open */
 
 	struct event_ring events;
 	pasid_event_callback event_callback;
@@ -193,6 +197,8 @@ void call_reply(struct pasid_client *client, const Pasid__V1__Reply *reply, int 
 /* Ends the call with code and reason instead of a reply. */
 void call_abort(struct pasid_client *client, struct call *call, const struct pasid_error *error);
 void call_abort_all(struct pasid_client *client, const struct pasid_error *error, bool only_sent);
+/* The view goes: what was asked for it is nobody's. */
+void call_forget_view(struct pasid_client *client, const struct view *view);
 /* An event came. */
 void call_event(struct pasid_client *client, const Pasid__V1__Event *event);
 /* Has pasid_dispatch() something to deliver? */
@@ -235,6 +241,14 @@ void sync_done(struct sync *sync);
 	{                                                                                          \
 		return start_##name(client, args, target_async(callback, userdata));               \
 	}
+
+/* ------------------------------------------------------------ libpasid_map.c */
+
+/* The session was taken up: asks for each map anew. */
+void view_ask_again(struct pasid_client *client);
+/* And that is what came. */
+void view_renew(struct view *view, const struct call *call);
+void view_free_all(struct pasid_client *client);
 
 /* ------------------------------------------------------------ libpasid_decode.c */
 

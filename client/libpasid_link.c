@@ -281,6 +281,7 @@ void link_hello(struct pasid_client *client, const Pasid__V1__Reply *reply)
 	if (resuming) {
 		client->connection_news |= 1u << PASID_CONNECTION_RESUMED;
 		link_watch_again(client);
+		view_ask_again(client);
 	}
 }
 

@@ -112,6 +112,17 @@ const struct ctl_command ctl_commands[] = {
 		.run = ctl_fsck,
 		.show = ctl_show_fsck},
 
+	{.name = "translate",
+		.arguments = "SET [GUEST...]",
+		.summary = "what a guest's numbers stand for",
+		.help = "Reads the memory in which a VMM looks its translations up, and which this makes "
+			"for the\nset if its VMM did not. Without GUEST all that there are.\n\n"
+			"Examples:\n  pasidctl translate vm1\n  pasidctl --json translate vm1 5 6\n",
+		.min_args = 1,
+		.max_args = CTL_WORDS_MAX - 1,
+		.roles = ADMINS,
+		.run = ctl_translate,
+		.columns = ctl_translate_columns},
 	{.name = "set create",
 		.arguments = "NAME [--mode MODE] [--quota N] [--owner USER]",
 		.summary = "make a set that stays until it is destroyed",

@@ -161,6 +161,10 @@ extern const struct ctl_column ctl_set_columns[], ctl_grant_columns[], ctl_devic
 int ctl_fsck(struct ctl *ctl);
 void ctl_show_fsck(const struct ctl *ctl, const json_t *answer);
 
+/* In pasidctl_translate.c. */
+int ctl_translate(struct ctl *ctl);
+extern const struct ctl_column ctl_translate_columns[];
+
 int ctl_set_create(struct ctl *ctl);
 int ctl_set_adjust(struct ctl *ctl);
 int ctl_set_connect(struct ctl *ctl);

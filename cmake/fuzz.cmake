@@ -8,7 +8,8 @@ file(GLOB FUZZ_RECORDER CONFIGURE_DEPENDS tests/fuzz/record*.c)
 list(REMOVE_ITEM FUZZ_COMMON ${FUZZ_TARGETS} ${FUZZ_RECORDER} ${CMAKE_CURRENT_SOURCE_DIR}/tests/fuzz/replay.c)
 
 # The models of the unit tests, without Check's runner (an assertion of theirs ends the program), and smaller.
-add_library(fuzz_common STATIC ${FUZZ_COMMON} tests/unit/fixture.c tests/unit/hardware_model.c)
+add_library(fuzz_common STATIC ${FUZZ_COMMON} tests/unit/fixture.c tests/unit/fake_export.c
+  tests/unit/hardware_model.c)
 target_include_directories(fuzz_common PUBLIC tests/fuzz tests/unit)
 target_compile_definitions(fuzz_common PUBLIC MODEL_ENTRIES=640 MODEL_DEVICES=80 MODEL_OPS=160)
 target_link_libraries(fuzz_common PRIVATE pasid_flags PUBLIC pasid_daemon)

@@ -100,6 +100,7 @@ enum status {
 #define MUTANT_K    11 /* what was granted before a restart is granted */
 #define MUTANT_X    12 /* a request is done once, also across a restart */
 #define MUTANT_N    13 /* nothing is granted while records of this boot are missing */
+#define MUTANT_E    14 /* the exported map equals the map */
 #if defined PASIDD_MUTANT_ANY
 extern int mutant_broken; /* tests/mutant.c: one build for all, the environment says which */
 #define PASIDD_MUTANT mutant_broken

@@ -19,6 +19,7 @@
 #define PASIDD_BROKER_H
 
 #include "error.h"
+#include "export.h"
 #include "hw/hw.h"
 #include "limit.h"
 #include "metrics.h"
@@ -58,6 +59,7 @@ struct broker_ports {
 	struct hw hw;
 	const struct state *state;     /* empty, or what an earlier run left: broker_recover() */
 	struct translate_pages pages;  /* for the guest→host maps */
+	struct export_port export;     /* and for those that a VMM reads itself */
 	uint64_t (*now_ms)(void *ctx); /* monotonic, CLOCK_BOOTTIME in the daemon */
 	void *now_ctx;
 	const struct policy *policy;
@@ -156,6 +158,18 @@ int broker_set_adjust(struct broker *broker, const struct actor *actor, struct s
 /* Outcome: none but its status. Without force refused while it has numbers or devices. */
 int broker_set_destroy(struct broker *broker, const struct actor *actor, struct set_id set,
 	bool force, uint64_t cookie, struct error *ret_error);
+/*
+ * From now on the set's map is in memory of the export port, too (export.h), as long as the set
+ * lives and its VM does not change. STATUS_QUOTA when its pages are beyond a limit, STATUS_RETRY
+ * with REASON_NO_MEMORY when there is none; said twice, it changes nothing.
+ */
+int broker_set_export(struct broker *broker, const struct actor *actor, struct set_id set,
+	struct set_id *ret_set, struct error *ret_error);
+/*
+ * After broker_recover(): the memory of an earlier run's export, which then holds what the map
+ * holds. Nonzero: it is not wanted, and readers of it were told; it stays the caller's.
+ */
+int broker_export_adopt(struct broker *broker, struct set_id set, uint8_t *base);
 /* v == 0 means the actor's own. */
 int broker_set_get(struct broker *broker, const struct actor *actor, struct set_id set,
 	struct set_info *ret_info, struct error *ret_error);

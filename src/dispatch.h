@@ -90,6 +90,8 @@ struct dispatch_ports {
 	 */
 	int (*hand)(
 		void *ctx, struct set_id set, uint32_t uid, int *ret_fd, struct error *ret_error);
+	/* A descriptor for reading of the set's exported map (broker_set_export()). As above. */
+	int (*export_fd)(void *ctx, struct set_id set, int *ret_fd, struct error *ret_error);
 	/* Disconnects a link if its other end is closed and everything was read. */
 	void (*notice_end)(void *ctx, void *user);
 	/*
@@ -106,7 +108,7 @@ struct dispatch_ports {
 	 * false: there are not so many. NULL: nobody knows.
 	 */
 	bool (*hanging)(void *ctx, uint32_t index, char *ret_text, size_t size);
-	/* Closes what hand() gave, or our copy of it: nothing in it can block. */
+	/* Closes what hand() or export_fd() gave, or our copy of it: nothing in it can block. */
 	void (*close_own)(void *ctx, int fd);
 	void *ctx;
 };

@@ -12,6 +12,7 @@ static const char *const hello_features[] = {
 	"events",
 	"shared-devices",
 	"guest-tables-vtd",
+	"exported-maps",
 };
 
 /* ---------------------------------------------------------------- hello */

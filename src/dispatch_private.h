@@ -36,6 +36,8 @@
 #define DISPATCH_PATIENCE_MAX_MS                                                                   \
 	60000u /* a function that answers nothing keeps its reset so long */
 #define DISPATCH_DONE_MAX 4
+/* Descriptors on their way are counted by the kernel, for the daemon as a whole. */
+#define DISPATCH_EXPORTS_MAX 8u
 
 /* ---------------------------------------------------------------- links and their output */
 
@@ -85,8 +87,9 @@ struct link {
 	uint32_t charged;        /* of both, to `place` */
 	uint32_t place;          /* of who is charged, in the limits */
 	uint16_t abuse;
-	bool is_ready;  /* in the list */
-	bool announced; /* the server knows that there is output */
+	uint16_t exports; /* descriptors of exported maps that it was given */
+	bool is_ready;    /* in the list */
+	bool announced;   /* the server knows that there is output */
 	bool doomed;
 	bool ending; /* doomed once everything was sent */
 };
@@ -398,6 +401,7 @@ int finish_set_destroy(struct call *call, const struct outcome *outcome);
 int handle_set_get(struct call *call);
 int handle_set_list(struct call *call);
 int handle_set_connect(struct call *call);
+int handle_set_export(struct call *call);
 /* The set as the result. */
 int set_write(struct call *call, struct set_id set);
 

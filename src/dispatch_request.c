@@ -82,16 +82,22 @@ void dispatch_encode(struct call *call, int *r, const uint8_t **ret_body, size_t
 	assert(!call->type->is_change || *ret_size <= dispatch_reply_room(call->type, call->cost));
 }
 
-static void dispatch_reply(struct call *call, int *r, const uint8_t **ret_body, size_t *ret_size)
+/* A descriptor of ours goes with what was done, and is of no use to anybody with a refusal. */
+static void dispatch_send(struct call *call, int r, const uint8_t *body, size_t size)
 {
-	dispatch_encode(call, r, ret_body, ret_size);
-	if (*r == 0 && call->has_own_fd) {
-		link_reply_own(call->d, call->link, call->id, *ret_body, *ret_size, call->own_fd);
+	if (r == 0 && call->has_own_fd) {
+		link_reply_own(call->d, call->link, call->id, body, size, call->own_fd);
 		return;
 	}
 	if (call->has_own_fd)
 		call->d->ports.close_own(call->d->ports.ctx, call->own_fd);
-	link_reply(call->d, call->link, call->id, *ret_body, *ret_size, -1);
+	link_reply(call->d, call->link, call->id, body, size, -1);
+}
+
+static void dispatch_reply(struct call *call, int *r, const uint8_t **ret_body, size_t *ret_size)
+{
+	dispatch_encode(call, r, ret_body, ret_size);
+	dispatch_send(call, *r, *ret_body, *ret_size);
 }
 
 static void dispatch_refuse_call(struct call *call, int r)
@@ -227,7 +233,7 @@ static void dispatch_run(struct call *call, const struct wire_request *request)
 		if (r)
 			dispatch_encode(call, &r, &body, &size);
 	}
-	link_reply(d, call->link, call->id, body, size, -1);
+	dispatch_send(call, r, body, size);
 }
 
 /*

@@ -117,6 +117,36 @@ int handle_set_adjust(struct call *call)
 	return r ? r : set_write(call, set);
 }
 
+/* Not a change of what is recorded, and the memory is the same each time: nothing to remember. */
+int handle_set_export(struct call *call)
+{
+	const Pasid__V1__SetExport *request = (const void *)call->message;
+	Pasid__V1__SetExportResult result = PASID__V1__SET_EXPORT_RESULT__INIT;
+	struct dispatch *d = call->d;
+	struct set_id set;
+	int r = ref_set(call, request->set, &set);
+
+	if (!r && call->link->exports >= DISPATCH_EXPORTS_MAX)
+		r = error_set_limit(&call->error, REASON_LIMIT, set.v, DISPATCH_EXPORTS_MAX,
+			call->link->exports,
+			"this connection was given exported maps %u times; use what it has, or "
+			"connect again",
+			call->link->exports);
+	if (!r)
+		r = broker_set_export(d->broker, &call->actor, set, &set, &call->error);
+	if (!r)
+		r = d->ports.export_fd(d->ports.ctx, set, &call->own_fd, &call->error);
+	if (r)
+		return r;
+	call->has_own_fd = true;
+	call->link->exports++;
+	result.set = set.v;
+	result.size = EXPORT_SIZE;
+	result.version = EXPORT_VERSION;
+	call_write(call, &result.base);
+	return 0;
+}
+
 int handle_set_destroy(struct call *call)
 {
 	const Pasid__V1__SetDestroy *request = (const void *)call->message;

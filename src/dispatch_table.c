@@ -39,6 +39,7 @@ static const struct operation_type operation_types[] = {
 		.fd_counts = FDS_NONE, .cost = cost_set_destroy, .is_end = true,
 		.done = {REASON_NO_SET, REASON_SET_DYING}},
 	OP(SET_CONNECT) = {CHANGE(handle_set_connect), .roles = ALLOW_ADMIN, .has_result = true, .cost = cost_work},
+	OP(SET_EXPORT) = {READ(handle_set_export), .roles = ALLOW_OWNERS, .cost = cost_work},
 	OP(SET_GET) = {READ(handle_set_get), .roles = ALLOW_READERS},
 	OP(SET_LIST) = {SEARCH(handle_set_list), .roles = ALLOW_READERS},
 

@@ -9,7 +9,9 @@
 #include "hw/worker.h"
 #include "log.h"
 #include "options.h"
+#include "pasidd_share.h"
 #include "runtime.h"
+#include "runtime_export.h"
 #include "runtime_marker.h"
 #include "runtime_simulate.h"
 #include "runtime_state.h"
@@ -29,9 +31,6 @@
 #include <unistd.h>
 
 #define DAEMON_NOTES_MAX 32
-#define DAEMON_SHARE_MS  10000 /* that the start waits for shared devices */
-/* Above all sessions of clients, and no client can be told of it. */
-#define DAEMON_SESSION UINT64_MAX
 
 struct daemon {
 	struct options options;
@@ -49,6 +48,7 @@ struct daemon {
 	struct runtime_marker marker;
 	bool fresh; /* nothing was recorded before */
 	struct executor *executor;
+	struct export_memory *exports;
 	struct limits *limits;
 	struct broker *broker;
 	struct dispatch_config dispatch;
@@ -59,6 +59,17 @@ struct daemon {
 
 /* Logs what an operator should know, and keeps it for the status. What does not fit is logged only.
  */
+static void daemon_keep_note(void *ctx, char *text)
+{
+	struct daemon *daemon = ctx;
+
+	log_write(LOG_LEVEL_WARNING, NULL, "%s", text);
+	if (daemon->note_count < DAEMON_NOTES_MAX)
+		daemon->notes[daemon->note_count++] = text;
+	else
+		free(text);
+}
+
 __attribute__((format(printf, 2, 3))) static void daemon_note(
 	struct daemon *daemon, const char *format, ...)
 {
@@ -69,13 +80,8 @@ __attribute__((format(printf, 2, 3))) static void daemon_note(
 	va_start(args, format);
 	n = vasprintf(&text, format, args);
 	va_end(args);
-	if (n < 0)
-		return;
-	log_write(LOG_LEVEL_WARNING, NULL, "%s", text);
-	if (daemon->note_count < DAEMON_NOTES_MAX)
-		daemon->notes[daemon->note_count++] = text;
-	else
-		free(text);
+	if (n >= 0)
+		daemon_keep_note(daemon, text);
 }
 
 /* ---------------------------------------------------------------- settings */
@@ -261,7 +267,6 @@ static int daemon_adopt(struct daemon *daemon)
 		else
 			runtime_store_lane(daemon->store, lane->lane, lane->pid, -1, false);
 	}
-	runtime_passed_done(&daemon->passed);
 	return 0;
 }
 
@@ -286,6 +291,8 @@ static int daemon_recover(struct daemon *daemon)
 			error.text[0] ? error.text : strerror(r < 0 ? -r : EIO));
 		return EXIT_STATUS_FAILURE;
 	}
+	runtime_export_adopt(&daemon->passed, daemon->exports, daemon->broker, daemon->store);
+	runtime_passed_done(&daemon->passed);
 	broker_status(daemon->broker, &status);
 	if (status.unconfirmed)
 		log_write(LOG_LEVEL_WARNING, NULL, "%s", BROKER_UNCONFIRMED_TEXT);
@@ -313,6 +320,8 @@ static int daemon_wire(struct daemon *daemon)
 	if (r == 0)
 		r = runtime_store_new(&daemon->store);
 	if (r == 0)
+		r = export_memory_new(runtime_store_map, daemon->store, &daemon->exports);
+	if (r == 0)
 		r = executor_new(&executor, &daemon->executor);
 	if (r == 0) {
 		executor_on_lane(daemon->executor, runtime_store_lane, daemon->store);
@@ -324,6 +333,7 @@ static int daemon_wire(struct daemon *daemon)
 	ports.hw = executor_hw(daemon->executor);
 	ports.state = state_file_state(daemon->state);
 	ports.pages = state_file_pages(daemon->state);
+	ports.export = export_memory_port(daemon->exports);
 	ports.limits = daemon->limits;
 	if (getrandom(&config.name_key, sizeof(config.name_key), 0) != sizeof(config.name_key))
 		return daemon_out_of_memory(-EIO);
@@ -331,120 +341,18 @@ static int daemon_wire(struct daemon *daemon)
 	return r != 0 ? daemon_out_of_memory(r) : daemon_recover(daemon);
 }
 
-/* ---------------------------------------------------------------- shared devices */
-
-struct sharing {
-	struct daemon *daemon;
-	uint32_t pending;
-};
-
-static void sharing_failed(struct daemon *daemon, struct rid rid, const char *why)
-{
-	char address[WIRE_RID_LEN];
-
-	wire_rid_format(rid, address);
-	daemon_note(daemon,
-		"Shared device %s is not served: %s. Mend it, then share the device (pasidctl) or "
-		"restart pasidd.",
-		address, why);
-}
-
-static void sharing_complete(void *ctx, const struct hw_result *result)
-{
-	const struct sharing *sharing = ctx;
-
-	broker_complete(sharing->daemon->broker, result);
-}
-
-static void sharing_lost(void *ctx, uint64_t lane)
-{
-	const struct sharing *sharing = ctx;
-
-	broker_lane_lost(sharing->daemon->broker, lane);
-}
-
-/*
- * Cookies count down from the largest number: the dispatcher, which hears of late ones, has smaller
- * ones.
- */
-static uint64_t sharing_cookie(size_t device)
-{
-	return UINT64_MAX - device;
-}
-
-/* An earlier run shared it, and its worker lives. */
-static bool sharing_stands(const struct daemon *daemon, const struct actor *actor, struct rid rid)
-{
-	struct device_info info;
-	uint64_t cursor = 0;
-
-	while (broker_device_next(daemon->broker, actor, (struct set_id){0}, &cursor, &info)) {
-		if (info.kind == DEVICE_SHARED && info.rid.v == rid.v && info.state == DEVICE_READY)
-			return true;
-	}
-	return false;
-}
-
-static void sharing_submit(struct sharing *sharing)
-{
-	struct daemon *daemon = sharing->daemon;
-	const struct policy *policy = &daemon->config->policy;
-	const struct policy_peer self = {.uid = geteuid(), .group_count = 0};
-	const struct actor actor = {.role = ROLE_ADMIN, .session = DAEMON_SESSION, .peer = &self};
-	struct error error;
-
-	for (size_t i = 0; i < policy->device_count; i++) {
-		if (policy->devices[i].use != POLICY_USE_SHARED ||
-			sharing_stands(daemon, &actor, policy->devices[i].rid))
-			continue;
-		if (broker_device_share(daemon->broker, &actor, policy->devices[i].rid,
-			    sharing_cookie(i), &error) == 0)
-			sharing->pending++;
-		else
-			sharing_failed(daemon, policy->devices[i].rid, error.text);
-	}
-}
-
-/* What was asked for goes to the workers; what has ended is told. */
-static void sharing_drain(struct sharing *sharing)
-{
-	const struct policy *policy = &sharing->daemon->config->policy;
-	struct outcome outcome;
-
-	broker_flush(sharing->daemon->broker);
-	while (broker_next_outcome(sharing->daemon->broker, &outcome)) {
-		const uint64_t device = sharing_cookie(0) - outcome.cookie;
-
-		if (device >= policy->device_count)
-			continue;
-		sharing->pending--;
-		if (outcome.status != 0)
-			sharing_failed(
-				sharing->daemon, policy->devices[device].rid, outcome.error.text);
-	}
-}
-
-/* Opens the shared devices of the configuration. One that fails, or hangs, is told and left out. */
 static void daemon_share(struct daemon *daemon)
 {
-	struct sharing sharing = {.daemon = daemon};
-	const struct executor_handler handler = {sharing_complete, sharing_lost, &sharing};
-	struct pollfd ready = {.fd = executor_fd(daemon->executor), .events = POLLIN};
-	const uint64_t until = daemon->clock.now_ms + DAEMON_SHARE_MS;
+	const struct share share = {
+		.broker = daemon->broker,
+		.executor = daemon->executor,
+		.clock = &daemon->clock,
+		.policy = &daemon->config->policy,
+		.note = daemon_keep_note,
+		.ctx = daemon,
+	};
 
-	sharing_submit(&sharing);
-	sharing_drain(&sharing);
-	while (sharing.pending > 0 && daemon->clock.now_ms < until) {
-		if (poll(&ready, 1, (int)(until - daemon->clock.now_ms)) > 0)
-			executor_dispatch(daemon->executor, &handler);
-		clock_read(&daemon->clock);
-		sharing_drain(&sharing);
-	}
-	if (sharing.pending > 0)
-		daemon_note(daemon,
-			"%u shared devices did not answer within %u s; they are taken "
-			"in when they do.",
-			sharing.pending, DAEMON_SHARE_MS / 1000);
+	share_configured(&share);
 }
 
 /* ---------------------------------------------------------------- serving */
@@ -474,6 +382,7 @@ static int daemon_start_server(struct daemon *daemon)
 		.executor = daemon->executor,
 		.clock = &daemon->clock,
 		.dispatch = &daemon->dispatch,
+		.exports = daemon->exports,
 		.limits = daemon->limits,
 		.hello_ms = config->session.hello_ms,
 		.stalled_ms = config->session.stalled_ms,
@@ -561,6 +470,7 @@ static void daemon_done(struct daemon *daemon)
 	server_free(daemon->server);
 	broker_free(daemon->broker);
 	executor_free(daemon->executor);
+	export_memory_free(daemon->exports, runtime_store_keeps(daemon->store));
 	runtime_store_free(daemon->store);
 	runtime_passed_done(&daemon->passed);
 	limits_free(daemon->limits);

@@ -16,6 +16,7 @@
 
 /* A name in the store; systemd takes no ':' in it. */
 #define STORE_LANE "lane-%016" PRIx64 "-%" PRId32
+#define STORE_MAP  "map-%016" PRIx64
 #define STORE_NAME 64
 
 struct store_message {
@@ -52,12 +53,29 @@ static bool store_read_lane(const char *name, struct runtime_lane *ret_lane)
 	return strcmp(again, name) == 0;
 }
 
+static bool store_read_map(const char *name, struct runtime_map *ret_map)
+{
+	static const char prefix[] = "map-";
+	char again[STORE_NAME];
+
+	if (strncmp(name, prefix, strlen(prefix)) != 0)
+		return false;
+	ret_map->set.v = strtoull(name + strlen(prefix), NULL, 16);
+	(void)snprintf(again, sizeof(again), STORE_MAP, ret_map->set.v);
+	return strcmp(again, name) == 0;
+}
+
 static int store_take(
 	int fd, const char *name, struct runtime_passed *passed, struct runtime_error *ret_error)
 {
 	struct runtime_lane lane = {.fd = fd};
+	struct runtime_map map = {.fd = fd};
 	int flags = fcntl(fd, F_GETFL);
 
+	if (store_read_map(name, &map)) {
+		passed->maps[passed->map_count++] = map;
+		return 0;
+	}
 	if (store_read_lane(name, &lane) && sd_is_socket(fd, AF_UNIX, SOCK_SEQPACKET, 0) > 0) {
 		passed->lanes[passed->lane_count++] = lane;
 		return 0;
@@ -83,7 +101,8 @@ int runtime_passed(struct runtime_passed *ret_passed, struct runtime_error *ret_
 
 	if (count > 0) {
 		passed.lanes = calloc((size_t)count, sizeof(*passed.lanes));
-		if (passed.lanes == NULL)
+		passed.maps = calloc((size_t)count, sizeof(*passed.maps));
+		if (passed.lanes == NULL || passed.maps == NULL)
 			r = -ENOMEM;
 	}
 	for (int i = 0; r == 0 && i < count; i++)
@@ -93,6 +112,7 @@ int runtime_passed(struct runtime_passed *ret_passed, struct runtime_error *ret_
 	free(names);
 	if (r < 0) {
 		free(passed.lanes);
+		free(passed.maps);
 		return r;
 	}
 	*ret_passed = passed;
@@ -105,9 +125,15 @@ void runtime_passed_done(struct runtime_passed *passed)
 		if (passed->lanes[i].fd >= 0)
 			close(passed->lanes[i].fd);
 	}
+	for (size_t i = 0; i < passed->map_count; i++) {
+		if (passed->maps[i].fd >= 0)
+			close(passed->maps[i].fd);
+	}
 	free(passed->lanes);
+	free(passed->maps);
 	passed->lanes = NULL;
-	passed->lane_count = 0;
+	passed->maps = NULL;
+	passed->lane_count = passed->map_count = 0;
 }
 
 /* ---------------------------------------------------------------- what is to be kept */
@@ -197,21 +223,19 @@ void runtime_store_flush(struct runtime_store *store)
 	}
 }
 
-void runtime_store_lane(void *ctx, uint64_t lane, int32_t pid, int socket, bool stands)
+/* What cannot be said is not kept: it ends with us, and counts as lost then. */
+static void store_tell(struct runtime_store *store, const char *name, int fd, bool stands)
 {
-	struct runtime_store *store = ctx;
 	struct store_message *message;
-	char name[STORE_NAME];
 
 	if (store->fd < 0)
 		return;
 	message = calloc(1, sizeof(*message));
 	if (message == NULL)
-		return; /* a lane that is not kept ends with us, and counts as lost then */
+		return;
 	message->fd = -1;
-	(void)snprintf(name, sizeof(name), STORE_LANE, lane, pid);
 	if (stands)
-		message->fd = fcntl(socket, F_DUPFD_CLOEXEC, 0);
+		message->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	(void)snprintf(message->text, sizeof(message->text),
 		stands ? "FDSTORE=1\nFDPOLL=0\nFDNAME=%s" : "FDSTOREREMOVE=1\nFDNAME=%s", name);
 	if (stands && message->fd < 0) {
@@ -221,4 +245,25 @@ void runtime_store_lane(void *ctx, uint64_t lane, int32_t pid, int socket, bool 
 	*store->last = message;
 	store->last = &message->next;
 	runtime_store_flush(store);
+}
+
+void runtime_store_lane(void *ctx, uint64_t lane, int32_t pid, int socket, bool stands)
+{
+	char name[STORE_NAME];
+
+	(void)snprintf(name, sizeof(name), STORE_LANE, lane, pid);
+	store_tell(ctx, name, socket, stands);
+}
+
+void runtime_store_map(void *ctx, struct set_id set, int fd, bool stands)
+{
+	char name[STORE_NAME];
+
+	(void)snprintf(name, sizeof(name), STORE_MAP, set.v);
+	store_tell(ctx, name, fd, stands);
+}
+
+bool runtime_store_keeps(const struct runtime_store *store)
+{
+	return store != NULL && store->fd >= 0;
 }

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Sockets of workers in systemd's descriptor store (FDSTORE=1 of sd_notify(3)), so that workers,
- * and with them everything that is attached, outlive a restart or the death of the daemon.
+ * and with them everything that is attached, outlive a restart or the death of the daemon; and the
+ * memory of exported maps, so that VMMs read on in the same.
  *
- * What is kept is our end of a worker's socket and nothing else: no device, no iommufd. So systemd
- * never closes anything that could take long, and a stop of the service, which drops the store, is
- * what ends the workers.
+ * What is kept of a worker is our end of its socket and nothing else: no device, no iommufd. So
+ * systemd never closes anything that could take long, and a stop of the service, which drops the
+ * store, is what ends the workers.
  */
 #ifndef PASIDD_RUNTIME_STORE_H
 #define PASIDD_RUNTIME_STORE_H
@@ -18,11 +19,18 @@ struct runtime_lane {
 	int fd;
 };
 
+struct runtime_map {
+	struct set_id set;
+	int fd;
+};
+
 /* What systemd passed: the listening socket, or -1, and what an earlier run had stored. */
 struct runtime_passed {
 	int listen_fd;
 	struct runtime_lane *lanes;
 	size_t lane_count;
+	struct runtime_map *maps;
+	size_t map_count;
 };
 
 /*
@@ -43,6 +51,10 @@ void runtime_store_free(struct runtime_store *store);
  * time for now is said when it has, at the latest with the next lane.
  */
 void runtime_store_lane(void *ctx, uint64_t lane, int32_t pid, int socket, bool stands);
+/* An export_memory_fn: the same for the memory of an exported map. */
+void runtime_store_map(void *ctx, struct set_id set, int fd, bool stands);
+/* Does somebody keep what we give? */
+bool runtime_store_keeps(const struct runtime_store *store);
 /* Tells systemd what it had no time for. */
 void runtime_store_flush(struct runtime_store *store);
 

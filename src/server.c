@@ -351,6 +351,7 @@ static int server_start_dispatch(struct server *server)
 		.dispose_fd = server_dispose,
 		.unpark = server_unpark,
 		.hand = server_hand,
+		.export_fd = server_export_fd,
 		.notice_end = server_notice_end,
 		.revive = server_revive,
 		.confirmed = server_log_confirmed,

@@ -10,6 +10,7 @@
 
 #include "clock.h"
 #include "dispatch.h"
+#include "export_memory.h"
 #include "hw/executor.h"
 
 /* A sign of life comes so many times in the time after which the service manager takes us for dead.
@@ -26,6 +27,7 @@ struct server_options {
 	struct executor *executor;
 	struct clock *clock; /* the broker's; the server reads the time into it */
 	const struct dispatch_config *dispatch;
+	struct export_memory *exports; /* of the broker's port */
 	struct limits *limits; /* of the dispatcher, too: connections are charged to users */
 	uint32_t hello_ms;
 	uint32_t stalled_ms;

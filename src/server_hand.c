@@ -72,6 +72,21 @@ int server_hand(void *ctx, struct set_id set, uint32_t uid, int *ret_fd, struct 
 	return 0;
 }
 
+int server_export_fd(void *ctx, struct set_id set, int *ret_fd, struct error *ret_error)
+{
+	const struct server *server = ctx;
+	const int r = export_memory_open(server->options.exports, set, ret_fd);
+
+	if (r == 0)
+		return 0;
+	(void)error_set(ret_error,
+		r == -EMFILE || r == -ENFILE ? REASON_OVERLOAD : REASON_NO_MEMORY,
+		"the exported map of set %llu cannot be opened: %s; try again later",
+		(unsigned long long)set.v, strerror(-r));
+	ret_error->sys_errno = -r;
+	return STATUS_RETRY;
+}
+
 void server_notice_end(void *ctx, void *user)
 {
 	struct conn *conn = user;

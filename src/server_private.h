@@ -47,6 +47,7 @@ void server_drop(struct server *server, struct conn *conn, bool peer_dead);
 
 /* Ports of the dispatcher. */
 int server_hand(void *ctx, struct set_id set, uint32_t uid, int *ret_fd, struct error *ret_error);
+int server_export_fd(void *ctx, struct set_id set, int *ret_fd, struct error *ret_error);
 void server_notice_end(void *ctx, void *user);
 void server_close_own(void *ctx, int fd);
 /* Of struct conn_io. */

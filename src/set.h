@@ -15,6 +15,7 @@
 
 #include "base.h"
 #include "error.h"
+#include "export.h"
 #include "limit.h"
 #include "metrics.h"
 #include "translate.h"
@@ -35,6 +36,7 @@ struct set {
 	uint32_t name_next, session_next; /* in the broker's buckets, while it is not gone */
 	uint32_t recounted, recounted_bindings, recounted_records; /* scratch of broker_recount() */
 	struct translate map;
+	struct export export;
 };
 
 struct ledger {

@@ -98,6 +98,18 @@ static int world_hand(
 	return 0;
 }
 
+static int world_export_fd(void *ctx, struct set_id set, int *ret_fd, struct error *ret_error)
+{
+	struct world *w = ctx;
+	const struct fake_map *map = fake_export_of(&w->f.exports, set);
+
+	FUZZ_CHECK(map && map->kept);
+	if (w->own_count == WORLD_OWN)
+		return error_set(ret_error, REASON_OVERLOAD, "no descriptor is left");
+	*ret_fd = WORLD_OWN_FD + (int)w->own_count++;
+	return 0;
+}
+
 static void world_notice_end(void *ctx, void *user)
 {
 	struct world *w = ctx;
@@ -231,6 +243,7 @@ static void world_open_broker(struct world *w)
 	w->state.capacity[STATE_BINDINGS] = 512;
 	ports.state = &w->state;
 	ports.pages = state_file_pages(w->f.memory);
+	ports.export = fake_export_port(&w->f.exports);
 	ports.limits = w->limits;
 	FUZZ_CHECK(broker_new(&w->f.config, &ports, &w->f.broker) == 0);
 }
@@ -243,6 +256,7 @@ void world_open(struct world *w, bool has_honest)
 		.dispose_fd = world_dispose,
 		.unpark = world_unpark,
 		.hand = world_hand,
+		.export_fd = world_export_fd,
 		.notice_end = world_notice_end,
 		.revive = world_revive,
 		.close_own = world_close_own,

@@ -55,7 +55,7 @@ enum world_fd_state {
 #define WORLD_MADE     1024u
 #define WORLD_MADE_FD  100000 /* of devices that the daemon opened */
 #define WORLD_OWN      256u
-#define WORLD_OWN_FD   200000 /* of connections that are handed */
+#define WORLD_OWN_FD   200000 /* of connections that are handed, and of exported maps */
 #define WORLD_REQUESTS 4096u
 #define WORLD_OWNERS   512u
 #define WORLD_NUMBERS  6u

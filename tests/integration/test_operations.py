@@ -57,6 +57,10 @@ class Operations(unittest.TestCase):
         found = vmm.call("host_find", host_pasid=first).host_find
         self.assertEqual((found.guest_pasid, found.data, found.set_name), (5, 99, "vm"))
         self.assertEqual(vmm.free(*block).freed, 8)
+        request = vmm.request("set_export")
+        vmm.send(request)
+        self.assertEqual(vmm.result(request.id).set_export.version, 1)
+        os.close(vmm.fds.pop(request.id)[0])
         grants = vmm.pages("grant_list", "grants")
         self.assertEqual([grant.host_pasid for grant in grants], [first])
         return first

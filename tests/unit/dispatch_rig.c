@@ -53,6 +53,18 @@ static int rig_make_handed(
 	return status;
 }
 
+static int rig_export_fd(void *ctx, struct set_id set, int *ret_fd, struct error *ret_error)
+{
+	struct rig *r = ctx;
+	const struct fake_map *map = fake_export_of(&r->f.exports, set);
+
+	ck_assert(map && map->kept);
+	if (r->refuse_hand)
+		return error_set(ret_error, r->refuse_hand, "as the test wants it");
+	*ret_fd = RIG_HANDED_FD + (int)r->hands++;
+	return 0;
+}
+
 static void rig_notice_end(void *ctx, void *user)
 {
 	struct rig *r = ctx;
@@ -119,6 +131,7 @@ static void rig_open_dispatch(struct rig *r)
 		.dispose_fd = rig_dispose,
 		.unpark = rig_unpark,
 		.hand = rig_make_handed,
+		.export_fd = rig_export_fd,
 		.notice_end = rig_notice_end,
 		.revive = rig_revive,
 		.close_own = rig_close_own,

@@ -95,11 +95,20 @@ static void fake_status(
 	fake_reply(fake, fd, &reply, -1);
 }
 
+static Pasid__V1__Reply fake_begin(
+	const Pasid__V1__Request *request, Pasid__V1__Reply__ResultCase result)
+{
+	Pasid__V1__Reply reply = PASID__V1__REPLY__INIT;
+	reply.id = request->id;
+	reply.result_case = result;
+	return reply;
+}
+
 /* ------------------------------------------------------------ hello */
 
 static void fake_hello(struct fake *fake, int fd, const Pasid__V1__Request *request)
 {
-	Pasid__V1__Reply reply = PASID__V1__REPLY__INIT;
+	Pasid__V1__Reply reply = fake_begin(request, PASID__V1__REPLY__RESULT_HELLO);
 	Pasid__V1__HelloResult hello = PASID__V1__HELLO_RESULT__INIT;
 	char *features[] = {(char *)"one", (char *)"two"};
 	uint8_t instance[16] = "instance-of-fake";
@@ -116,8 +125,6 @@ static void fake_hello(struct fake *fake, int fd, const Pasid__V1__Request *requ
 			fake, fd, request->id, PASID__V1__CODE__NOT_FOUND, "resume-token-unknown");
 		return;
 	}
-	reply.id = request->id;
-	reply.result_case = PASID__V1__REPLY__RESULT_HELLO;
 	reply.hello = &hello;
 	hello.version = 1;
 	hello.n_features = 2;
@@ -168,7 +175,7 @@ static Pasid__V1__DeviceInfo fake_device(void)
 
 static void fake_answer_allocate(struct fake *fake, int fd, const Pasid__V1__Request *request)
 {
-	Pasid__V1__Reply reply = PASID__V1__REPLY__INIT;
+	Pasid__V1__Reply reply = fake_begin(request, PASID__V1__REPLY__RESULT_ALLOCATE);
 	Pasid__V1__AllocateResult result = PASID__V1__ALLOCATE_RESULT__INIT;
 	Pasid__V1__PasidRun runs[2] = {PASID__V1__PASID_RUN__INIT, PASID__V1__PASID_RUN__INIT};
 	Pasid__V1__PasidRun *pointers[] = {&runs[0], &runs[1]};
@@ -179,8 +186,6 @@ static void fake_answer_allocate(struct fake *fake, int fd, const Pasid__V1__Req
 	runs[1].count = 1;
 	result.n_runs = count > 1 ? 2 : 1;
 	result.runs = pointers;
-	reply.id = request->id;
-	reply.result_case = PASID__V1__REPLY__RESULT_ALLOCATE;
 	reply.allocate = &result;
 	fake_reply(fake, fd, &reply, -1);
 }
@@ -188,7 +193,7 @@ static void fake_answer_allocate(struct fake *fake, int fd, const Pasid__V1__Req
 /* Two entries a page, five in all. */
 static void fake_answer_grants(struct fake *fake, int fd, const Pasid__V1__Request *request)
 {
-	Pasid__V1__Reply reply = PASID__V1__REPLY__INIT;
+	Pasid__V1__Reply reply = fake_begin(request, PASID__V1__REPLY__RESULT_GRANT_LIST);
 	Pasid__V1__GrantListResult result = PASID__V1__GRANT_LIST_RESULT__INIT;
 	Pasid__V1__GrantInfo grants[2], *pointers[] = {&grants[0], &grants[1]};
 	static char *reasons[] = {(char *)"cooling", (char *)"undrained"};
@@ -204,8 +209,6 @@ static void fake_answer_grants(struct fake *fake, int fd, const Pasid__V1__Reque
 	}
 	result.grants = pointers;
 	result.next = after < 5 ? after : 0;
-	reply.id = request->id;
-	reply.result_case = PASID__V1__REPLY__RESULT_GRANT_LIST;
 	reply.grant_list = &result;
 	fake_reply(fake, fd, &reply, -1);
 }
@@ -213,7 +216,7 @@ static void fake_answer_grants(struct fake *fake, int fd, const Pasid__V1__Reque
 /* One entry a page: a host's without a limit, a user's, a set's with texts beyond their room. */
 static void fake_answer_limits(struct fake *fake, int fd, const Pasid__V1__Request *request)
 {
-	Pasid__V1__Reply reply = PASID__V1__REPLY__INIT;
+	Pasid__V1__Reply reply = fake_begin(request, PASID__V1__REPLY__RESULT_LIMIT_LIST);
 	Pasid__V1__LimitListResult result = PASID__V1__LIMIT_LIST_RESULT__INIT;
 	Pasid__V1__LimitInfo info = PASID__V1__LIMIT_INFO__INIT, *infos[] = {&info};
 	Pasid__V1__Counter use = PASID__V1__COUNTER__INIT;
@@ -233,15 +236,13 @@ static void fake_answer_limits(struct fake *fake, int fd, const Pasid__V1__Reque
 	result.limits = infos;
 	result.n_limits = 1;
 	result.next = after < 2 ? after + 1 : 0;
-	reply.id = request->id;
-	reply.result_case = PASID__V1__REPLY__RESULT_LIMIT_LIST;
 	reply.limit_list = &result;
 	fake_reply(fake, fd, &reply, -1);
 }
 
 static void fake_answer_bind(struct fake *fake, int fd, const Pasid__V1__Request *request)
 {
-	Pasid__V1__Reply reply = PASID__V1__REPLY__INIT;
+	Pasid__V1__Reply reply = fake_begin(request, PASID__V1__REPLY__RESULT_BIND);
 	Pasid__V1__BindResult result = PASID__V1__BIND_RESULT__INIT;
 	Pasid__V1__AttachedTable tables[32], *pointers[32];
 	for (size_t i = 0; i < request->bind->n_pairs; i++) {
@@ -254,19 +255,16 @@ static void fake_answer_bind(struct fake *fake, int fd, const Pasid__V1__Request
 	result.host_pasid = 1024;
 	result.n_tables = request->bind->n_pairs;
 	result.tables = pointers;
-	reply.id = request->id;
-	reply.result_case = PASID__V1__REPLY__RESULT_BIND;
 	reply.bind = &result;
 	fake_reply(fake, fd, &reply, -1);
 }
 
 static void fake_answer_device(struct fake *fake, int fd, const Pasid__V1__Request *request)
 {
-	Pasid__V1__Reply reply = PASID__V1__REPLY__INIT;
+	Pasid__V1__Reply reply =
+		fake_begin(request, (Pasid__V1__Reply__ResultCase)request->operation_case);
 	Pasid__V1__DeviceInfo device = fake_device();
 	int opened = -1;
-	reply.id = request->id;
-	reply.result_case = (Pasid__V1__Reply__ResultCase)request->operation_case;
 	reply.device_add = &device;
 	if (request->operation_case == PASID__V1__REQUEST__OPERATION_DEVICE_ADD &&
 		request->device_add->open_case == PASID__V1__DEVICE_ADD__OPEN_ADDRESS)
@@ -326,6 +324,20 @@ static void fake_answer_plain(struct fake *fake, int fd, const Pasid__V1__Reques
 			: -1);
 }
 
+static void fake_answer_map(struct fake *fake, int fd, const Pasid__V1__Request *request)
+{
+	Pasid__V1__Reply reply = fake_begin(request, PASID__V1__REPLY__RESULT_SET_EXPORT);
+	Pasid__V1__SetExportResult map = PASID__V1__SET_EXPORT_RESULT__INIT;
+	map.set = 9;
+	map.size = fake->map_size;
+	map.version = 1;
+	reply.set_export = &map;
+	if (fake->map == 0)
+		fake_status(fake, fd, request->id, PASID__V1__CODE__NOT_FOUND, "no-set");
+	else
+		fake_reply(fake, fd, &reply, fake->map);
+}
+
 static void fake_answer_wrong(struct fake *fake, int fd, const Pasid__V1__Request *request)
 {
 	Pasid__V1__Request other = *request;
@@ -352,6 +364,9 @@ static void fake_answer(struct fake *fake, int fd, const Pasid__V1__Request *req
 		break;
 	case PASID__V1__REQUEST__OPERATION_LIMIT_LIST:
 		fake_answer_limits(fake, fd, request);
+		break;
+	case PASID__V1__REQUEST__OPERATION_SET_EXPORT:
+		fake_answer_map(fake, fd, request);
 		break;
 	case PASID__V1__REQUEST__OPERATION_BIND:
 		fake_answer_bind(fake, fd, request);

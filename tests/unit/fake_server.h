@@ -41,6 +41,8 @@ struct fake {
 	atomic_bool extra_fd; /* send a descriptor that nobody asked for with every reply */
 	atomic_int events;    /* send so many events with the next reply */
 	atomic_bool hold;     /* keep replies back until released */
+	atomic_int map; /* the test's memory that it gives as a set's map; 0: there is no set */
+	atomic_uint map_size; /* and says how large it is */
 
 	pthread_mutex_t lock;
 	struct fake_record records[FAKE_RECORDS];

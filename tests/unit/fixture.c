@@ -158,6 +158,7 @@ static void fixture_start(struct fixture *f)
 		.hw = {&model_ops, &f->model},
 		.state = &f->state,
 		.pages = state_file_pages(f->memory),
+		.export = fake_export_port(&f->exports),
 		.now_ms = fixture_now,
 		.now_ctx = f,
 		.policy = &f->policy,
@@ -213,10 +214,22 @@ bool fixture_none_stands(void *ctx, uint64_t lane)
 	return lane == 0;
 }
 
+/* Memory of exported maps outlives the daemon. */
+static void fixture_adopt_maps(struct fixture *f)
+{
+	for (unsigned i = 0; i < FAKE_EXPORTS; i++) {
+		struct fake_map *map = &f->exports.maps[i];
+
+		if (map->kept)
+			map->kept = broker_export_adopt(f->broker, map->set, map->base) == 0;
+	}
+}
+
 int fixture_recover(struct fixture *f, bool (*stands)(void *ctx, uint64_t lane), void *ctx)
 {
 	const struct recovery recovery = {f->crash.used, stands, ctx};
 	struct model *model = &f->model;
+	int r;
 
 	broker_free(f->broker);
 	limits_free(f->limits);
@@ -235,7 +248,10 @@ int fixture_recover(struct fixture *f, bool (*stands)(void *ctx, uint64_t lane),
 	f->crash.dead = false;
 	f->crash.countdown = f->crash.recovery;
 	f->crash.recovery = 0;
-	return broker_recover(f->broker, &recovery, &f->error);
+	r = broker_recover(f->broker, &recovery, &f->error);
+	if (r == 0)
+		fixture_adopt_maps(f);
+	return r;
 }
 
 void fixture_restart(struct fixture *f, bool (*stands)(void *ctx, uint64_t lane), void *ctx)
@@ -248,6 +264,7 @@ void fixture_close(struct fixture *f)
 {
 	broker_free(f->broker);
 	limits_free(f->limits);
+	fake_export_free(&f->exports);
 	state_file_free(f->memory);
 }
 

@@ -4,6 +4,7 @@
 #define PASIDD_TEST_FIXTURE_H
 
 #include "broker.h"
+#include "fake_export.h"
 #include "hardware_model.h"
 #include "state_file.h"
 
@@ -31,6 +32,7 @@ struct fixture {
 	uint64_t now_ms;
 	struct model model;
 	struct state_file *memory;
+	struct fake_export exports;
 	struct state state; /* that memory, seen by `crash` */
 	struct crash crash;
 	struct policy policy;

@@ -158,7 +158,7 @@ static void model_detach(struct model *model, const struct hw_op *op)
 	ck_assert_ptr_nonnull(device);
 	entry = model_entry(model, model->group_of[device->rid], op->has_pasid, op->pasid.v);
 	if (entry && !model_device(model, entry->handle))
-		return; /* of a neighbour that only its VMM has open: this one has nothing attached */
+		return; /* what a neighbour has that only its VMM has open is not this one's */
 	if (entry && entry->owner != op->owner)
 		ck_abort_msg("PASID %u was detached by somebody else", op->pasid.v);
 	if (entry)

@@ -19,6 +19,7 @@ static int listen_fd;
 static struct clock server_clock;
 static struct state_file *memory;
 static struct executor *executor;
+static struct export_memory *exports;
 struct limits *limits;
 static struct broker *broker;
 struct server *server;
@@ -38,10 +39,12 @@ static void make_broker(void)
 
 	ck_assert_int_eq(state_file_memory(&memory), 0);
 	ck_assert_int_eq(executor_new(&options, &executor), 0);
+	ck_assert_int_eq(export_memory_new(NULL, NULL, &exports), 0);
 	clock_read(&server_clock);
 	ports.hw = executor_hw(executor);
 	ports.state = state_file_state(memory);
 	ports.pages = state_file_pages(memory);
+	ports.export = export_memory_port(exports);
 	ports.limits = limits;
 	ck_assert_int_eq(broker_new(&config, &ports, &broker), 0);
 }
@@ -69,6 +72,7 @@ void start_with(struct server_options options, const struct limits_config *confi
 	make_broker();
 	options.broker = broker;
 	options.executor = executor;
+	options.exports = exports;
 	options.limits = dispatch_config.limits = limits;
 	dispatch_config.state = state_file_state(memory);
 	ck_assert_int_eq(server_new(&options, &server), 0);
@@ -112,6 +116,7 @@ static void teardown(void)
 	server = NULL;
 	broker_free(broker);
 	executor_free(executor);
+	export_memory_free(exports, true);
 	limits_free(limits);
 	limits = NULL;
 	state_file_free(memory);

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+#include "pasidd_share.h"
+
+#include "wire.h"
+
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define SHARE_MS 10000 /* that the start waits */
+/* Above all sessions of clients, and no client can be told of it. */
+#define SHARE_SESSION UINT64_MAX
+
+struct sharing {
+	const struct share *share;
+	uint32_t pending;
+};
+
+__attribute__((format(printf, 2, 3))) static void sharing_note(
+	const struct share *share, const char *format, ...)
+{
+	char *text = NULL;
+	va_list args;
+	int n;
+
+	va_start(args, format);
+	n = vasprintf(&text, format, args);
+	va_end(args);
+	if (n >= 0)
+		share->note(share->ctx, text);
+}
+
+static void sharing_failed(const struct share *share, struct rid rid, const char *why)
+{
+	char address[WIRE_RID_LEN];
+
+	wire_rid_format(rid, address);
+	sharing_note(share,
+		"Shared device %s is not served: %s. Mend it, then share the device (pasidctl) or "
+		"restart pasidd.",
+		address, why);
+}
+
+static void sharing_complete(void *ctx, const struct hw_result *result)
+{
+	const struct sharing *sharing = ctx;
+
+	broker_complete(sharing->share->broker, result);
+}
+
+static void sharing_lost(void *ctx, uint64_t lane)
+{
+	const struct sharing *sharing = ctx;
+
+	broker_lane_lost(sharing->share->broker, lane);
+}
+
+/*
+ * Cookies count down from the largest number: the dispatcher, which hears of late ones, has smaller
+ * ones.
+ */
+static uint64_t sharing_cookie(size_t device)
+{
+	return UINT64_MAX - device;
+}
+
+/* An earlier run shared it, and its worker lives. */
+static bool sharing_stands(const struct share *share, const struct actor *actor, struct rid rid)
+{
+	struct device_info info;
+	uint64_t cursor = 0;
+
+	while (broker_device_next(share->broker, actor, (struct set_id){0}, &cursor, &info)) {
+		if (info.kind == DEVICE_SHARED && info.rid.v == rid.v && info.state == DEVICE_READY)
+			return true;
+	}
+	return false;
+}
+
+static void sharing_submit(struct sharing *sharing)
+{
+	const struct share *share = sharing->share;
+	const struct policy *policy = share->policy;
+	const struct policy_peer self = {.uid = geteuid(), .group_count = 0};
+	const struct actor actor = {.role = ROLE_ADMIN, .session = SHARE_SESSION, .peer = &self};
+	struct error error;
+
+	for (size_t i = 0; i < policy->device_count; i++) {
+		if (policy->devices[i].use != POLICY_USE_SHARED ||
+			sharing_stands(share, &actor, policy->devices[i].rid))
+			continue;
+		if (broker_device_share(share->broker, &actor, policy->devices[i].rid,
+			    sharing_cookie(i), &error) == 0)
+			sharing->pending++;
+		else
+			sharing_failed(share, policy->devices[i].rid, error.text);
+	}
+}
+
+/* What was asked for goes to the workers; what has ended is told. */
+static void sharing_drain(struct sharing *sharing)
+{
+	const struct policy *policy = sharing->share->policy;
+	struct outcome outcome;
+
+	broker_flush(sharing->share->broker);
+	while (broker_next_outcome(sharing->share->broker, &outcome)) {
+		const uint64_t device = sharing_cookie(0) - outcome.cookie;
+
+		if (device >= policy->device_count)
+			continue;
+		sharing->pending--;
+		if (outcome.status != 0)
+			sharing_failed(
+				sharing->share, policy->devices[device].rid, outcome.error.text);
+	}
+}
+
+void share_configured(const struct share *share)
+{
+	struct sharing sharing = {.share = share};
+	const struct executor_handler handler = {sharing_complete, sharing_lost, &sharing};
+	struct pollfd ready = {.fd = executor_fd(share->executor), .events = POLLIN};
+	const uint64_t until = share->clock->now_ms + SHARE_MS;
+
+	sharing_submit(&sharing);
+	sharing_drain(&sharing);
+	while (sharing.pending > 0 && share->clock->now_ms < until) {
+		if (poll(&ready, 1, (int)(until - share->clock->now_ms)) > 0)
+			executor_dispatch(share->executor, &handler);
+		clock_read(share->clock);
+		sharing_drain(&sharing);
+	}
+	if (sharing.pending > 0)
+		sharing_note(share,
+			"%u shared devices did not answer within %u s; they are taken "
+			"in when they do.",
+			sharing.pending, SHARE_MS / 1000);
+}

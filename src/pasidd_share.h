@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/* The shared devices of the configuration, which the daemon opens before it serves anybody. */
+#ifndef PASIDD_SHARE_H
+#define PASIDD_SHARE_H
+
+#include "broker.h"
+#include "clock.h"
+#include "hw/executor.h"
+#include "policy.h"
+
+struct share {
+	struct broker *broker;
+	struct executor *executor;
+	struct clock *clock;
+	const struct policy *policy;
+	void (*note)(void *ctx, char *text); /* for operators; takes the text, from malloc() */
+	void *ctx;
+};
+
+/* Opens them. One that fails, or hangs, is told and left out; those that stand are left alone. */
+void share_configured(const struct share *share);
+
+#endif
