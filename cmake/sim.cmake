@@ -6,7 +6,8 @@ file(GLOB SIM_SOURCES CONFIGURE_DEPENDS tests/sim/*.c)
 if(PASIDD_SANITIZE OR PASIDD_FUZZ)
   list(FILTER SIM_SOURCES EXCLUDE REGEX "/memory\\.c$") # they look after memory by themselves
 endif()
-add_executable(pasid-histories ${SIM_SOURCES} tests/unit/hardware_model.c)
+add_executable(pasid-histories ${SIM_SOURCES} tests/unit/fake_export.c
+  tests/unit/hardware_model.c)
 target_include_directories(pasid-histories PRIVATE tests/sim tests/unit)
 target_compile_definitions(pasid-histories PRIVATE MODEL_ENTRIES=96 MODEL_DEVICES=40 MODEL_OPS=96)
 target_link_libraries(pasid-histories PRIVATE pasid_flags pasid_state pasid_core)

@@ -14,6 +14,7 @@
 #define HISTORY_STEPS(S)                                                                           \
 	S(CREATE, "create", 14)                                                                    \
 	S(ADJUST, "adjust", 5)                                                                     \
+	S(EXPORT, "export", 5)                                                                     \
 	S(ALLOCATE, "allocate", 38)                                                                \
 	S(FREE, "free", 20)                                                                        \
 	S(FREE_ALL, "free-all", 2)                                                                 \

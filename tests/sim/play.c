@@ -303,7 +303,7 @@ static void play_ask(struct play *play)
 
 	if (kind > STEP_TIME && kind != STEP_RESTART)
 		play_say(play, "%s", step_text(kind));
-	if (kind <= STEP_ADJUST || (kind >= STEP_DESTROY && kind <= STEP_EMPTY) ||
+	if (kind <= STEP_EXPORT || (kind >= STEP_DESTROY && kind <= STEP_EMPTY) ||
 		kind == STEP_CONFIRM)
 		play_set_step(play);
 	else if (kind <= STEP_RELEASE || kind == STEP_QUARANTINE_END)

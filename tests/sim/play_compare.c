@@ -140,24 +140,53 @@ static void compare_entries(struct play *play)
 	}
 }
 
+/* What a guest's number of the set stands for; 0: nothing. */
+static uint32_t guest_wanted(const struct play *play, uint64_t set, uint32_t guest)
+{
+	for (unsigned i = 0; i < WORLD_NUMBERS; i++) {
+		const struct truth_number *number = &play->now.numbers[i];
+
+		if (number->state == GRANT_ACTIVE && number->set == set && number->has_guest &&
+			number->guest == guest)
+			return WORLD_FIRST + i;
+	}
+	return 0;
+}
+
+/* What readers of each export see is so; of those that nobody keeps up to date they see nothing. */
+static void compare_exports(struct play *play)
+{
+	for (unsigned i = 0; i < FAKE_EXPORTS; i++) {
+		const struct fake_map *map = &play->world.exports.maps[i];
+
+		if (!map->base || !map->set.v)
+			continue;
+		for (uint32_t k = 0; k < 6 + WORLD_NUMBERS; k++) {
+			const uint32_t guest = k < 6 ? 1 + k : WORLD_FIRST + k - 6;
+			const uint32_t wanted =
+				map->kept ? guest_wanted(play, map->set.v, guest) : 0;
+
+			if (fake_export_read(map, guest) != wanted)
+				world_fail(
+					"G: a reader finds %u behind guest PASID %u where %u "
+					"must be",
+					fake_export_read(map, guest), guest, wanted);
+		}
+	}
+}
+
 /* G: one guest number of one set, another in each step. */
 static void compare_guest(struct play *play)
 {
 	struct truth_set *set = truth_set_of_vm(&play->now, play->index % play->history->vms);
 	struct gpasid guest = {1 + play->index / 4 % 6};
 	struct hpasid host = {0};
-	uint32_t wanted = 0;
+	uint32_t wanted;
 	int r;
 
 	if (!set || set->mode != SET_TRANSLATED)
 		return;
-	for (unsigned i = 0; i < WORLD_NUMBERS; i++) {
-		const struct truth_number *number = &play->now.numbers[i];
-
-		if (number->state == GRANT_ACTIVE && number->set == set->name &&
-			number->has_guest && number->guest == guest.v)
-			wanted = WORLD_FIRST + i;
-	}
+	wanted = guest_wanted(play, set->name, guest.v);
 	r = broker_guest_find(play->world.broker, &play->world.admin, (struct set_id){set->name},
 		guest, &host, &play->world.error);
 	if ((r == 0) != (wanted != 0) || host.v != wanted)
@@ -171,6 +200,7 @@ void play_compare_numbers(struct play *play)
 		compare_number(play, WORLD_FIRST + i);
 	compare_entries(play);
 	compare_guest(play);
+	compare_exports(play);
 }
 
 /* ------------------------------------------------------------------ sets */

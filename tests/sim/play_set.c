@@ -207,6 +207,20 @@ static void do_confirm(struct play *play)
 	play->now.unconfirmed = false;
 }
 
+static void do_export(struct play *play)
+{
+	struct asker asker;
+	struct set_id set = {0};
+	int r;
+
+	play_asker(play, &asker);
+	play_say(play, "%s has the map exported", asker.name);
+	r = broker_set_export(play->world.broker, &asker.actor, asker.id, &set, &play->world.error);
+	play_expect_or_limit(play, r, play_gate(&asker));
+	if (r == 0 && set.v != asker.set->name)
+		world_fail("the map of another set was exported");
+}
+
 void play_set_step(struct play *play)
 {
 	switch ((int)play->step->kind) {
@@ -215,6 +229,9 @@ void play_set_step(struct play *play)
 		break;
 	case STEP_ADJUST:
 		do_adjust(play);
+		break;
+	case STEP_EXPORT:
+		do_export(play);
 		break;
 	case STEP_DESTROY:
 		do_destroy(play);

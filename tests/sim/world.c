@@ -112,6 +112,7 @@ static void daemon_start(struct world *world)
 		.hw = {&model_ops, &world->hw},
 		.state = &world->state,
 		.pages = state_file_pages(world->memory),
+		.export = fake_export_port(&world->exports),
 		.now_ms = world_now,
 		.now_ctx = world,
 		.policy = &world->policy,
@@ -226,6 +227,7 @@ void world_open(struct world *world, const struct history *history)
 void world_close(struct world *world)
 {
 	daemon_end(world);
+	fake_export_free(&world->exports);
 }
 
 /* ------------------------------------------------------------------ death and recovery */
@@ -291,6 +293,20 @@ static void records_check(struct world *world, const uint32_t *used)
 		world_fail("the records make no sense after a death: %s", problem.text);
 }
 
+/* Memory of exports outlives the daemon, but for some that nobody kept. */
+static void exports_outlive(struct world *world)
+{
+	for (unsigned i = 0; i < FAKE_EXPORTS; i++) {
+		struct fake_map *map = &world->exports.maps[i];
+		const bool lost = map->set.v % 4 == world->standing % 8u;
+
+		if (map->kept && lost)
+			*map = (struct fake_map){.base = map->base};
+		else if (map->kept)
+			map->kept = broker_export_adopt(world->broker, map->set, map->base) == 0;
+	}
+}
+
 void world_recover(struct world *world, unsigned countdown)
 {
 	uint32_t used[STATE_TABLES];
@@ -306,6 +322,7 @@ void world_recover(struct world *world, unsigned countdown)
 	if (broker_recover(world->broker, &recovery, &world->error))
 		world_fail("the records are not taken up: %s", world->error.text);
 	world->death.countdown = 0;
+	exports_outlive(world);
 	world->lost_lane = 0;
 	world->missing = false;
 }

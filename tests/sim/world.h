@@ -6,6 +6,7 @@
 #ifndef PASIDD_SIM_WORLD_H
 #define PASIDD_SIM_WORLD_H
 
+#include "../unit/fake_export.h"
 #include "../unit/hardware_model.h"
 #include "broker.h"
 #include "history.h"
@@ -44,6 +45,7 @@ struct world_death {
 struct world {
 	uint64_t now_ms;
 	struct model hw;
+	struct fake_export exports;
 	struct world_done done[WORLD_OPS];
 	unsigned done_count;
 	bool missing; /* at the next start records of this boot are missing */

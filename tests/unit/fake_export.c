@@ -12,23 +12,37 @@ static int fake_fails(unsigned *countdown)
 	return *countdown && --*countdown == 0 ? -ENOMEM : 0;
 }
 
+/* The place of the one that was dropped longest ago, as far as anybody can tell. */
+static struct fake_map *fake_place(struct fake_export *exports)
+{
+	struct fake_map *found = NULL;
+
+	for (unsigned i = 0; i < FAKE_EXPORTS; i++) {
+		struct fake_map *map = &exports->maps[i];
+
+		if (!map->kept && (!found || map->since < found->since))
+			found = map;
+	}
+	assert(found);
+	return found;
+}
+
 static int fake_make(void *ctx, struct set_id set, uint8_t **ret_base)
 {
 	struct fake_export *exports = ctx;
-	struct fake_map *map = &exports->maps[exports->count % FAKE_EXPORTS];
+	struct fake_map *map = fake_place(exports);
 
 	if (fake_fails(&exports->fail_make))
 		return -ENOMEM;
-	if (map->base && !map->kept)
+	if (map->base)
 		(void)munmap(map->base, EXPORT_SIZE);
-	assert(!map->kept || !map->base);
 	map->base = mmap(
 		NULL, EXPORT_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	assert(map->base != MAP_FAILED);
 	(void)mprotect(map->base, (size_t)EXPORT_FIXED * TRANSLATE_PAGE, PROT_READ | PROT_WRITE);
 	map->set = set;
 	map->kept = true;
-	exports->count++;
+	map->since = ++exports->count;
 	*ret_base = map->base;
 	return 0;
 }
@@ -69,11 +83,12 @@ void fake_export_free(struct fake_export *exports)
 struct fake_map *fake_export_of(struct fake_export *exports, struct set_id set)
 {
 	struct fake_map *found = NULL;
-	const unsigned first = exports->count > FAKE_EXPORTS ? exports->count - FAKE_EXPORTS : 0;
 
-	for (unsigned i = first; i < exports->count; i++) {
-		if (exports->maps[i % FAKE_EXPORTS].set.v == set.v)
-			found = &exports->maps[i % FAKE_EXPORTS];
+	for (unsigned i = 0; i < FAKE_EXPORTS; i++) {
+		struct fake_map *map = &exports->maps[i];
+
+		if (map->base && map->set.v == set.v && (!found || map->since > found->since))
+			found = map;
 	}
 	return found;
 }

@@ -13,7 +13,8 @@
 struct fake_map {
 	struct set_id set;
 	uint8_t *base;
-	bool kept; /* by the broker */
+	bool kept;      /* by the broker */
+	unsigned since; /* exports that were made before it */
 };
 
 struct fake_export {
