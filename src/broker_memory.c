@@ -105,8 +105,8 @@ void memory_start(struct broker *b, struct op *op)
 		return;
 	}
 	if (op->kind == OP_MAP)
-		op->outcome.status =
-			table_use_space(b, op->device, op->hw.space, &op->outcome.error);
+		op->outcome.status = table_use_space(
+			b, op->device, op->hw.space, &op->fresh, &op->outcome.error);
 	if (op->outcome.status) {
 		op_end(b, op);
 		return;
@@ -126,5 +126,8 @@ void memory_completed(struct broker *b, struct op *op, const struct hw_result *r
 {
 	if (result->status)
 		op_take_error(op, result);
+	/* of a worker that is gone nobody knows how far it came */
+	if (result->status > 0 && op->fresh)
+		table_drop_space(b, op->device, op->hw.space);
 	op_end(b, op);
 }

@@ -127,6 +127,7 @@ struct op {
 	bool undo_failed;
 	bool lost;    /* a worker died that had attached something for it */
 	bool going;   /* a removal that detaches what is attached */
+	bool fresh;   /* a mapping that makes its address space */
 	uint32_t tag; /* distinguishes the uses of this place; in the id of its hardware operations
 		       */
 	uint32_t set; /* STATE_NONE: the daemon's; of an ended one nobody's that can be relied on */
@@ -424,8 +425,12 @@ void memory_completed(struct broker *b, struct op *op, const struct hw_result *r
 int table_charge(struct broker *b, uint32_t device, const struct hw_table *table,
 	struct table_charge *ret_charge, struct error *ret_error);
 void table_release(struct broker *b, uint32_t device, const struct table_charge *charge);
-/* Charges for an address space of the device, unless it was before; kept until that is dropped. */
-int table_use_space(struct broker *b, uint32_t device, uint32_t space, struct error *ret_error);
+/* Charges for an address space of the device, unless it was before; kept until that is dropped.
+ * *ret_fresh says whether it was charged now. */
+int table_use_space(struct broker *b, uint32_t device, uint32_t space, bool *ret_fresh,
+	struct error *ret_error);
+/* The space was charged, and was not made. */
+void table_drop_space(struct broker *b, uint32_t device, uint32_t space);
 /* How many tables and spaces of the device itself are charged. */
 uint32_t table_count(const struct broker *b, uint32_t device);
 /* Gives all of it back. */

@@ -82,23 +82,30 @@ void table_release(struct broker *b, uint32_t device, const struct table_charge 
 		set_release(b, b->device_slots[device].set, RESOURCE_PAGE_TABLES, n);
 }
 
-static void table_note_space(struct broker *b, uint32_t device, uint32_t space)
+int table_use_space(
+	struct broker *b, uint32_t device, uint32_t space, bool *ret_fresh, struct error *ret_error)
+{
+	struct device_slot *slot = &b->device_slots[device];
+	bool fresh = !(slot->spaces & 1u << space);
+	int r = 0;
+
+	if (fresh)
+		r = set_charge(b, slot->set, RESOURCE_PAGE_TABLES, 1, ret_error);
+	if (r)
+		return r;
+	if (fresh)
+		state_commit32(b->ports.state, &slot->spaces, slot->spaces | 1u << space);
+	*ret_fresh = fresh;
+	return 0;
+}
+
+void table_drop_space(struct broker *b, uint32_t device, uint32_t space)
 {
 	struct device_slot *slot = &b->device_slots[device];
 
-	state_commit32(b->ports.state, &slot->spaces, slot->spaces | 1u << space);
-}
-
-int table_use_space(struct broker *b, uint32_t device, uint32_t space, struct error *ret_error)
-{
-	int r;
-
-	if (b->device_slots[device].spaces & 1u << space)
-		return 0;
-	r = set_charge(b, b->device_slots[device].set, RESOURCE_PAGE_TABLES, 1, ret_error);
-	if (r == 0)
-		table_note_space(b, device, space);
-	return r;
+	assert(slot->spaces & 1u << space);
+	set_release(b, slot->set, RESOURCE_PAGE_TABLES, 1);
+	state_commit32(b->ports.state, &slot->spaces, slot->spaces & ~(1u << space));
 }
 
 uint32_t table_count(const struct broker *b, uint32_t device)

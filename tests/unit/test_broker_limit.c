@@ -269,6 +269,27 @@ START_TEST(address_spaces_and_tables_are_refused_at_the_limit)
 	}
 END_TEST
 
+START_TEST(an_address_space_that_was_not_made_is_not_charged)
+	{
+		struct device_id device;
+		struct actor a;
+
+		limit_open(RESOURCE_PAGE_TABLES, 0, 0, 0);
+		a = fixture_vmm(&f, 10, "a", SET_TRANSLATED, 20);
+		device = fixture_add(&f, &a, 1, 10);
+		model_arrange(&f, HW_MAP, STATUS_HARDWARE, 0, 1);
+		ck_assert_int_eq(map(&a, device, 2), STATUS_HARDWARE);
+		ck_assert_uint_eq(limit_use(&a, RESOURCE_PAGE_TABLES), 0);
+		ck_assert_int_eq(map(&a, device, 2), 0);
+		/* one that is there already stays */
+		model_arrange(&f, HW_MAP, STATUS_HARDWARE, 0, 1);
+		ck_assert_int_eq(map(&a, device, 2), STATUS_HARDWARE);
+		ck_assert_uint_eq(limit_use(&a, RESOURCE_PAGE_TABLES), 1);
+		limit_end_all();
+		limit_ck_nothing_left();
+	}
+END_TEST
+
 START_TEST(a_number_that_comes_back_to_a_slice_has_its_table_charged)
 	{
 		struct actor a;
@@ -399,6 +420,7 @@ int main(void)
 		page_tables_are_counted_as_a_worker_makes_them,
 		more_tables_than_a_device_remembers_are_never_too_few,
 		address_spaces_and_tables_are_refused_at_the_limit,
+		an_address_space_that_was_not_made_is_not_charged,
 		a_number_that_comes_back_to_a_slice_has_its_table_charged,
 		pages_of_the_guest_map_are_charged_before_they_are_taken,
 		identity_numbers_that_find_no_page_are_not_granted,
