@@ -460,15 +460,16 @@ int backend_strip(struct backend *b, struct backend_device *device, struct error
 {
 	struct backend_space *space, *next;
 	struct hpasid pasid = {0};
+	struct error later; /* the first failure is the one that is told */
 	int r, status = 0;
 
 	for (; backend_attachment_next(device, &pasid); pasid.v++) {
-		r = backend_detach(b, device, &pasid, ret_error);
-		status = r ? r : status;
+		r = backend_detach(b, device, &pasid, status ? &later : ret_error);
+		status = status ? status : r;
 	}
 	if (backend_attachment_find(device, NULL)) {
-		r = backend_detach(b, device, NULL, ret_error);
-		status = r ? r : status;
+		r = backend_detach(b, device, NULL, status ? &later : ret_error);
+		status = status ? status : r;
 	}
 	if (status)
 		return status;

@@ -219,6 +219,21 @@ START_TEST(end_closes_all_and_detaches_nothing)
 	}
 END_TEST
 
+START_TEST(close_tells_the_first_of_its_failures)
+	{
+		(void)open_device(1);
+		ck_assert_int_eq(run(attach_op(1, 5, VMM_TABLE(3))), 0);
+		ck_assert_int_eq(run(attach_op(1, 6, VMM_TABLE(3))), 0);
+		ck_assert_int_eq(run(attach_op(1, FAKE_RID, VMM_TABLE(3))), 0);
+		fake.fail_name = "detach";
+		fake.fail_error = EIO;
+		ck_assert_int_gt(run((struct hw_op){.kind = HW_CLOSE, .device = 1}), 0);
+		ck_assert_uint_eq(result.error.object, 5);
+		fake.fail_name = NULL;
+		ck_assert_int_eq(run((struct hw_op){.kind = HW_CLOSE, .device = 1}), 0);
+	}
+END_TEST
+
 START_TEST(descriptors_of_a_refused_operation_are_closed)
 	{
 		static const uint32_t kinds[] = {
@@ -345,6 +360,7 @@ int main(void)
 	tcase_add_test(tc, leave_needs_an_unbound_space_and_takes_only_its_own);
 	tcase_add_test(tc, map_that_fails_leaves_no_space);
 	tcase_add_test(tc, end_closes_all_and_detaches_nothing);
+	tcase_add_test(tc, close_tells_the_first_of_its_failures);
 	tcase_add_test(tc, descriptors_of_a_refused_operation_are_closed);
 	tcase_add_test(tc, open_that_failed_halfway_can_be_repeated);
 	tcase_add_test(tc, page_table_that_cannot_be_destroyed_is_used_again);
