@@ -34,9 +34,11 @@ void backend_free(struct backend *backend);
  * the backend's: pass on a copy before the next call. iommufd_key of an HW_IDENTIFY is the number
  * of the iommufd in this process: whoever sees several lanes turns it into a key.
  *
- * An operation that fails leaves what was there before it. The exception is HW_CLOSE: it detaches
- * what can be detached, and when the kernel refuses one of these, the device stays in the lane with
- * the rest; it can be repeated, or HW_END lets go of the descriptors.
+ * An operation that fails leaves what was there before it, page tables aside that the kernel
+ * refuses to destroy: these are tried again when something of their device is given up. There are
+ * two exceptions. HW_CLOSE detaches what can be detached, and when the kernel refuses one of these,
+ * the device stays in the lane with the rest; it can be repeated, or HW_END lets go of the
+ * descriptors. HW_LEAVE destroys the address spaces that can be destroyed, and can be repeated.
  */
 void backend_execute(struct backend *backend, const struct hw_op *op, struct hw_result *ret_result);
 

@@ -19,6 +19,7 @@ struct backend_space {
 	uint64_t owner;
 	uint32_t number;
 	uint32_t ioas;
+	bool left; /* given up, but the kernel refused to destroy it */
 };
 
 /* A page table made by us. */
@@ -136,7 +137,8 @@ int backend_attach(struct backend *b, struct backend_device *device, const struc
 	struct hw_result *result);
 int backend_detach(struct backend *b, struct backend_device *device, const struct hpasid *pasid,
 	struct error *ret_error);
-/* Gives up all address spaces of `owner`; refused while one is attached. */
+/* Gives up all address spaces of `owner`, and those that others gave up and the kernel kept;
+ * refused while one of its own is attached. */
 int backend_leave(
 	struct backend *b, struct backend_device *device, uint64_t owner, struct error *ret_error);
 /* Detaches PASIDs, then the RID; destroys what was made, children first. See backend_execute(). */

@@ -81,6 +81,8 @@ int backend_map(struct backend *b, struct backend_device *device, const struct h
 
 	if (r)
 		return r;
+	if (space)
+		space->left = false;
 	if (fresh) {
 		r = backend_space_new(b, device, op, &space, ret_error);
 		if (r)
@@ -202,11 +204,12 @@ static int backend_hwpt_over_space(struct backend *b, struct backend_device *dev
 	const struct hw_op *op, uint32_t flags, struct backend_hwpt **ret_hwpt,
 	struct error *ret_error)
 {
-	const struct backend_space *space = backend_space_find(device, op->owner, op->table.id);
+	struct backend_space *space = backend_space_find(device, op->owner, op->table.id);
 
 	if (!space)
 		return error_set(ret_error, REASON_NOT_MAPPED,
 			"address space %u has no memory: map some first", op->table.id);
+	space->left = false;
 	return backend_hwpt_over(b, device, space->ioas, flags, ret_hwpt, ret_error);
 }
 
@@ -447,10 +450,11 @@ int backend_leave(
 	backend_sweep(b, device);
 	for (space = device->spaces; space; space = next) {
 		next = space->next;
-		if (space->owner != owner)
+		if (space->owner != owner && !space->left)
 			continue;
+		space->left = true;
 		r = backend_space_drop(b, device, space);
-		if (r < 0)
+		if (r < 0 && status == 0 && space->owner == owner)
 			status = backend_fail(ret_error, device, BACKEND_DESTROY, space->ioas, r);
 	}
 	return status;

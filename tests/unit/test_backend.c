@@ -193,6 +193,45 @@ START_TEST(leave_needs_an_unbound_space_and_takes_only_its_own)
 	}
 END_TEST
 
+START_TEST(a_space_that_could_not_be_destroyed_goes_when_somebody_else_leaves)
+	{
+		open_shared(1);
+		ck_assert_int_eq(map(1, 5, 0, 0x1000), 0);
+		ck_assert_int_eq(map(1, 6, 0, 0x1000), 0);
+		fake.fail_name = "destroy";
+		fake.fail_error = EBUSY;
+		ck_assert_int_gt(run((struct hw_op){.kind = HW_LEAVE, .device = 1, .owner = 5}), 0);
+		fake.fail_name = NULL;
+		ck_assert_uint_eq(fake_objects(&fake), 2);
+		ck_assert_int_eq(run((struct hw_op){.kind = HW_LEAVE, .device = 1, .owner = 6}), 0);
+		ck_assert_uint_eq(fake_objects(&fake), 0);
+	}
+END_TEST
+
+START_TEST(a_space_that_is_used_again_is_nobody_elses_to_destroy)
+	{
+		for (int bind = 0; bind < 2; bind++) {
+			open_shared(1);
+			ck_assert_int_eq(map(1, 5, 0, 0x1000), 0);
+			fake.fail_name = "destroy";
+			fake.fail_error = EBUSY;
+			ck_assert_int_gt(
+				run((struct hw_op){.kind = HW_LEAVE, .device = 1, .owner = 5}), 0);
+			fake.fail_name = NULL;
+			if (bind) {
+				ck_assert_int_eq(run(attach_op(1, 9, SPACE(0))), 0);
+				ck_assert_int_eq(run(detach_op(1, 9)), 0);
+			} else {
+				ck_assert_int_eq(map(1, 5, 0, 0x2000), 0);
+			}
+			ck_assert_int_eq(
+				run((struct hw_op){.kind = HW_LEAVE, .device = 1, .owner = 6}), 0);
+			ck_assert_uint_eq(fake_objects(&fake), 1);
+			ck_assert_int_eq(run((struct hw_op){.kind = HW_CLOSE, .device = 1}), 0);
+		}
+	}
+END_TEST
+
 START_TEST(map_that_fails_leaves_no_space)
 	{
 		open_shared(1);
@@ -358,6 +397,8 @@ int main(void)
 	tcase_add_test(tc, spaces_of_two_sets_never_meet);
 	tcase_add_test(tc, one_space_on_many_pasids_is_one_page_table);
 	tcase_add_test(tc, leave_needs_an_unbound_space_and_takes_only_its_own);
+	tcase_add_test(tc, a_space_that_could_not_be_destroyed_goes_when_somebody_else_leaves);
+	tcase_add_test(tc, a_space_that_is_used_again_is_nobody_elses_to_destroy);
 	tcase_add_test(tc, map_that_fails_leaves_no_space);
 	tcase_add_test(tc, end_closes_all_and_detaches_nothing);
 	tcase_add_test(tc, close_tells_the_first_of_its_failures);
