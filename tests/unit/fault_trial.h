@@ -16,7 +16,8 @@ struct trial {
 	char name[64];
 	struct hardware *h;
 	int (*act)(const struct trial *trial); /* the request: its status */
-	/* After it succeeded, or when it failed and left something tainted: as before it again. */
+	/* After it succeeded, or when it failed and left something tainted: as before it again.
+	 * Without take_back() nothing is as before, and mend() comes in any case. */
 	void (*take_back)(const struct trial *trial);
 	void (*mend)(const struct trial *trial, const char *where);
 	enum hardware_kind kind;
@@ -29,7 +30,7 @@ struct trial {
 
 /* All of it. With PASIDD_TEST_QUICK each call fails with one error only, and fewer second ones. */
 void trial_run(struct trial *trial);
-/* Every error of this call was tried. */
+/* Every error of this call was tried; with PASIDD_TEST_QUICK one of them. */
 void trial_tried(const struct hardware *h, enum faulty_call call);
 
 #endif

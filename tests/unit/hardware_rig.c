@@ -61,9 +61,25 @@ static void vmm_open(struct hardware *h)
 		0);
 }
 
+static void vmm_close(struct hardware *h)
+{
+	h->rig.calls->close(h->rig.sim, h->iommufd);
+	(void)close(h->memfd);
+}
+
+void hardware_vmm_again(struct hardware *h)
+{
+	vmm_close(h);
+	ck_assert_int_eq(sim_reap(h->rig.sim), 0);
+	vmm_open(h);
+}
+
 void hardware_set(struct hardware *h)
 {
-	h->vmm = fixture_vmm(&h->f, h->vmm.session + 10, "vm", SET_TRANSLATED, 20);
+	char name[16];
+
+	(void)snprintf(name, sizeof(name), "vm%llu", (unsigned long long)h->vmm.session);
+	h->vmm = fixture_vmm(&h->f, h->vmm.session + 10, name, SET_TRANSLATED, 20);
 }
 
 void hardware_open(struct hardware *h)
@@ -87,8 +103,7 @@ void hardware_close(struct hardware *h)
 	for (unsigned i = 0; i < HARDWARE_LANES; i++)
 		backend_free(h->lanes[i].backend);
 	fixture_close(&h->f);
-	h->rig.calls->close(h->rig.sim, h->iommufd);
-	(void)close(h->memfd);
+	vmm_close(h);
 	rig_close(&h->rig);
 }
 
@@ -125,8 +140,7 @@ static void carry_out(struct hardware *h, struct hw_op op)
 	struct hardware_lane *lane = lane_of(h, op.lane);
 	struct hw_result result;
 
-	if (!h->patient)
-		op.until_ms = 0;
+	op.until_ms = 0; /* what is busy is not tried again */
 	backend_execute(lane->backend, &op, &result);
 	for (uint32_t i = 0; i < result.fd_count; i++) {
 		if (result.status)
@@ -302,28 +316,24 @@ static void tell_sets(struct hardware *h, struct text *text)
 
 	while (broker_set_next(h->f.broker, &h->f.admin, &cursor, &set))
 		tell(text,
-			"set %s: %u numbers, %u active, %u quarantined, %u devices, %u bindings%s\n",
-			set.name, set.pasids.current, set.active, set.quarantined, set.devices,
-			set.bindings, set.dying ? ", dying" : "");
+			"a set: %u numbers, %u active, %u quarantined, %u devices, %u bindings%s\n",
+			set.pasids.current, set.active, set.quarantined, set.devices, set.bindings,
+			set.dying ? ", dying" : "");
 	for (cursor = 0;
 		broker_limit_next(h->f.broker, &h->f.admin, (struct set_id){0}, &cursor, &limit);)
-		tell(text, "%s of %s: %u of %u\n", resource_text(limit.resource), limit.set_name,
-			limit.account.current, limit.account.limit);
+		tell(text, "%s: %u of %u\n", resource_text(limit.resource), limit.account.current,
+			limit.account.limit);
 }
 
 static void tell_grants(struct hardware *h, struct text *text)
 {
-	for (int quarantined = 0; quarantined < 2; quarantined++) {
-		struct grant_info grant;
-		uint64_t cursor = 0;
+	struct grant_info grant;
+	uint64_t cursor = 0;
 
-		while (broker_grant_next(
-			h->f.broker, &h->f.admin, (struct set_id){0}, quarantined, &cursor, &grant))
-			tell(text,
-				"PASID %u of %s: state %d, %u holds, %u bindings, quarantine %u\n",
-				grant.host.v, grant.set_name, grant.state, grant.holds,
-				grant.bindings, grant.quarantine);
-	}
+	while (broker_grant_next(
+		h->f.broker, &h->f.admin, (struct set_id){0}, false, &cursor, &grant))
+		tell(text, "PASID %u: state %d, %u holds, %u bindings, quarantine %u\n",
+			grant.host.v, grant.state, grant.holds, grant.bindings, grant.quarantine);
 }
 
 static void tell_devices(struct hardware *h, struct text *text)
@@ -340,7 +350,7 @@ static void tell_devices(struct hardware *h, struct text *text)
 
 #define ATTACHED_MAX 64
 
-/* What records or tables say of it, in order. */
+/* What records or tables say of it. */
 struct attached {
 	uint32_t rid, group, pasid; /* 0: the RID */
 	int state, made;
@@ -350,11 +360,6 @@ struct attached_list {
 	struct attached of[ATTACHED_MAX];
 	unsigned count;
 };
-
-static int attached_order(const void *a, const void *b)
-{
-	return memcmp(a, b, sizeof(struct attached));
-}
 
 static void attached_put(struct attached_list *list, const struct attached *attached)
 {
@@ -376,7 +381,6 @@ static void attached_records(struct hardware *h, struct attached_list *list)
 					   .state = (int)binding.state,
 					   .made = binding.table.made,
 				   });
-	qsort(list->of, list->count, sizeof(list->of[0]), attached_order);
 }
 
 static void attached_entries(struct hardware *h, struct attached_list *list)
@@ -447,6 +451,26 @@ static unsigned open_descriptors(void)
 	return count;
 }
 
+/* Which record has which place is nobody's business. */
+static int text_order(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static void text_sort(char text[HARDWARE_TEXT])
+{
+	char *lines[HARDWARE_LINES], copy[HARDWARE_TEXT], *rest = strcpy(copy, text);
+	unsigned count = 0;
+
+	for (char *line = strsep(&rest, "\n"); rest; line = strsep(&rest, "\n")) {
+		ck_assert_uint_lt(count, HARDWARE_LINES);
+		lines[count++] = line;
+	}
+	qsort(lines, count, sizeof(lines[0]), text_order);
+	for (unsigned i = 0; i < count; i++)
+		text += sprintf(text, "%s\n", lines[i]);
+}
+
 const char *hardware_text_records(struct hardware *h, char text[HARDWARE_TEXT])
 {
 	struct text to = {text, HARDWARE_TEXT};
@@ -457,7 +481,8 @@ const char *hardware_text_records(struct hardware *h, char text[HARDWARE_TEXT])
 	tell_grants(h, &to);
 	tell_devices(h, &to);
 	tell_attached(h, &to);
-	tell(&to, "%u descriptors\n", open_descriptors());
+	tell(&to, "%u open descriptors\n", open_descriptors());
+	text_sort(text);
 	return text;
 }
 

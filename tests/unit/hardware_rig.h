@@ -13,7 +13,8 @@
 
 #define HARDWARE_MAX   8 /* functions of each kind */
 #define HARDWARE_LANES 16
-#define HARDWARE_TEXT  16384
+#define HARDWARE_TEXT  8192
+#define HARDWARE_LINES 256
 
 enum hardware_kind {
 	HARDWARE_ALONE,  /* functions of a group each */
@@ -32,7 +33,6 @@ struct hardware {
 	struct rig rig;
 	struct faulty faulty;
 	struct hardware_lane lanes[HARDWARE_LANES];
-	bool patient; /* what is busy is tried again */
 	/* the VMM: its iommufd, memory that is mapped in its own IOAS, too, and its set */
 	struct actor vmm;
 	int iommufd, memfd;
@@ -42,8 +42,11 @@ struct hardware {
 
 void hardware_open(struct hardware *h);
 void hardware_close(struct hardware *h);
-/* Another set of the VMM, once the one before is gone. */
+/* Another set of the VMM, with a name of its own. */
 void hardware_set(struct hardware *h);
+
+/* The VMM ends, with all that it has open, and is started anew. */
+void hardware_vmm_again(struct hardware *h);
 
 struct rid hardware_rid(enum hardware_kind kind, unsigned index);
 /* The VMM opens a device node, as its own calls would. */
