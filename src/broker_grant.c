@@ -251,14 +251,25 @@ static int attach_guests(struct broker *b, uint32_t set, const struct allocate *
 	return 0;
 }
 
-/* Slots for n new grants are writeable. */
+/* How many of n grants find a slot that was used before. */
+static uint32_t spare_grants(const struct broker *b, uint32_t n)
+{
+	uint32_t spare = 0;
+
+	for (uint32_t i = b->grant_free; i != STATE_NONE && spare < n; i = b->grant_slots[i].next)
+		spare++;
+	return spare;
+}
+
+/* Slots for n new grants are writeable: those that are free again, and fresh ones for the rest. */
 static int reserve_grants(struct broker *b, uint32_t n, struct error *ret_error)
 {
-	uint32_t capacity = b->ports.state->capacity[STATE_GRANTS];
+	uint32_t fresh = n - spare_grants(b, n),
+		 left = b->ports.state->capacity[STATE_GRANTS] - b->grant_used;
 
-	if (n > capacity - b->grant_used)
-		n = capacity - b->grant_used;
-	if (state_reserve(b->ports.state, STATE_GRANTS, b->grant_used + n) == 0)
+	if (fresh > left)
+		fresh = left;
+	if (fresh == 0 || state_reserve(b->ports.state, STATE_GRANTS, b->grant_used + fresh) == 0)
 		return 0;
 	return error_set(ret_error, REASON_NO_MEMORY,
 		"there is no room to record %u more grants; free space in the runtime directory",

@@ -282,6 +282,26 @@ START_TEST(places_of_numbers_that_went_are_used_again)
 	}
 END_TEST
 
+START_TEST(numbers_that_went_make_room_where_records_cannot_grow)
+	{
+		struct allocate allocate = {.max = PASID_LAST, .count = 4};
+		struct hpasid numbers[5];
+
+		a = fixture_vmm(&f, 10, "a", SET_TRANSLATED, 6);
+		ck_assert_int_eq(broker_allocate(f.broker, &a, &allocate, numbers, &f.error), 0);
+		make_narrow(STATE_GRANTS);
+		for (int i = 0; i < 4; i++)
+			ck_assert_int_eq(fixture_free(&f, &a, numbers[i]), 0);
+		fixture_pass_second(&f);
+		allocate.count = 5;
+		ck_assert_int_eq(
+			broker_allocate(f.broker, &a, &allocate, numbers, &f.error), STATUS_RETRY);
+		allocate.count = 4;
+		ck_assert_int_eq(broker_allocate(f.broker, &a, &allocate, numbers, &f.error), 0);
+		fixture_recount(&f);
+	}
+END_TEST
+
 /* ------------------------------------------------------------------ no page for a guest's number
  */
 
@@ -337,6 +357,7 @@ int main(void)
 		a_binding_that_has_no_place_takes_the_others_of_its_bind_back,
 		numbers_that_cannot_be_recorded_are_not_granted,
 		places_of_numbers_that_went_are_used_again,
+		numbers_that_went_make_room_where_records_cannot_grow,
 		numbers_whose_map_finds_no_page_are_not_granted,
 	};
 
