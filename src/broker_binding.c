@@ -87,9 +87,8 @@ static int binding_take(struct broker *b, uint32_t set, const struct op_pair *pa
 	int r;
 
 	if (pool_take(b, &b->binding_pool, &binding))
-		return error_set(ret_error, REASON_LIMIT,
-			"the host has no room to record another binding; unbind some, or try again "
-			"later");
+		return pool_refuse(
+			&b->binding_pool, "binding", "unbind some, or try again later", ret_error);
 	broker_clear_slot(b, &b->binding_slots[binding], sizeof(b->binding_slots[binding]));
 	r = set_charge(b, set, RESOURCE_BINDINGS, 1, ret_error);
 	if (r) {

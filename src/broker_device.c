@@ -116,9 +116,8 @@ static int device_take(struct broker *b, uint32_t set, enum device_kind kind, ui
 	uint32_t device;
 
 	if (pool_take(b, &b->device_pool, &device))
-		return error_set(ret_error, REASON_LIMIT,
-			"the host has no place for another device registration; remove one, or try "
-			"again later");
+		return pool_refuse(&b->device_pool, "device registration",
+			"remove one, or try again later", ret_error);
 	device_init(b, device, set, kind);
 	*ret_device = device;
 	return 0;

@@ -232,6 +232,16 @@ _Static_assert(STATE_CHANGE_MAX > 4 * BROKER_ALLOCATE_MAX, "an allocate is one c
 /* ------------------------------------------------------------------ broker.c */
 
 int pool_take(struct broker *b, struct pool *pool, uint32_t *ret_slot);
+/* Why it took none: the table is full, for which the remedy is said, or its file cannot grow. */
+static inline int pool_refuse(
+	const struct pool *pool, const char *what, const char *full, struct error *ret_error)
+{
+	if (pool->used >= pool->capacity)
+		return error_set(ret_error, REASON_LIMIT,
+			"the host has no place for another %s; %s", what, full);
+	return error_set(ret_error, REASON_NO_MEMORY,
+		"there is no room to record another %s; free space in the runtime directory", what);
+}
 void pool_give(struct pool *pool, uint32_t slot);
 /* A slot that was taken has zeros, and what it had before if the change is taken back. */
 void broker_clear_slot(struct broker *b, void *slot, size_t size);

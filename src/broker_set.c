@@ -158,8 +158,8 @@ static int set_open(struct broker *b, const struct actor *actor, const struct se
 	int r;
 
 	if (pool_take(b, &b->set_pool, &set))
-		return error_set(ret_error, REASON_LIMIT,
-			"the host has no place for another set; destroy one, or try again later");
+		return pool_refuse(
+			&b->set_pool, "set", "destroy one, or try again later", ret_error);
 	b->sets[set] = (struct set){
 		.grants = STATE_NONE,
 		.returnable = STATE_NONE,

@@ -104,6 +104,18 @@ static void runtime_owner(int fd, char *ret_text, size_t size)
 	ret_text[strcspn(ret_text, "\n")] = '\0';
 }
 
+/* The file has this text and nothing else; one that is cut short had no room. */
+static int runtime_write(int fd, const char *text, size_t length)
+{
+	ssize_t n = ftruncate(fd, 0);
+
+	if (n == 0)
+		n = write(fd, text, length);
+	if (n < 0)
+		return -errno;
+	return (size_t)n == length ? 0 : -ENOSPC;
+}
+
 int runtime_lock(const char *directory, const char *socket_path, int *ret_fd,
 	struct runtime_error *ret_error)
 {
@@ -128,8 +140,10 @@ int runtime_lock(const char *directory, const char *socket_path, int *ret_fd,
 			text);
 	}
 	length = snprintf(text, sizeof(text), "process %d, socket %s\n", getpid(), socket_path);
-	if (ftruncate(fd, 0) < 0 || write(fd, text, (size_t)length) != length)
-		return runtime_fail(ret_error, -EIO, "%s: cannot be written", path);
+	r = runtime_write(fd, text, (size_t)length);
+	if (r)
+		return runtime_fail(ret_error, r, "%s: cannot be written: %s%s", path, strerror(-r),
+			r == -ENOSPC ? "; make room for one page in the file system" : "");
 	*ret_fd = TAKE_FD(fd);
 	return 0;
 }

@@ -145,8 +145,10 @@ int session_open(struct sessions *sessions, struct peer *peer, enum role role,
 
 	session = r ? NULL : session_new(sessions, peer);
 	if (!session)
-		return error_set(
-			ret_error, REASON_NO_MEMORY, "no memory for another session; try again");
+		return error_set(ret_error, REASON_NO_MEMORY, "%s",
+			r ? "there is no room to record another session; free space in the runtime "
+			    "directory, or try again"
+			  : "no memory for another session; try again");
 	r = limits_charge(
 		sessions->config.limits, NULL, peer->user, RESOURCE_SESSIONS, 1, ret_error);
 	if (r) {

@@ -290,7 +290,8 @@ int session_begin(struct sessions *sessions, struct session *session, uint64_t i
 static int session_no_room(struct error *ret_error)
 {
 	return error_set(ret_error, REASON_NO_MEMORY,
-		"no room to record the reply in, so nothing was done; try again");
+		"there is no room to record the reply in, so nothing was done; free space in the "
+		"runtime directory, or try again");
 }
 
 /* Slots in the records; older replies of the session are forgotten for them. */

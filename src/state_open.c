@@ -155,9 +155,9 @@ int state_boot_id(uint8_t ret_boot_id[static STATE_BOOT_ID_SIZE])
 static int state_no_space(struct state_opening *o, int r)
 {
 	return state_refuse(o->note, STATE_FOUND_NO_SPACE, r,
-		"%.256s: there is no room for the state file: %s. Make room in the file system or "
-		"raise its limit.",
-		o->path, strerror(-r));
+		"%.256s: there is no room for the state file: %s. It takes %u KiB to begin with, "
+		"and more as it is used: make room in the file system, or raise its limit.",
+		o->path, strerror(-r), STATE_BEGIN_BYTES / 1024);
 }
 
 /* An empty one in an open file that has nothing in it. */

@@ -17,6 +17,8 @@
 #define STATE_CHUNK  65536u /* bytes by which what the file takes grows */
 #define STATE_MAGIC  "pasidd\x1a\n"
 #define STATE_PLACES 8u /* for tables, one more than there are */
+/* What one takes with something of everything: a chunk of each table, more of replies and log. */
+#define STATE_BEGIN_BYTES ((STATE_PLACES + 3) * STATE_CHUNK)
 _Static_assert(STATE_TABLES <= STATE_PLACES, "each table has a place in the header");
 
 struct state_region {

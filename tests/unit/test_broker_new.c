@@ -180,8 +180,9 @@ END_TEST
 START_TEST(a_set_that_cannot_be_recorded_is_refused)
 	{
 		make_narrow(STATE_SETS);
-		ck_assert_int_eq(create("a"), STATUS_QUOTA);
-		ck_assert_uint_eq(f.error.reason, REASON_LIMIT);
+		ck_assert_int_eq(create("a"), STATUS_RETRY);
+		ck_assert_uint_eq(f.error.reason, REASON_NO_MEMORY);
+		ck_assert_ptr_nonnull(strstr(f.error.text, "free space in the runtime directory"));
 	}
 END_TEST
 
