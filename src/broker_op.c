@@ -9,6 +9,7 @@
 #include "broker_private.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <string.h>
 
 static uint32_t op_index(const struct broker *b, const struct op *op)
@@ -393,16 +394,33 @@ static void op_completed(struct broker *b, struct op *op, const struct hw_result
 	op_steps[op->kind].completed(b, op, result);
 }
 
+/* Why the hardware port took nothing; see hw_submit(). */
+static int op_tell_refused(int refused, struct error *ret_error)
+{
+	const char *text =
+		"the worker for this device takes no more operations now; try again later";
+
+	if (refused == -EMFILE || refused == -ENFILE)
+		text = "no descriptor is left for a worker: raise LimitNOFILE of pasidd.service, "
+		       "or try again later";
+	else if (refused == -EUSERS)
+		text = "no process is left for a worker: raise LimitNPROC or TasksMax of "
+		       "pasidd.service, or try again later";
+	else if (refused != -EAGAIN)
+		text = "there is no worker for this device now; try again later";
+	(void)error_set(ret_error, REASON_OVERLOAD, "%s", text);
+	ret_error->sys_errno = -refused;
+	return STATUS_RETRY;
+}
+
 static void op_deliver_refused(struct broker *b)
 {
 	while (b->refused_first != STATE_NONE) {
 		struct op *op = &b->ops[b->refused_first];
-		struct hw_result result = {.status = STATUS_RETRY};
+		struct hw_result result = {0};
 
 		b->refused_first = op->refused_next;
-		(void)error_set(&result.error, REASON_OVERLOAD,
-			"the worker for this device takes no more operations now; try again later");
-		result.error.sys_errno = -op->refused;
+		result.status = op_tell_refused(op->refused, &result.error);
 		op_completed(b, op, &result);
 	}
 }

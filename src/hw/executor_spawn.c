@@ -184,7 +184,7 @@ int executor_spawn(
 	if (r == 0)
 		r = executor_spawn_pidfd(&reply, ret_pidfd);
 	if (r < 0)
-		return r;
+		return r == -EAGAIN ? -EUSERS : r; /* what fork() says at a limit of processes */
 	*ret_pid = reply.pid;
 	*ret_socket = TAKE_FD(ours);
 	return 0;

@@ -143,8 +143,8 @@ struct hw_result {
 struct hw_ops {
 	/*
 	 * Takes the operation, and its descriptors on success. -EAGAIN when too much is under way
-	 * in that lane, another -errno when the lane cannot be served at all; then nothing was
-	 * taken and no result comes.
+	 * in that lane, -EUSERS when no process is to be had for it, another -errno when the lane
+	 * cannot be served at all; then nothing was taken and no result comes.
 	 */
 	int (*submit)(void *ctx, const struct hw_op *op);
 };

@@ -5,6 +5,7 @@
 #include "suite.h"
 
 #include <errno.h>
+#include <string.h>
 
 #define SHARED 5
 
@@ -199,6 +200,28 @@ START_TEST(an_undo_that_was_not_taken_ends_when_its_worker_is_lost)
 		ck_assert_int_eq(fixture_free(&f, &a, host), 0);
 		fixture_pass_second(&f);
 		ck_assert_uint_eq(info_of(host).quarantine, QUARANTINE_TAINTED);
+	}
+END_TEST
+
+START_TEST(a_worker_that_is_not_to_be_had_is_told_with_the_remedy)
+	{
+		static const struct {
+			int status;
+			const char *text;
+		} told[] = {{-EAGAIN, "takes no more operations"}, {-EMFILE, "LimitNOFILE"},
+			{-ENFILE, "LimitNOFILE"}, {-EUSERS, "LimitNPROC"}, {-EPIPE, "no worker"}};
+		const struct device_id device = fixture_add(&f, &a, 1, 10);
+		struct hpasid host = fixture_allocate(&f, &a);
+
+		for (size_t i = 0; i < ARRAY_SIZE(told); i++) {
+			f.model.submit_status = told[i].status;
+			ck_assert_int_eq(fixture_bind(&f, &a, host, &device, 1), STATUS_RETRY);
+			ck_assert_ptr_nonnull(strstr(f.error.text, told[i].text));
+			ck_assert_int_eq(f.error.sys_errno, -told[i].status);
+			ck_assert_uint_eq(info_of(host).bindings, 0);
+		}
+		f.model.submit_status = 0;
+		ck_assert_int_eq(fixture_bind(&f, &a, host, &device, 1), 0);
 	}
 END_TEST
 
@@ -470,6 +493,7 @@ int main(void)
 		a_bind_that_fails_before_a_slice_leaves_draining_what_drained,
 		an_undo_that_fails_twice_is_told_once_with_the_first_failure,
 		an_undo_that_was_not_taken_ends_when_its_worker_is_lost,
+		a_worker_that_is_not_to_be_had_is_told_with_the_remedy,
 		an_unbind_that_was_not_taken_ends_when_its_worker_is_lost,
 		an_unbind_says_that_one_of_its_devices_was_lost,
 		an_unbind_says_what_failed_before_what_was_lost,
