@@ -196,7 +196,8 @@ static int daemon_probe(struct daemon *daemon)
 
 static int daemon_out_of_memory(int r)
 {
-	log_write(LOG_LEVEL_ERROR, NULL, "cannot start: %s", strerror(r < 0 ? -r : ENOMEM));
+	log_write(LOG_LEVEL_ERROR, NULL, "cannot start: %s%s", strerror(r < 0 ? -r : ENOMEM),
+		r == -EMFILE ? "; raise LimitNOFILE of pasidd.service" : "");
 	return EXIT_STATUS_FAILURE;
 }
 
@@ -480,9 +481,8 @@ static void daemon_done(struct daemon *daemon)
 	config_free(daemon->config);
 	for (size_t i = 0; i < daemon->note_count; i++)
 		free((void *)(uintptr_t)daemon->notes[i]);
-	/* The next instance may start from here on. */
 	if (daemon->lock_fd >= 0)
-		close(daemon->lock_fd);
+		close(daemon->lock_fd); /* the next instance may start from here on */
 }
 
 int main(int argc, char *argv[])
@@ -491,12 +491,12 @@ int main(int argc, char *argv[])
 	int status;
 
 	/* Before anything else: a worker has nothing of the daemon's. */
-	if (worker_asked(argc, argv, &status))
-		return status;
-	if (!options_parse(argc, argv, &daemon.options, &status))
+	if (worker_asked(argc, argv, &status) ||
+		!options_parse(argc, argv, &daemon.options, &status))
 		return status;
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)signal(SIGHUP, SIG_IGN);
+	(void)signal(SIGXFSZ, SIG_IGN); /* the call that fails with EFBIG says which file */
 	status = daemon_configure(&daemon);
 	if (status == EXIT_STATUS_OK && daemon.options.check_config)
 		(void)printf("%s: ok\n",

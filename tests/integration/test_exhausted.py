@@ -7,6 +7,7 @@ lifted.
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -20,6 +21,46 @@ ROOMS = range(0, 16, 3 if QUICK else 1)  # descriptors that are left
 GONE = (Closed, ConnectionError)
 USER = os.environ.get("PASIDD_TEST_USER") or "nobody"
 WAIT = 3  # seconds that a newcomer is patient
+
+
+class AtTheStart(Restarts):
+    """A limit that is there from the beginning: the daemon says what it wants, and ends."""
+
+    def started_with(self, *limits):
+        """Its exit status, and what it said."""
+        self.daemon.log_path.write_text("")
+        usual = self.daemon.unprivileged
+        self.daemon.unprivileged = lambda command: [shutil.which("prlimit"), *limits, *usual(command)]
+        self.daemon.start_only()
+        self.assertTrue(eventually(lambda: self.daemon.ready.is_set() or self.daemon.process.poll() is not None))
+        self.daemon.unprivileged = usual
+        return self.daemon.process.poll(), self.daemon.log()
+
+    def test_files_that_may_not_be_as_large_as_the_records(self):
+        self.begin()
+        self.daemon.end()
+        for path in self.daemon.folder.glob("state*"):
+            path.unlink()
+        status, log = self.started_with(f"--fsize={1 << 20}")
+        self.assertEqual(status, 1, log)
+        self.assertIn(f"{self.daemon.folder}/state", log)
+        self.assertIn("File too large", log)
+        self.daemon.start()
+
+    def test_fewer_descriptors_than_it_begins_with(self):
+        self.begin()
+        self.daemon.end()
+        ended = 0
+        for count in range(8, 60, 2 if QUICK else 1):
+            status, log = self.started_with(f"--nofile={count}:{1 << 14}")
+            if status is None:
+                break
+            ended += 1
+            self.assertEqual(status, 1, f"{count}: {log}")
+            self.assertIn("Too many open files", log, f"{count}")
+        self.assertGreater(ended, 0)
+        self.daemon.limit_files(1 << 12)
+        self.assertTrue(self.consistent())
 
 
 class Exhausted(Restarts):
