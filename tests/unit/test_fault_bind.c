@@ -240,6 +240,61 @@ START_TEST(an_unbind_in_groups_that_fails_says_what_may_be_attached)
 	}
 END_TEST
 
+/* ------------------------------------------------------------------ freed while it is bound */
+
+static int free_and_unbind(const struct trial *trial)
+{
+	ck_assert_int_eq(fixture_free(&h.f, &h.vmm, host), 0);
+	ck_assert_int_eq(fixture_state(&h.f, host), GRANT_FREE_PENDING);
+	return unbind_devices(trial);
+}
+
+static void grant_again(const struct trial *trial)
+{
+	hardware_drained(&h);
+	fixture_pass_second(&h.f);
+	ck_assert_uint_eq(fixture_allocate(&h.f, &h.vmm).v, host.v);
+	bind_again(trial);
+}
+
+static void mend_freed(const struct trial *trial, const char *where)
+{
+	hardware_withheld(&h, host, where);
+	unbind_again(trial);
+	grant_again(trial);
+}
+
+static void each_freed(enum hardware_kind kind, unsigned table)
+{
+	register_all(kind);
+	for (unsigned count = 1; count <= HARDWARE_MAX; count++) {
+		struct trial trial = bind_trial(kind, table, count);
+
+		(void)snprintf(
+			trial.name, sizeof(trial.name), "a last unbind of %s", table_names[table]);
+		bind_again(&trial);
+		trial.act = free_and_unbind;
+		trial.take_back = grant_again;
+		trial.mend = mend_freed;
+		trial_run(&trial);
+		ck_assert_uint_gt(trial.tainted, 0);
+		unbind_again(&trial);
+		hardware_drained(&h);
+	}
+}
+
+START_TEST(a_freed_number_whose_last_unbind_fails_is_had_by_nobody)
+	{
+		each_freed(HARDWARE_ALONE, TABLE_IOAS);
+	}
+END_TEST
+
+START_TEST(a_freed_number_whose_last_unbind_from_slices_fails_is_had_by_nobody)
+	{
+		each_freed(HARDWARE_SHARED, TABLE_NESTED);
+	}
+END_TEST
+
 int main(void)
 {
 	const TTest *const tests[] = {
@@ -250,6 +305,8 @@ int main(void)
 		an_unbind_that_fails_says_what_may_be_attached,
 		an_unbind_of_slices_that_fails_says_what_may_be_attached,
 		an_unbind_in_groups_that_fails_says_what_may_be_attached,
+		a_freed_number_whose_last_unbind_fails_is_had_by_nobody,
+		a_freed_number_whose_last_unbind_from_slices_fails_is_had_by_nobody,
 	};
 	return suite_run("binds, any call of which fails", "faults", tests, ARRAY_SIZE(tests),
 		setup, teardown);
