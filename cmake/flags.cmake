@@ -56,7 +56,7 @@ if(PASIDD_FUZZ)
 endif()
 
 if(PASIDD_COVERAGE)
-  target_compile_options(pasid_flags INTERFACE --coverage -O0)
+  target_compile_options(pasid_flags INTERFACE --coverage -O0 -include ${CMAKE_CURRENT_SOURCE_DIR}/tests/coverage/end.h)
   add_link_options(--coverage)
 endif()
 

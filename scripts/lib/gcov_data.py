@@ -9,6 +9,7 @@ import re
 import subprocess
 
 ASSERTION = re.compile(r"\b(assert|_Static_assert)\s*\(")
+LITERAL = re.compile(r'"(?:[^"\\\n]|\\.)*"' r"|'(?:[^'\\\n]|\\.)*'" r"|/\*.*?\*/|//[^\n]*", re.S)
 
 
 class Line:
@@ -38,6 +39,21 @@ def clear(build):
         path.unlink()
 
 
+def plain(text):
+    """The same text, as long and in as many lines, without what stands in strings and comments."""
+    return LITERAL.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), text)
+
+
+def closing(text, start):
+    """Where the bracket that opens at `start` of a plain text is closed."""
+    depth = 0
+    for at in range(start, len(text)):
+        depth += {"(": 1, "{": 1, "[": 1, ")": -1, "}": -1, "]": -1}.get(text[at], 0)
+        if depth == 0:
+            return at
+    return len(text)
+
+
 def _read(path):
     run = subprocess.run(["gcov", "--branch-probabilities", "--json-format", "--stdout", path.name], cwd=path.parent,
                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=True)
@@ -46,37 +62,34 @@ def _read(path):
 
 def _assertions(path):
     """The numbers of all lines that an assertion takes."""
-    text = path.read_text()
+    text = plain(path.read_text())
     found = set()
     for match in ASSERTION.finditer(text):
-        depth, end = 1, match.end()
-        while depth and end < len(text):
-            depth += {"(": 1, ")": -1}.get(text[end], 0)
-            end += 1
+        end = closing(text, match.end() - 1)
         found.update(range(text.count("\n", 0, match.start()) + 1, text.count("\n", 0, end) + 2))
     return found
 
 
-def _merge(top, documents):
+def _merge(top, folders, documents):
     files = {}
     for document in documents:
         folder = document["current_working_directory"]
         for entry in document["files"]:
             path = pathlib.Path(os.path.normpath(os.path.join(folder, entry["file"])))
-            if path.is_relative_to(top / "src") or path.is_relative_to(top / "client"):
+            if any(path.is_relative_to(top / name) for name in folders):
                 lines = files.setdefault(str(path.relative_to(top)), {})
                 for line in entry["lines"]:
                     lines.setdefault(line["line_number"], Line()).add(line)
     return files
 
 
-def read(build, top):
-    """{file: {line number: Line}} of src/ and client/; lines of assertions are left out."""
+def read(build, top, folders):
+    """{file: {line number: Line}} of these folders of the project; lines of assertions are left out."""
     # A program that never ran has notes and no data; gcov then says that all of it is missing.
     notes = sorted(pathlib.Path(build).rglob("*.gcno"))
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         documents = [document for some in pool.map(_read, notes) for document in some]
-    files = _merge(pathlib.Path(top), documents)
+    files = _merge(pathlib.Path(top), folders, documents)
     for name, lines in files.items():
         for number in _assertions(pathlib.Path(top, name)):
             lines.pop(number, None)
