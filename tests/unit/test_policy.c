@@ -42,6 +42,26 @@ START_TEST(role_ignores_groups_beyond_the_count)
 	}
 END_TEST
 
+START_TEST(role_ignores_groups_and_rules_beyond_what_is_kept)
+	{
+		const struct policy policy = {.vmms = {.gids = kvm, .gid_count = 2}};
+		const struct {
+			struct policy_peer peer;
+			uint32_t behind;
+		} many = {.peer = {.uid = 1, .group_count = POLICY_GROUPS_MAX + 1}, .behind = 108};
+		const char *paths[POLICY_CGROUPS_MAX + 1];
+		const struct policy cgroups = {
+			.cgroups = paths, .cgroup_count = POLICY_CGROUPS_MAX + 1};
+
+		ck_assert(!policy_allows_role(&policy, &many.peer, ROLE_VMM));
+		for (size_t i = 0; i < POLICY_CGROUPS_MAX; i++)
+			paths[i] = "/a";
+		paths[POLICY_CGROUPS_MAX] = "/b";
+		ck_assert_uint_eq(policy_match_cgroups(&cgroups, "/b"), 0);
+		ck_assert_uint_eq(policy_match_cgroups(&cgroups, "/a"), UINT64_MAX);
+	}
+END_TEST
+
 START_TEST(role_none_is_nobodys)
 	{
 		const struct policy policy = {.admins = {.everyone = true},
@@ -150,6 +170,7 @@ int main(void)
 	tcase_add_test(tc, role_by_user);
 	tcase_add_test(tc, role_by_any_group_of_the_peer);
 	tcase_add_test(tc, role_ignores_groups_beyond_the_count);
+	tcase_add_test(tc, role_ignores_groups_and_rules_beyond_what_is_kept);
 	tcase_add_test(tc, role_none_is_nobodys);
 	tcase_add_test(tc, user_number_is_no_group_number);
 	tcase_add_test(tc, role_by_cgroup);

@@ -96,6 +96,9 @@ START_TEST(nothing_at_all_is_accepted)
 		ck_assert_int_eq(state_file_memory(&file), 0);
 		state = state_file_state(file);
 		accepted();
+		state_reserve(state, STATE_HOST, 1); /* room for a record is none yet */
+		accepted();
+		ck_assert_str_eq(state_table_name(STATE_TABLES), "?");
 	}
 END_TEST
 
@@ -125,6 +128,8 @@ START_TEST(sets_and_their_names)
 		found(STATE_SETS, 0, (word & ~UINT64_C(0xf0)) | 4 << 4);
 		sets[2].name[0] = '\0';
 		found(STATE_SETS, 2, 0);
+		sets[1].name[0] = '{';
+		found(STATE_SETS, 1, '{');
 		sets[1].name[63] = '/';
 		found(STATE_SETS, 1, 'v');
 		memcpy(sets[1].name, "vm0", 4);
@@ -221,6 +226,8 @@ START_TEST(devices_and_what_they_are_of)
 
 		devices[0].word = word & ~UINT64_C(0xf0);
 		found(STATE_DEVICES, 0, word & ~UINT64_C(0xf0));
+		devices[0].word = (word & ~UINT64_C(0xf0)) | (DEVICE_SLICE + 1) << 4;
+		found(STATE_DEVICES, 0, (word & ~UINT64_C(0xf0)) | (DEVICE_SLICE + 1) << 4);
 		devices[0].set = STATE_NONE;
 		found(STATE_DEVICES, 0, STATE_NONE);
 		devices[1].set = 0;
