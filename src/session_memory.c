@@ -234,9 +234,11 @@ static int session_add(struct sessions *sessions, struct session *session, uint6
 	if (r)
 		return r;
 	remembered = session_memory_add(sessions, session, id, digest);
-	if (!remembered)
+	if (!remembered) {
+		session_lighten(sessions, session, 0); /* what was charged for it */
 		return error_set(ret_error, REASON_NO_MEMORY,
 			"no memory to remember the reply in; try again");
+	}
 	remembered->number = (uint16_t)operation;
 	*ret_remembered = remembered;
 	return 0;
