@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Operations on bindings. */
+#include <assert.h>
+
 #include "dispatch_private.h"
 
 /* ---------------------------------------------------------------- page tables in requests */
@@ -45,10 +47,10 @@ static int table_read(struct call *call, const Pasid__V1__Table *table, struct h
 		return table_read_guest(call, table->guest, ret_table);
 	case PASID__V1__TABLE__SOURCE__NOT_SET:
 	case _PASID__V1__TABLE__SOURCE__CASE_IS_INT_SIZE:
-		break;
+	default:
+		return error_set(&call->error, REASON_BAD_ARGUMENT,
+			"the pair names no page table; give hwpt, ioas, space or guest");
 	}
-	return error_set(&call->error, REASON_BAD_ARGUMENT,
-		"the pair names no page table; give hwpt, ioas, space or guest");
 }
 
 static int pair_read(struct call *call, const Pasid__V1__BindPair *pair, struct bind_pair *ret_pair)
@@ -145,8 +147,7 @@ int finish_rid_attach(struct call *call, const struct outcome *outcome)
 {
 	Pasid__V1__AttachedTable table;
 
-	if (!outcome->table_count)
-		return 0;
+	assert(outcome->table_count == 1);
 	table = attached_table(&outcome->tables[0]);
 	call_write(call, &table.base);
 	return 0;

@@ -185,9 +185,9 @@ int handle_set_connect(struct call *call)
 	if (!r)
 		r = connect_check(call, &info);
 	if (!r)
+		r = set_write(call, info.id);
+	if (!r)
 		r = d->ports.hand(d->ports.ctx, info.id, info.uid, &call->own_fd, &call->error);
-	if (r)
-		return r;
-	call->has_own_fd = true;
-	return set_write(call, info.id);
+	call->has_own_fd = !r;
+	return r;
 }

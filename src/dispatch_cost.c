@@ -7,12 +7,6 @@
 
 #define COST_SEARCH (DISPATCH_COST_MAX / 8) /* a page of a list */
 #define COST_WORK   32u                     /* a message to a worker and its result */
-#define COST_MOST   (1u << 20)              /* there are no more numbers */
-
-static uint32_t cost_cut(uint64_t cost)
-{
-	return cost < COST_MOST ? (uint32_t)cost : COST_MOST;
-}
 
 uint32_t cost_search(const struct call *call)
 {
@@ -52,7 +46,8 @@ uint32_t cost_free(const struct call *call)
 {
 	const Pasid__V1__Free *request = (const void *)call->message;
 
-	return cost_cut(request->all ? cost_numbers(call, request->set) : request->n_pasids);
+	/* A datagram has no room for more than 32 bits can count. */
+	return request->all ? cost_numbers(call, request->set) : (uint32_t)request->n_pasids;
 }
 
 uint32_t cost_set_destroy(const struct call *call)

@@ -216,12 +216,13 @@ static void outcome_answer(struct dispatch *d, struct operation *operation, stru
 {
 	struct call call = operation_call(d, operation);
 	struct remembered *remembered = operation->remembered;
-	bool waiting = operation->waiting && call.link;
+	bool waiting = operation->waiting;
 	int fd = outcome->fd_count ? outcome->fd : -1;
 	const uint8_t *body;
 	size_t size;
 	int r;
 
+	assert(!waiting || call.link);
 	r = outcome_result(&call, outcome);
 	if (r && dispatch_was_done(&call, remembered))
 		r = 0;

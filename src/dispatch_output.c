@@ -23,10 +23,14 @@ static void account_grow(struct dispatch *d, struct link *link, uint32_t want)
 	const uint32_t room = limits_room(limits, NULL, link->place, RESOURCE_UNREAD);
 	struct error error;
 
+	int r;
+
 	if (n > room)
 		n = room;
-	if (limits_charge(limits, NULL, link->place, RESOURCE_UNREAD, n, &error) == 0)
-		link->charged += n;
+	r = limits_charge(limits, NULL, link->place, RESOURCE_UNREAD, n, &error);
+	assert(r == 0); /* there was room */
+	(void)r;
+	link->charged += n;
 }
 
 /*

@@ -82,15 +82,14 @@ void dispatch_encode(struct call *call, int *r, const uint8_t **ret_body, size_t
 	assert(!call->type->is_change || *ret_size <= dispatch_reply_room(call->type, call->cost));
 }
 
-/* A descriptor of ours goes with what was done, and is of no use to anybody with a refusal. */
+/* A descriptor of ours is made last: nothing that is refused has one. */
 static void dispatch_send(struct call *call, int r, const uint8_t *body, size_t size)
 {
-	if (r == 0 && call->has_own_fd) {
+	if (call->has_own_fd) {
+		assert(r == 0);
 		link_reply_own(call->d, call->link, call->id, body, size, call->own_fd);
 		return;
 	}
-	if (call->has_own_fd)
-		call->d->ports.close_own(call->d->ports.ctx, call->own_fd);
 	link_reply(call->d, call->link, call->id, body, size, -1);
 }
 
@@ -270,8 +269,7 @@ static void dispatch_run_change(
 	if (r == STATUS_RETRY) /* nothing was done: it may be tried again */
 		session_forget(sessions, call->session, remembered);
 	else
-		session_finish(
-			sessions, call->session, remembered, body, size, !r && call->has_own_fd);
+		session_finish(sessions, call->session, remembered, body, size, call->has_own_fd);
 	dispatch_settle(call->d);
 }
 
