@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What is limited, and how far it is used: the host, then users, then sets. */
+#include <assert.h>
 #include <stdio.h>
 
 #include "dispatch_private.h"
@@ -93,7 +94,7 @@ static bool list_users(struct page *page)
 {
 	const struct limits *limits = page->call->d->config.limits;
 
-	while (page->cursor < CURSOR_SETS) {
+	for (;;) {
 		const uint64_t position = page->cursor - CURSOR_USERS;
 		uint32_t place = UINT32_MAX, user;
 
@@ -101,8 +102,7 @@ static bool list_users(struct page *page)
 			place = (uint32_t)(position / CURSOR_RESOURCES);
 		if (!limits_next_user(limits, &place, &user))
 			break;
-		if (user != position / CURSOR_RESOURCES)
-			page->cursor = CURSOR_USERS + (uint64_t)user * CURSOR_RESOURCES;
+		assert(user == position / CURSOR_RESOURCES);
 		if (!list_user(page, user))
 			return false;
 		page->cursor = CURSOR_USERS + (uint64_t)(user + 1) * CURSOR_RESOURCES;
