@@ -45,6 +45,32 @@ START_TEST(zero_is_no_number_of_a_set)
 	}
 END_TEST
 
+START_TEST(what_has_more_than_20_bits_is_no_number)
+	{
+		const struct pasid_ref beyond = {.number = PASID_LAST + 1};
+
+		ck_refused(
+			broker_data_set(f.broker, &a, own, beyond, 7, &f.error), REASON_BAD_RANGE);
+		ck_assert_uint_eq(f.error.limit, PASID_LAST);
+	}
+END_TEST
+
+START_TEST(a_vmm_has_a_quota_that_the_configuration_lets_it_have)
+	{
+		struct set_create create = {.name = "large",
+			.mode = SET_TRANSLATED,
+			.has_quota = true,
+			.quota = f.config.set_quota_max + 1};
+		const struct actor vmm = {ROLE_VMM, 12, {0}, &f.peer};
+		struct set_id set;
+
+		ck_refused(
+			broker_set_create(f.broker, &vmm, &create, &set, &f.error), REASON_LIMIT);
+		ck_assert_uint_eq(f.error.limit, f.config.set_quota_max);
+		ck_assert_int_eq(broker_set_create(f.broker, &f.admin, &create, &set, &f.error), 0);
+	}
+END_TEST
+
 START_TEST(a_guest_number_of_anothers_set_is_not_looked_up)
 	{
 		struct hpasid host = {77};
@@ -267,6 +293,8 @@ END_TEST
 int main(void)
 {
 	const TTest *const tests[] = {zero_is_no_number_of_a_set,
+		what_has_more_than_20_bits_is_no_number,
+		a_vmm_has_a_quota_that_the_configuration_lets_it_have,
 		a_guest_number_of_anothers_set_is_not_looked_up, an_observer_unmaps_nothing,
 		a_set_has_one_of_three_modes, numbers_that_the_host_does_not_have_are_refused,
 		a_list_of_bindings_leaves_out_those_of_other_sets,

@@ -65,6 +65,7 @@ static int new_status(const struct broker_config *config, const struct broker_po
 
 START_TEST(a_broker_comes_with_all_its_memory_or_not_at_all)
 	{
+		struct limits *none = NULL;
 		unsigned n = 0;
 
 		for (;; n++) {
@@ -76,6 +77,10 @@ START_TEST(a_broker_comes_with_all_its_memory_or_not_at_all)
 				break;
 			ck_assert_int_eq(r, -ENOMEM);
 		}
+		memory_fail_after(0);
+		ck_assert_int_eq(limits_new(&f.limits_config, &none), -ENOMEM);
+		ck_assert(memory_recover());
+		ck_assert_ptr_null(none);
 		ck_assert_uint_ge(n, 12); /* itself, eight tables and three pools */
 		ck_assert_int_eq(new_status(&f.config, &f.broker->ports), 0);
 	}
