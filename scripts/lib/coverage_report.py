@@ -123,7 +123,8 @@ class Report:
         for name, _ in coverage_rules.LEFT_OUT:
             file = self.files.pop(name, None)
             if file is None or file.count.reached_lines:
-                problems.append(f"scripts/lib/coverage_rules.py leaves out {name}, which {'is reached' if file else 'is not there'}")
+                state = "is reached" if file else "is not there"
+                problems.append(f"scripts/lib/coverage_rules.py leaves out {name}, which {state}")
         return problems
 
     def check_core(self):

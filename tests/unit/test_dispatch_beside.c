@@ -344,7 +344,7 @@ START_TEST(a_position_among_the_users_may_be_any)
 		ck_assert_uint_gt(limits_from(admin, first + 64, &uid), 0);
 		ck_assert_uint_eq(uid, RIG_VMM_UID);
 		ck_assert_uint_eq(limits_from(admin, first + 64 + RESOURCE_COUNT, &uid), 0);
-		ck_assert_uint_eq(limits_from(admin, first + 64 * 4711, &uid), 0);
+		ck_assert_uint_eq(limits_from(admin, first + UINT64_C(64) * 4711, &uid), 0);
 		ck_assert_uint_eq(limits_from(admin, end - 1, &uid), 0);
 		ck_assert_uint_eq(limits_from(admin, UINT64_MAX, &uid), 0);
 	}

@@ -157,14 +157,14 @@ static Pasid__V1__Allocate named = PASID__V1__ALLOCATE__INIT;
 static uint64_t devices[] = {1, 2, 3};
 
 static const struct request_case {
-	uint32_t operation;
 	const void *message;
+	uint32_t operation;
 	enum reason reason; /* with memory */
 } requests[] = {
-	{OPERATION(PING), &ping, REASON_NONE},
-	{OPERATION(WATCH), &watch, REASON_NONE},
-	{OPERATION(GET_STATUS), &get_status, REASON_NONE},
-	{OPERATION(ALLOCATE), &named, REASON_NO_SET},
+	{&ping, OPERATION(PING), REASON_NONE},
+	{&watch, OPERATION(WATCH), REASON_NONE},
+	{&get_status, OPERATION(GET_STATUS), REASON_NONE},
+	{&named, OPERATION(ALLOCATE), REASON_NO_SET},
 };
 
 /* Asks without memory from the n-th allocation on; whether some was missing. */
@@ -391,7 +391,7 @@ START_TEST(sessions_of_an_earlier_run_all_come_back_or_the_start_fails)
 			ck_assert_int_eq(status, -ENOMEM);
 			dispatch_free(d);
 		}
-		ck_assert_uint_ge(n, 2 * 70);
+		ck_assert_uint_ge(n, 140);
 		ck_assert_int_eq(status, 0);
 		r->d = d;
 		ck_assert_uint_eq(dispatch_sessions(d), 70);

@@ -291,13 +291,9 @@ START_TEST(a_name_that_has_no_room_for_another_is_too_long)
 		size_t length;
 
 		state_rig_setup();
-		length = strlen(rig_dir);
-		memcpy(path, rig_dir, length);
-		while (length + 2 < sizeof(path) - 3) {
-			memcpy(path + length, "/.", 2);
-			length += 2;
-		}
-		memcpy(path + length, "/s", 3);
+		length = (size_t)snprintf(path, sizeof(path), "%s", rig_dir);
+		memset(path + length, '/', sizeof(path) - 3 - length);
+		path[sizeof(path) - 3] = 's';
 		ck_assert_int_eq(state_file_open(path, rig_boot, &file, &note), -ENAMETOOLONG);
 		ck_assert_uint_eq(note.found, STATE_FOUND_FAILED);
 		state_rig_teardown();
@@ -433,7 +429,7 @@ START_TEST(a_boot_has_an_id_that_the_kernel_made)
 		calls_lie(CALL_READ, 0, "00112233-4455-6677-8899-aabbccddeeff");
 		ck_assert_int_eq(state_boot_id(id), 0);
 		for (unsigned i = 0; i < sizeof(id); i++)
-			ck_assert_uint_eq(id[i], i * 0x11);
+			ck_assert_uint_eq(id[i], UINT64_C(0x11) * i);
 	}
 END_TEST
 
