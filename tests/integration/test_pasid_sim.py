@@ -60,6 +60,29 @@ class OnItsOwn(unittest.TestCase):
         self.assertEqual(run(self.folder, "fail", "dance", "EIO")[0], 2)
         self.assertEqual(run(self.folder, "fail", "attach", "ENONSENSE")[0], 2)
 
+    def test_each_command_says_what_it_wants(self):
+        run(self.folder, "create", "--device", ONE)
+        for words in (("fail", "attach"), ("hang", ONE), ("reset", ONE), ("unplug",), ("plug",), ("latency",),
+                      ("clear", "now"), ("walk", ONE, "--no-nesting", "0x1000"), ("tables", "--colour"),
+                      ("hang", ONE, "soon"), ("latency", "5", "--call", "dance"), ("unplug", "nowhere"),
+                      ("plug", "nowhere")):
+            status, _, complaint = run(self.folder, *words)
+            self.assertEqual((words, status), (words, 2))
+            self.assertTrue(complaint)
+        self.assertEqual(run(self.folder, "tables")[0], 0)
+
+    def test_an_iommu_is_made_as_it_is_described(self):
+        status, _, complaint = run(self.folder, "create", "--device", f"{ONE},unit=1,width=16", "--no-nesting",
+                                   "--no-first-stage", "--five-level", "--iommu-width", "16", "--latency", "10",
+                                   "--pages", "4096")
+        self.assertEqual((status, complaint), (0, ""))
+        self.assertEqual(run(self.folder, "tables")[0], 0)
+        for words in (("--iommu-width", "21"), ("--latency", "never"), ("--pages", "64"), ("now",)):
+            status, _, complaint = run(f"{self.folder}-other", "create", "--device", ONE, *words)
+            self.assertEqual((words, status), (words, 2))
+            self.assertTrue(complaint)
+        self.assertEqual(run(f"{self.folder}-other", "tables")[0], 1)
+
     def test_help_has_examples(self):
         status, text, _ = run("--help")
         self.assertEqual(status, 0)
@@ -93,6 +116,27 @@ class UnderADaemon(unittest.TestCase):
         self.assertEqual(run(self.daemon.simulation, "walk", FAR, self.number, "0x100000")[0], 3)
         self.assertEqual(run(self.daemon.simulation, "walk", FAR, self.number + 1, "0x2008")[0], 3)
         self.assertEqual(run(self.daemon.simulation, "walk", ONE, self.number, "0x2008")[0], 3)
+
+    def test_what_stands_is_shown_to_people_too(self):
+        self.vm.bind(host(self.number), self.far)
+        status, text, _ = run(self.daemon.simulation, "tables")
+        self.assertEqual(status, 0)
+        (line,) = [line for line in text.splitlines() if line.startswith(FAR)]
+        self.assertEqual(line.split()[2:4], ["1", str(self.number)])
+        status, text, _ = run(self.daemon.simulation, "walk", FAR, self.number, "0x2008", "--write")
+        self.assertEqual(status, 0, text)
+        self.assertIn("writeable", text)
+        self.assertIn(f"inode {self.inode}", text)
+
+    def test_failures_may_be_skipped_and_repeated(self):
+        self.daemon.sim("fail", "attach", "EIO", "--rid", TWO, "--skip", "1", "--times", "2")
+        self.vm.bind(host(self.number), self.two)
+        numbers = self.vm.allocate(count=3)
+        for number in numbers[:2]:
+            with self.assertRaises(Refused):
+                self.vm.bind(host(number), self.two)
+        self.vm.bind(host(numbers[2]), self.two)
+        self.assertEqual(set(self.daemon.tables()), {(TWO, self.number), (TWO, numbers[2])})
 
     def test_an_arranged_failure_happens_once_and_where_it_was_said(self):
         self.daemon.sim("fail", "attach", "EIO", "--rid", TWO)
