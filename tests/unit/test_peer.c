@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -103,6 +104,37 @@ static struct msghdr *credentials_of(struct credentials *c, pid_t pid, uid_t uid
 	memcpy(CMSG_DATA(message), &cred, sizeof(cred));
 	return &c->header;
 }
+
+/* The first of them are known, the others lend nothing; there may be 65536. */
+START_TEST(who_is_in_very_many_groups_is_in_the_first_of_them)
+	{
+		const uint32_t many[] = {
+			5000 + POLICY_GROUPS_MAX - 2, 5000 + POLICY_GROUPS_MAX - 1};
+		const struct policy last_kept = {.vmms = {.gids = &many[0], .gid_count = 1}};
+		const struct policy first_lost = {.vmms = {.gids = &many[1], .gid_count = 1}};
+		gid_t groups[1000];
+		struct dispatch_peer peer;
+		int ends[2], pidfd = -1;
+
+		for (unsigned i = 0; i < ARRAY_SIZE(groups); i++)
+			groups[i] = 5000 + i;
+		if (setgroups(ARRAY_SIZE(groups), groups) < 0) {
+			(void)printf("SKIP: only root is in whatever groups it likes\n");
+			return;
+		}
+		ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+		ck_assert_int_eq(peer_identify(ends[0], &policy, &peer, &pidfd), 0);
+		ck_assert_uint_eq(peer.who.group_count, POLICY_GROUPS_MAX);
+		ck_assert_uint_eq(peer.who.groups[0], getgid());
+		for (uint32_t i = 1; i < POLICY_GROUPS_MAX; i++)
+			ck_assert_uint_eq(peer.who.groups[i], 4999 + i);
+		ck_assert(policy_allows_role(&last_kept, &peer.who, ROLE_VMM));
+		ck_assert(!policy_allows_role(&first_lost, &peer.who, ROLE_VMM));
+		close(pidfd);
+		close(ends[0]);
+		close(ends[1]);
+	}
+END_TEST
 
 START_TEST(older_kernels_know_the_sender_by_its_number)
 	{
@@ -335,6 +367,7 @@ int main(void)
 {
 	const TTest *const tests[] = {
 		a_peer_is_who_connected,
+		who_is_in_very_many_groups_is_in_the_first_of_them,
 		older_kernels_know_the_sender_by_its_number,
 		the_sender_is_known_and_not_who_made_the_pair,
 		a_process_that_is_another_users_lends_nothing,
