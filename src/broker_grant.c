@@ -264,11 +264,10 @@ static uint32_t spare_grants(const struct broker *b, uint32_t n)
 /* Slots for n new grants are writeable: those that are free again, and fresh ones for the rest. */
 static int reserve_grants(struct broker *b, uint32_t n, struct error *ret_error)
 {
-	uint32_t fresh = n - spare_grants(b, n),
-		 left = b->ports.state->capacity[STATE_GRANTS] - b->grant_used;
+	const uint32_t fresh = n - spare_grants(b, n);
 
-	if (fresh > left)
-		fresh = left;
+	/* there is a slot for each number */
+	assert(fresh <= b->ports.state->capacity[STATE_GRANTS] - b->grant_used);
 	if (fresh == 0 || state_reserve(b->ports.state, STATE_GRANTS, b->grant_used + fresh) == 0)
 		return 0;
 	return error_set(ret_error, REASON_NO_MEMORY,

@@ -406,6 +406,7 @@ class Authority(unittest.TestCase):
             "host_find": {"host_pasid": other.number},
             "recover": {"confirm_no_devices": True},
             "set_get": {},
+            "set_export": {},
         }
         lists = {
             "grant_list": "grants",
@@ -416,7 +417,7 @@ class Authority(unittest.TestCase):
         harmless = {"hello", "ping", "get_status", "watch", "set_list"}
         self.assertEqual(set(attempts) | set(lists) | harmless, set(OPERATIONS))
         without_set = {"set_create", "quarantine_end", "device_share", "device_drained", "host_find", "recover"}
-        own_is_fine = {"device_add", "set_get"}
+        own_is_fine = {"device_add", "set_get", "set_export"}
         for operation, fields in attempts.items():
             if operation in own_is_fine and their_set is None:
                 continue

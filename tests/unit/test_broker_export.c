@@ -32,9 +32,11 @@ START_TEST(an_export_follows_its_map)
 	{
 		struct actor a = begin(SET_TRANSLATED);
 		struct hpasid before = fixture_allocate_guest(&f, &a, 7), after;
+		struct hpasid last = fixture_allocate_guest(&f, &a, PASID_LAST);
 		const struct fake_map *map = export(&a);
 
 		ck_assert_uint_eq(fake_export_read(map, 7), before.v);
+		ck_assert_uint_eq(fake_export_read(map, PASID_LAST), last.v);
 		after = fixture_allocate_guest(&f, &a, 900000);
 		ck_assert_uint_eq(fake_export_read(map, 900000), after.v);
 		ck_assert_int_eq(

@@ -195,6 +195,17 @@ START_TEST(a_map_with_more_entries_than_grants)
 	}
 END_TEST
 
+START_TEST(an_export_that_is_not_the_map)
+	{
+		struct set_id set;
+
+		ck_assert_int_eq(broker_set_export(b, &a, (struct set_id){0}, &set, &f.error), 0);
+		fixture_recount(&f);
+		export_detach(&set_of(&a)->export, (struct gpasid){7});
+		ck_finds("an exported map and the map disagree");
+	}
+END_TEST
+
 START_TEST(pages_of_a_map_that_were_not_counted)
 	{
 		ck_finds_count(&set_of(&a)->map.held, 9, "pages of a map");
@@ -408,6 +419,7 @@ int main(void)
 		a_freed_number_with_a_guest_number,
 		a_guest_number_that_leads_elsewhere_or_nowhere,
 		a_map_with_more_entries_than_grants,
+		an_export_that_is_not_the_map,
 		pages_of_a_map_that_were_not_counted,
 		a_binding_that_its_grant_does_not_have,
 		a_number_in_quarantine_that_is_bound_or_about_to_be,

@@ -181,6 +181,9 @@ START_TEST(every_difference_is_found_and_corrected)
 		ck_assert(export_equals(&e, &map));
 		e.tables++;
 		ck_assert(!export_equals(&e, &map)); /* miscounted */
+		e.tables--;
+		exports.maps[0].base[TRANSLATE_PAGE] ^= 2; /* a directory that points elsewhere */
+		ck_assert(!export_equals(&e, &map));
 		translate_done(&map);
 	}
 END_TEST

@@ -78,6 +78,12 @@ START_TEST(a_session_that_has_no_record_is_refused)
 		ck_assert(memory_recover());
 		(void)open_session();
 		ck_assert_uint_eq(sessions_count(sessions), mark + 1);
+		memory_fail_after(0); /* its record is there already */
+		ck_assert_int_eq(
+			session_open(sessions, peer, ROLE_VMM, &made, &error), STATUS_RETRY);
+		ck_assert(memory_recover());
+		ck_assert_str_eq(error.text, "no memory for another session; try again");
+		ck_assert_uint_eq(sessions_count(sessions), mark + 1);
 	}
 END_TEST
 

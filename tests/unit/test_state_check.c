@@ -293,6 +293,18 @@ START_TEST(one_binding_of_a_number_in_a_device)
 	}
 END_TEST
 
+START_TEST(bindings_of_a_number_in_any_order_beside_free_slots)
+	{
+		bindings[0].device = 2;
+		bindings[1].device = 0;
+		bindings[2].word = 0;
+		accepted();
+		bindings[3].grant = 0;
+		bindings[3].word |= BINDING_WORD_PASID;
+		found(STATE_BINDINGS, 3, 0);
+	}
+END_TEST
+
 START_TEST(sessions_and_their_sets)
 	{
 		const uint64_t gone = UINT64_C(2) << WORD_GENERATION_SHIFT | 1;
@@ -481,6 +493,7 @@ int main(void)
 		devices_and_what_they_are_of,
 		bindings_and_what_they_are_of,
 		one_binding_of_a_number_in_a_device,
+		bindings_of_a_number_in_any_order_beside_free_slots,
 		sessions_and_their_sets,
 		slots_that_were_never_used,
 		many_sessions_are_told_apart,
