@@ -15,12 +15,12 @@
 #define MEMORY_FIXED   ((off_t)EXPORT_FIXED * TRANSLATE_PAGE)
 
 struct memory_entry {
-	LIST_ENTRY(memory_entry) link;
+	SLIST_ENTRY(memory_entry) link;
 	struct set_id set;
 	int fd;
 	uint8_t *base;
 };
-LIST_HEAD(memory_list, memory_entry);
+SLIST_HEAD(memory_list, memory_entry);
 
 struct export_memory {
 	struct memory_list sets[MEMORY_BUCKETS];
@@ -37,7 +37,7 @@ static struct memory_entry *memory_find(const struct export_memory *memory, stru
 {
 	struct memory_entry *entry;
 
-	LIST_FOREACH(entry, memory_bucket(memory, set), link)
+	SLIST_FOREACH(entry, memory_bucket(memory, set), link)
 	{
 		if (entry->set.v == set.v)
 			return entry;
@@ -57,9 +57,9 @@ int export_memory_new(export_memory_fn fn, void *ctx, struct export_memory **ret
 	return 0;
 }
 
-static void memory_remove(struct memory_entry *entry)
+/* It is in no list any more. */
+static void memory_release(struct memory_entry *entry)
 {
-	LIST_REMOVE(entry, link);
 	(void)munmap(entry->base, EXPORT_SIZE);
 	close(entry->fd);
 	free(entry);
@@ -70,13 +70,16 @@ void export_memory_free(struct export_memory *memory, bool kept)
 	if (memory == NULL)
 		return;
 	for (unsigned i = 0; i < MEMORY_BUCKETS; i++) {
-		while (!LIST_EMPTY(&memory->sets[i])) {
-			struct memory_entry *entry = LIST_FIRST(&memory->sets[i]);
+		struct memory_entry *entry = SLIST_FIRST(&memory->sets[i]);
+
+		while (entry != NULL) {
+			struct memory_entry *next = SLIST_NEXT(entry, link);
 			struct export export = {.base = entry->base};
 
 			if (!kept)
 				export_close(&export);
-			memory_remove(entry);
+			memory_release(entry);
+			entry = next;
 		}
 	}
 	free(memory);
@@ -91,7 +94,7 @@ static int memory_insert(struct export_memory *memory, struct set_id set, int fd
 	if (entry == NULL)
 		return -ENOMEM;
 	*entry = (struct memory_entry){.set = set, .fd = fd, .base = base};
-	LIST_INSERT_HEAD(memory_bucket(memory, set), entry, link);
+	SLIST_INSERT_HEAD(memory_bucket(memory, set), entry, link);
 	return 0;
 }
 
@@ -181,7 +184,8 @@ void export_memory_drop(struct export_memory *memory, struct set_id set)
 		return;
 	if (memory->fn != NULL)
 		memory->fn(memory->ctx, set, entry->fd, false);
-	memory_remove(entry);
+	SLIST_REMOVE(memory_bucket(memory, set), entry, memory_entry, link);
+	memory_release(entry);
 }
 
 static void memory_drop(void *ctx, struct set_id set)

@@ -102,14 +102,15 @@ uint32_t fake_export_read(const struct fake_map *map, uint32_t guest)
 	memcpy(&closed, map->base + 12, sizeof(closed));
 	if (closed)
 		return 0;
-	memcpy(&root, map->base + 24 + (guest >> 19) * sizeof(root), sizeof(root));
+	memcpy(&root, map->base + 24 + (size_t)(guest >> 19) * sizeof(root), sizeof(root));
 	if (!(root & 1))
 		return 0;
-	memcpy(&directory, map->base + (root & ~UINT64_C(0xfff)) + (guest >> 10) % 512 * 8,
+	memcpy(&directory,
+		map->base + (root & ~UINT64_C(0xfff)) + (size_t)((guest >> 10) % 512) * 8,
 		sizeof(directory));
 	if (!(directory & 1))
 		return 0;
-	memcpy(&entry, map->base + (directory & ~UINT64_C(0xfff)) + guest % 1024 * 4,
+	memcpy(&entry, map->base + (directory & ~UINT64_C(0xfff)) + (size_t)(guest % 1024) * 4,
 		sizeof(entry));
 	return entry >> 31 ? entry & 0xfffff : 0;
 }

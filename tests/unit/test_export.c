@@ -110,7 +110,7 @@ START_TEST(what_is_closed_says_nothing)
 		ck_assert_ptr_null(e.base);
 		ck_assert_uint_eq(export_pages(&e), 0);
 		ck_assert_uint_eq(find(9), 0);
-		memcpy(&word, exports.maps[0].base + EXPORT_FIXED * TRANSLATE_PAGE + 36,
+		memcpy(&word, exports.maps[0].base + (size_t)EXPORT_FIXED * TRANSLATE_PAGE + 36,
 			sizeof(word));
 		ck_assert_uint_eq(word, 0);
 		ck_assert(!export_adopt(&e, exports.maps[0].base, own));

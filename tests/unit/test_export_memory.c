@@ -60,7 +60,7 @@ static uint32_t entry_of_7(const uint8_t *base)
 {
 	uint32_t entry;
 
-	memcpy(&entry, base + EXPORT_FIXED * TRANSLATE_PAGE + 28, sizeof(entry));
+	memcpy(&entry, base + (size_t)EXPORT_FIXED * TRANSLATE_PAGE + 28, sizeof(entry));
 	return entry & TRANSLATE_HOST;
 }
 
@@ -146,7 +146,7 @@ START_TEST(memory_is_taken_where_there_are_entries)
 		ck_assert_int_eq(export_memory_open(memory, own, &fd), 0);
 		ck_assert_int_eq(fstat(fd, &found), 0);
 		ck_assert_int_eq(found.st_size, (off_t)EXPORT_SIZE);
-		ck_assert_int_eq(found.st_blocks * 512, (EXPORT_FIXED + 1) * 4096);
+		ck_assert_int_eq(found.st_blocks * 512, (off_t)(EXPORT_FIXED + 1) * 4096);
 		ck_assert_int_eq(found.st_mode & 07777, 0400);
 		close(fd);
 	}

@@ -12,7 +12,7 @@
 
 #include "client_fixture.h"
 
-#define PAGE 4096u
+#define PAGE ((size_t)4096)
 #define SIZE (4 * PAGE) /* a header, two directories, one table */
 
 /* Memory that says what this number's guest 5 stands for. */
@@ -23,8 +23,8 @@ static int memory(uint32_t host, size_t size, int seals)
 	int fd = memfd_create("map", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	ck_assert_int_eq(ftruncate(fd, (off_t)size), 0);
 	ck_assert_int_eq(pwrite(fd, &root, sizeof(root), 24), sizeof(root));
-	ck_assert_int_eq(pwrite(fd, &directory, sizeof(directory), PAGE), sizeof(directory));
-	ck_assert_int_eq(pwrite(fd, &entry, sizeof(entry), 3 * PAGE + 20), sizeof(entry));
+	ck_assert_int_eq(pwrite(fd, &directory, sizeof(directory), (off_t)PAGE), sizeof(directory));
+	ck_assert_int_eq(pwrite(fd, &entry, sizeof(entry), (off_t)(3 * PAGE + 20)), sizeof(entry));
 	if (seals)
 		ck_assert_int_eq(fcntl(fd, F_ADD_SEALS, seals), 0);
 	return fd;
@@ -32,7 +32,7 @@ static int memory(uint32_t host, size_t size, int seals)
 
 static int give(uint32_t host)
 {
-	fake.map_size = SIZE;
+	fake.map_size = (unsigned)SIZE;
 	fake.map = memory(host, SIZE, F_SEAL_SHRINK | F_SEAL_GROW);
 	return fake.map;
 }
@@ -74,18 +74,18 @@ START_TEST(memory_that_could_shrink_or_is_of_another_size_is_not_mapped)
 		struct pasid_map *map = NULL;
 		const struct {
 			size_t size;
-			unsigned said;
+			size_t said;
 			int seals;
 		} bad[] = {{SIZE, SIZE, 0}, {SIZE, SIZE + PAGE, F_SEAL_SHRINK},
 			{SIZE + 1, SIZE + 1, F_SEAL_SHRINK}, {SIZE, 0, F_SEAL_SHRINK}};
 		for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-			fake.map_size = bad[i].said;
+			fake.map_size = (unsigned)bad[i].said;
 			fake.map = memory(4000, bad[i].size, bad[i].seals);
 			ck_assert_int_eq(pasid_map_open(client, NULL, &map), -EPROTO);
 			ck_assert_str_eq(pasid_last_error(client)->reason, "malformed");
 			close(fake.map);
 		}
-		fake.map_size = SIZE;
+		fake.map_size = (unsigned)SIZE;
 		fake.map = open("/dev/null", O_RDWR | O_CLOEXEC);
 		ck_assert_int_eq(pasid_map_open(client, NULL, &map), -EPROTO);
 		close(fake.map);
