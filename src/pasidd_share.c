@@ -8,13 +8,18 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define SHARE_MS 10000 /* that the start waits */
+#define SHARE_MS       10000 /* that the start waits */
+#define SHARE_BOUND_MS 2000  /* that the worker of a daemon that was killed may take to let go */
+#define SHARE_RETRY_MS 50
+#define SHARE_RETRIES                                                                              \
+	64u /* devices that are tried again; more of them at once have other trouble */
 /* Above all sessions of clients, and no client can be told of it. */
 #define SHARE_SESSION UINT64_MAX
 
 struct sharing {
 	const struct share *share;
 	uint32_t pending;
+	uint64_t again; /* a bit for each device that is tried once more */
 };
 
 __attribute__((format(printf, 2, 3))) static void sharing_note(
@@ -78,28 +83,32 @@ static bool sharing_stands(const struct share *share, const struct actor *actor,
 	return false;
 }
 
-static void sharing_submit(struct sharing *sharing)
+static void sharing_submit(struct sharing *sharing, size_t device)
 {
 	const struct share *share = sharing->share;
-	const struct policy *policy = share->policy;
+	const struct policy_device *of = &share->policy->devices[device];
 	const struct policy_peer self = {.uid = geteuid(), .group_count = 0};
 	const struct actor actor = {.role = ROLE_ADMIN, .session = SHARE_SESSION, .peer = &self};
 	struct error error;
 
-	for (size_t i = 0; i < policy->device_count; i++) {
-		if (policy->devices[i].use != POLICY_USE_SHARED ||
-			sharing_stands(share, &actor, policy->devices[i].rid))
-			continue;
-		if (broker_device_share(share->broker, &actor, policy->devices[i].rid,
-			    sharing_cookie(i), &error) == 0)
-			sharing->pending++;
-		else
-			sharing_failed(share, policy->devices[i].rid, error.text);
-	}
+	if (of->use != POLICY_USE_SHARED || sharing_stands(share, &actor, of->rid))
+		return;
+	if (broker_device_share(share->broker, &actor, of->rid, sharing_cookie(device), &error) ==
+		0)
+		sharing->pending++;
+	else
+		sharing_failed(share, of->rid, error.text);
 }
 
-/* What was asked for goes to the workers; what has ended is told. */
-static void sharing_drain(struct sharing *sharing)
+static bool sharing_may_try_again(const struct sharing *sharing, size_t device,
+	const struct outcome *outcome, uint64_t bound_until)
+{
+	return outcome->error.reason == REASON_BIND_REFUSED && device < SHARE_RETRIES &&
+	       sharing->share->clock->now_ms < bound_until;
+}
+
+/* What was asked for goes to the workers; what has ended is told, or tried again in a moment. */
+static void sharing_drain(struct sharing *sharing, uint64_t bound_until)
 {
 	const struct policy *policy = sharing->share->policy;
 	struct outcome outcome;
@@ -111,10 +120,23 @@ static void sharing_drain(struct sharing *sharing)
 		if (device >= policy->device_count)
 			continue;
 		sharing->pending--;
-		if (outcome.status != 0)
+		if (outcome.status == 0)
+			continue;
+		if (sharing_may_try_again(sharing, device, &outcome, bound_until))
+			sharing->again |= UINT64_C(1) << device;
+		else
 			sharing_failed(
 				sharing->share, policy->devices[device].rid, outcome.error.text);
 	}
+}
+
+static void sharing_try_again(struct sharing *sharing)
+{
+	for (size_t i = 0; i < SHARE_RETRIES; i++) {
+		if (sharing->again & UINT64_C(1) << i)
+			sharing_submit(sharing, i);
+	}
+	sharing->again = 0;
 }
 
 void share_configured(const struct share *share)
@@ -123,14 +145,20 @@ void share_configured(const struct share *share)
 	const struct executor_handler handler = {sharing_complete, sharing_lost, &sharing};
 	struct pollfd ready = {.fd = executor_fd(share->executor), .events = POLLIN};
 	const uint64_t until = share->clock->now_ms + SHARE_MS;
+	const uint64_t bound_until = share->clock->now_ms + SHARE_BOUND_MS;
 
-	sharing_submit(&sharing);
-	sharing_drain(&sharing);
-	while (sharing.pending > 0 && share->clock->now_ms < until) {
-		if (poll(&ready, 1, (int)(until - share->clock->now_ms)) > 0)
+	for (size_t i = 0; i < share->policy->device_count; i++)
+		sharing_submit(&sharing, i);
+	sharing_drain(&sharing, bound_until);
+	while ((sharing.pending > 0 || sharing.again) && share->clock->now_ms < until) {
+		const uint64_t left = until - share->clock->now_ms;
+
+		if (poll(&ready, 1, (int)(sharing.again ? SHARE_RETRY_MS : left)) > 0)
 			executor_dispatch(share->executor, &handler);
+		else
+			sharing_try_again(&sharing);
 		clock_read(share->clock);
-		sharing_drain(&sharing);
+		sharing_drain(&sharing, bound_until);
 	}
 	if (sharing.pending > 0)
 		sharing_note(share,

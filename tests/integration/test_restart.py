@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The daemon is started anew, after SIGTERM and after SIGKILL, with and without a manager that keeps its descriptors."""
 
+import os
+import signal
+import threading
 import time
 import unittest
 
@@ -253,6 +256,23 @@ class Lost:
         other = vm2.allocate()[0]
         vm2.bind(host(other), self.slice(vm2))
         self.assertEqual(set(self.daemon.tables()), {(SHARED, other)})
+
+    def test_a_worker_that_lets_go_of_the_shared_device_late_is_waited_for(self):
+        self.begin()
+        workers = self.daemon.workers()
+        self.assertTrue(workers)
+        for worker in workers:
+            os.kill(worker, signal.SIGSTOP)
+        self.daemon.kill_daemon()
+        late = [threading.Timer(0.4, os.kill, (worker, signal.SIGCONT)) for worker in workers]
+        for timer in late:
+            timer.start()
+        self.daemon.start()
+        for timer in late:
+            timer.join()
+        with self.daemon.admin() as admin:
+            self.assertFalse([note for note in admin.status().notes if "is not served" in note])
+        self.slice(self.connect("vm"))
 
 
 class WithStoreBySigterm(Records, Sessions, Restarts):
