@@ -142,6 +142,7 @@ static void scene_numbers(void)
 	struct pasid_grant_info info;
 	uint32_t numbers[8], number, freed;
 	struct pasid_number refs[2] = {{true, 7}, {false, 0}};
+	struct pasid_map *map;
 
 	record_begin("numbers", true);
 	c = record_client(WORLD_A, PASID_ROLE_VMM);
@@ -159,6 +160,7 @@ static void scene_numbers(void)
 	NOT(pasid_guest_attach(
 		c, &(struct pasid_guest_args){.guest_pasid = 9, .host_pasid = numbers[1]}));
 	DONE(pasid_guest_find(c, &(struct pasid_guest_args){.guest_pasid = 9}, &number));
+	NOT(pasid_map_open(c, NULL, &map)); /* what comes here is no memory */
 	DONE(pasid_guest_detach(c, &(struct pasid_guest_args){.guest_pasid = 9}));
 	DONE(pasid_data_set(c, &(struct pasid_data_args){.pasid = refs[0], .data = 5}));
 	DONE(pasid_host_find(c, numbers[2], &info));
