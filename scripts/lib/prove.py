@@ -102,6 +102,10 @@ def spin(_root, model, defect):
     wrong = re.search(r"^pan:\d+: (.*?)(?: \(at depth.*)?$", text, re.M)
     if not wrong and "errors: 0" not in text:
         raise Broken(f"SPIN came to no result; {log}")
+    # What never happens is not proven: a line of the model that is out of reach is an error in it.
+    dead = [line for line in re.findall(r"^\t\S+\.pml:(\d+), state \d+, (?!\"-end-\")", text, re.M) if not wrong]
+    if dead and "-a" not in model.search:
+        raise Broken(f"lines that are never reached: {' '.join(dead[:10])}; {log}")
     return int(states[1]), [("assertion", wrong[1])] if wrong else []
 
 

@@ -120,4 +120,83 @@ QUOTA = (
               ("set.c", "set_quota(set) - set_use(set));", "set_quota(set));"),))),
 )
 
-ALL = SPACE + QUOTA
+# ---------------------------------------------------------------- records
+
+
+def change(name, steps, *defects, quick=True):
+    return Proof(name=name, what=f"{steps} stores or ends of changes, killed before any store, taken back twice",
+                 harness="prove_state.c", function="prove_state_change", sources=(), unwind=10, stubs=("text.c",),
+                 defines=(f"-DSTEPS={steps}u",), defects=defects, quick=quick)
+
+
+STATE = (
+    change("state-change", 2,
+           letter("R", "an unfinished change stays"),
+           Defect("order", "a store is made before its note counts", (
+               ("state.c", "\tundo->value = *word;\n\t__atomic_store_n(&file->header->changes, file->changes, "
+                           "__ATOMIC_RELEASE);\n\t__atomic_store_n(word, value, __ATOMIC_RELEASE);",
+                "\tundo->value = *word;\n\t__atomic_store_n(word, value, __ATOMIC_RELEASE);\n"
+                "\t__atomic_store_n(&file->header->changes, file->changes, __ATOMIC_RELEASE);"),))),
+    change("state-change-long", 3,
+           Defect("first", "the first store is taken back first", (
+               ("state_layout.c", "&file->log[i - 1];", "&file->log[changes - i];"),)), quick=False),
+)
+
+
+
+def check(name, grants, *defects, quick=True):
+    return Proof(name=name, what=f"what the check lets through of {grants} slots of grants and 2 of sets, of 128 numbers",
+                 harness="prove_check.c", function="prove_check_grants", sources=(), unwind=grants + 2, stubs=("text.c",),
+                 defines=(f"-DGRANTS={grants}u",), bounds=(("base.h", "PASID_BITS  20", "PASID_BITS  7"),),
+                 defects=defects, quick=quick)
+
+
+CHECK = (
+    check("check-grants", 3,
+          Defect("U", "a number that is granted twice is passed over", (
+              ("state_check.c", "if (state_test_and_set(c->hosts, host))",
+               "if (state_test_and_set(c->hosts, host) && slot == 1)"),)),
+          Defect("G", "guest PASIDs that do not rise are not compared", (
+              ("state_check.c", "return rising || state_sort_pairs(c, table, groups, pair, ret_slot);",
+               "return true;"),)),
+          Defect("Q", "a set may have one more than its quota", (
+              ("state_check.c", "++c->starts[set] > c->sets[set].quota", "c->starts[set]++ > c->sets[set].quota"),))),
+    check("check-grants-more", 5,
+          Defect("G", "the last of a group is not compared", (
+              ("state_check.c", "for (; at < c->starts[g]; at++)\n\t\t\tif (state",
+               "for (; at + 1 < c->starts[g]; at++)\n\t\t\tif (state"),)), quick=False),
+)
+
+# ---------------------------------------------------------------- models
+
+
+def planted(name, what):
+    return Defect(name, what, defines=(f"-DMUTANT_{name}",))
+
+
+SAFETY = ("-DSAFETY", "-DCOLLAPSE")
+MODEL = (
+    Model("model-numbers", "two VMs, two numbers, two deaths of the daemon, one of a worker", "pasid.pml", options=SAFETY,
+          search=("-m200000",), defects=(
+              planted("U", "a number that is not free is granted"),
+              planted("K", "a grant is acknowledged before it is recorded"),
+              planted("B", "hardware is asked before the intent is recorded"),
+              planted("D", "time alone ends a quarantine"),
+              planted("L", "what a lost worker had attached counts as detached"),
+              planted("R", "a recovery forgets unfinished binds"))),
+    Model("model-numbers-long", "the same with four deaths of the daemon, and both workers", "pasid.pml", options=SAFETY,
+          defines=("-DCRASHES=4", "-DLOSSES=2"), search=("-m200000",), defects=(
+              planted("R", "a recovery forgets unfinished binds"),), quick=False),
+    Model("model-move", "a set moves between two daemons; two deaths, two lost messages", "move.pml", options=SAFETY,
+          search=("-m200000",), defects=(
+              planted("A", "a set is given away while it is bound"),
+              planted("BOTH", "the target takes without the source's word"),
+              planted("NEITHER", "the source gives before the target has reserved"),
+              planted("DROP", "the target drops what it reserved without the source's word"),
+              planted("CANCEL", "the source takes back what it has given"))),
+    Model("model-move-ends", "what was given is taken, and released, if deaths and losses end", "move.pml",
+          defines=("-DLIVENESS",), options=("-DCOLLAPSE", "-DNFAIR=3"), search=("-m200000", "-a", "-f"), defects=(
+              planted("ONCE", "a message that may be lost is sent once"),)),
+)
+
+ALL = SPACE + QUOTA + STATE + CHECK + MODEL
