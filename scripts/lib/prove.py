@@ -41,8 +41,9 @@ def call(command, folder, log):
     """Its exit status; what it says is in the log."""
     with open(log, "a") as out:
         try:
-            return subprocess.run(["nice", "-n", "10", *map(str, command)], cwd=folder, stdin=subprocess.DEVNULL, stdout=out,
-                                  stderr=subprocess.STDOUT, timeout=SECONDS, preexec_fn=limit, check=False).returncode
+            return subprocess.run(["nice", "-n", "10", *map(str, command)], cwd=folder, stdin=subprocess.DEVNULL,
+                                  stdout=out, stderr=subprocess.STDOUT, timeout=SECONDS, preexec_fn=limit,
+                                  check=False).returncode
         except subprocess.TimeoutExpired:
             raise Broken(f"no result in {SECONDS} s; {log}") from None
 
@@ -81,7 +82,8 @@ def cbmc(root, proof, defect):
     text = log.read_text(errors="replace")
     checked = CHECKED.search(text)
     if status not in (0, 10) or not checked or ("VERIFICATION SUCCESSFUL" in text) != (status == 0):
-        raise Broken(f"CBMC came to no result (status {status}): {text.strip().splitlines()[-1] if text.strip() else ''}; {log}")
+        last = text.strip().rpartition("\n")[2]
+        raise Broken(f"CBMC came to no result (status {status}): {last}; {log}")
     return int(checked[1]), FAILED.findall(text)
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The proofs: what each takes, within which bounds, and the defects that it must find.
 
-A bound or a defect is a text of src/ that is replaced in a copy of it; the text must be there exactly once, so that none
-of them goes stale unseen. Where src/base.h has a letter for a defect, the letter is taken.
+A bound or a defect is a text of src/ that is replaced in a copy of it; the text must be there exactly once, so that
+none of them goes stale unseen. Where src/base.h has a letter for a defect, the letter is taken.
 """
 
 import dataclasses
@@ -62,8 +62,9 @@ SPACE_LOOPS = {"bits_have_block.0": 65, "bystander_of.1": 12, "bystander_is_same
 
 
 def space(name, what, *defects, quick=True):
-    return Proof(name=f"space-{name}", what=what, harness="prove_space.c", function="prove_space_" + name.replace("-", "_"),
-                 sources=("space.c",), unwind=8, loops=SPACE_LOOPS, bounds=SPACE_BOUNDS, defects=defects, quick=quick)
+    return Proof(name=f"space-{name}", what=what, harness="prove_space.c",
+                 function="prove_space_" + name.replace("-", "_"), sources=("space.c",), unwind=8,
+                 loops=SPACE_LOOPS, bounds=SPACE_BOUNDS, defects=defects, quick=quick)
 
 
 SPACE = (
@@ -73,15 +74,15 @@ SPACE = (
           Defect("stale-top", "a group that is full now is said to have numbers", (
               ("space.c", "(uint64_t)((words[k] & ~bit) == 0) << (group % 64)", "(uint64_t)0 << (group % 64)"),))),
     space("give", "a number is given back, of any space of 8192 numbers",
-          Defect("short", "orders above the first are not told", (
-              ("space.c", "space_flip(s, word, first, last);\n}", "space_flip(s, word, first, first);\n}"),))),
+          Defect("Q", "giving counts nothing", (("space.c", "0);\n\ts->free_count++;", "0);"),))),
     space("take-block", "8 numbers in a row are taken",
           Defect("U", "the last number of a block is not taken", (
               ("space.c", "mask = ((UINT64_C(1) << size) - 1) << (first % 64);",
                "mask = ((UINT64_C(1) << (size - is_free)) - 1) << (first % 64);"),))),
     space("give-block", "32 numbers in a row are given back",
-          Defect("Q", "giving counts one too few", (
-              ("space.c", "s->free_count += 1u << order;", "s->free_count += (1u << order) - 1;"),)), quick=False),
+          Defect("short", "orders above the first that changes are not told", (
+              ("space.c", "space_flip(s, word, first, last);\n}", "space_flip(s, word, first, first);\n}"),)),
+          quick=False),
     space("take-words", "256 numbers in a row are taken",
           Defect("U", "the last word of a block is not taken", (
               ("space.c", "end = word + count; word < end;", "end = word + count - is_free; word < end;"),))),
@@ -145,9 +146,10 @@ STATE = (
 
 
 def check(name, grants, *defects, quick=True):
-    return Proof(name=name, what=f"what the check lets through of {grants} slots of grants and 2 of sets, of 128 numbers",
-                 harness="prove_check.c", function="prove_check_grants", sources=(), unwind=grants + 2, stubs=("text.c",),
-                 defines=(f"-DGRANTS={grants}u",), bounds=(("base.h", "PASID_BITS  20", "PASID_BITS  7"),),
+    return Proof(name=name, what=f"what the check lets through of {grants} slots of grants, 2 of sets, of 128 numbers",
+                 harness="prove_check.c", function="prove_check_grants", sources=(), unwind=grants + 2,
+                 stubs=("text.c",), defines=(f"-DGRANTS={grants}u",),
+                 bounds=(("base.h", "PASID_BITS  20", "PASID_BITS  7"),),
                  defects=defects, quick=quick)
 
 
@@ -167,6 +169,29 @@ CHECK = (
                "for (; at + 1 < c->starts[g]; at++)\n\t\t\tif (state"),)), quick=False),
 )
 
+# ---------------------------------------------------------------- binds
+
+BIND_BOUNDS = SPACE_BOUNDS + (("broker.h", "BROKER_PAIRS_MAX    32", "BROKER_PAIRS_MAX    3"),)
+
+
+def bind(name, devices, *defects, quick=True):
+    return Proof(name=name, what=f"a bind over {devices} devices in any groups, and its undo; refused or lost anywhere",
+                 harness="prove_bind.c", function="prove_bind", sources=("metrics.c",), stubs=("refusal.c",),
+                 unwind=2 * devices + 1, loops={"memcmp.0": 41}, bounds=BIND_BOUNDS, defines=(f"-DDEVICES={devices}u",),
+                 defects=defects, quick=quick)
+
+
+BROKER = (
+    bind("bind", 2, letter("A", "what a failed bind had attached is left alone"),
+         Defect("taint", "an undo that fails leaves no taint", (
+             ("broker_bind.c", "\t} else {\n\t\tbinding_taint(b, binding);", "\t} else {"),))),
+    bind("bind-more", 3,
+         Defect("lost", "an attach whose worker was lost counts as refused", (
+             ("broker_bind.c", "if (result->status > 0)\n\t\tbind_untouched",
+              "if (result->status)\n\t\tbind_untouched"),)),
+         quick=False),
+)
+
 # ---------------------------------------------------------------- models
 
 
@@ -176,16 +201,16 @@ def planted(name, what):
 
 SAFETY = ("-DSAFETY", "-DCOLLAPSE")
 MODEL = (
-    Model("model-numbers", "two VMs, two numbers, two deaths of the daemon, one of a worker", "pasid.pml", options=SAFETY,
-          search=("-m200000",), defects=(
+    Model("model-numbers", "two VMs, two numbers, two deaths of the daemon, one of a worker", "pasid.pml",
+          options=SAFETY, search=("-m200000",), defects=(
               planted("U", "a number that is not free is granted"),
               planted("K", "a grant is acknowledged before it is recorded"),
               planted("B", "hardware is asked before the intent is recorded"),
               planted("D", "time alone ends a quarantine"),
               planted("L", "what a lost worker had attached counts as detached"),
               planted("R", "a recovery forgets unfinished binds"))),
-    Model("model-numbers-long", "the same with four deaths of the daemon, and both workers", "pasid.pml", options=SAFETY,
-          defines=("-DCRASHES=4", "-DLOSSES=2"), search=("-m200000",), defects=(
+    Model("model-numbers-long", "the same with four deaths of the daemon, and both workers", "pasid.pml",
+          options=SAFETY, defines=("-DCRASHES=4", "-DLOSSES=2"), search=("-m200000",), defects=(
               planted("R", "a recovery forgets unfinished binds"),), quick=False),
     Model("model-move", "a set moves between two daemons; two deaths, two lost messages", "move.pml", options=SAFETY,
           search=("-m200000",), defects=(
@@ -199,4 +224,4 @@ MODEL = (
               planted("ONCE", "a message that may be lost is sent once"),)),
 )
 
-ALL = SPACE + QUOTA + STATE + CHECK + MODEL
+ALL = SPACE + QUOTA + STATE + CHECK + BROKER + MODEL
