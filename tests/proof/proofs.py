@@ -78,7 +78,7 @@ SPACE = (
     space("take-block", "8 numbers in a row are taken",
           Defect("U", "the last number of a block is not taken", (
               ("space.c", "mask = ((UINT64_C(1) << size) - 1) << (first % 64);",
-               "mask = ((UINT64_C(1) << (size - is_free)) - 1) << (first % 64);"),))),
+               "mask = ((UINT64_C(1) << (size - is_free)) - 1) << (first % 64);"),)), quick=False),
     space("give-block", "32 numbers in a row are given back",
           Defect("short", "orders above the first that changes are not told", (
               ("space.c", "space_flip(s, word, first, last);\n}", "space_flip(s, word, first, first);\n}"),)),
@@ -91,7 +91,7 @@ SPACE = (
               ("space.c", "less == 0)\n\t\t\ts->tops", "less == 1)\n\t\t\ts->tops"),)), quick=False),
     space("find", "the first free number of any range in 128, across two groups",
           Defect("beyond", "the search goes on beyond the range", (
-              ("space.c", "if (found > search.last)\n\t\t\treturn", "if (found == NONE)\n\t\t\treturn"),))),
+              ("space.c", "if (found > search.last)\n\t\t\treturn", "if (found == NONE)\n\t\t\treturn"),)), quick=False),
     space("find-block", "the first free block of 16 of any range in 128",
           Defect("misaligned", "blocks of 2 begin anywhere", (
               ("space.c", "{0x0001000100010001, 0x8000800080008000}", "{0x0001000100010001, 0xffff800080008000}"),)),
@@ -169,9 +169,29 @@ CHECK = (
                "for (; at + 1 < c->starts[g]; at++)\n\t\t\tif (state"),)), quick=False),
 )
 
-# ---------------------------------------------------------------- binds
+# ---------------------------------------------------------------- guest maps, binds, quarantine
 
+# Two directories of two entries, tables of four: 16 guest PASIDs.
+TRANSLATE_BOUNDS = (
+    ("base.h", "PASID_BITS  20", "PASID_BITS  4"),
+    ("translate.h", "TRANSLATE_PAGE          4096u", "TRANSLATE_PAGE 16u"),
+    ("translate.h", "TRANSLATE_DIR_ENTRIES   512u", "TRANSLATE_DIR_ENTRIES 2u"),
+    ("translate.h", "TRANSLATE_TABLE_ENTRIES 1024u", "TRANSLATE_TABLE_ENTRIES 4u"),
+    ("translate.h", "UINT64_C(0xfff))", "UINT64_C(0xf))"),
+    ("translate.c", "return &t->roots[g.v >> 19];", "return &t->roots[g.v >> 3];"),
+    ("translate.c", "(t, t->roots[g.v >> 19]);", "(t, t->roots[g.v >> 3]);"),
+    ("translate.c", "if (t->roots[g.v >> 19] == 0)\n\t\treturn NULL;",
+     "if (t->roots[g.v >> 3] == 0)\n\t\treturn NULL;"),
+    ("translate.c", "if (t->roots[g.v >> 19] == 0)\n\t\treturn 2;",
+     "if (t->roots[g.v >> 3] == 0)\n\t\treturn 2;"),
+    ("translate.c", "g.v >> 10)", "g.v >> 2)"),
+)
 BIND_BOUNDS = SPACE_BOUNDS + (("broker.h", "BROKER_PAIRS_MAX    32", "BROKER_PAIRS_MAX    3"),)
+
+
+def translate(name, what, *defects, quick=True):
+    return Proof(name=f"translate-{name}", what=what, harness="prove_translate.c", function=f"prove_translate_{name}",
+                 sources=("translate.c",), unwind=5, bounds=TRANSLATE_BOUNDS, defects=defects, quick=quick)
 
 
 def bind(name, devices, *defects, quick=True):
@@ -181,7 +201,23 @@ def bind(name, devices, *defects, quick=True):
                  defects=defects, quick=quick)
 
 
+def quarantine(name, numbers, steps, *defects, quick=True):
+    things = "one number" if numbers == 1 else f"{numbers} numbers"
+    return Proof(name=name, what=f"{things}, {steps} steps of frees, releases, bindings and time",
+                 harness="prove_quarantine.c", function="prove_quarantine", sources=("metrics.c",), stubs=("refusal.c",),
+                 unwind=steps + 2, bounds=SPACE_BOUNDS, defines=(f"-DGRANTS={numbers}u", f"-DSTEPS={steps}u"), defects=defects,
+                 quick=quick)
+
+
 BROKER = (
+    translate("attach", "a guest map of 16 numbers, one of them mapped: an attach of any, any page refused",
+              Defect("G", "what is mapped is mapped again", (
+                  ("translate.c", "if (translate_entry(t, g) != NULL)", "if (t->pages == NULL)"),)),
+              Defect("Q", "the directory of a map that cannot grow is kept", (
+                  ("translate.c", "if (!had_directory)\n\t\t\ttranslate_give(t, root);", "(void)had_directory;"),))),
+    translate("detach", "a guest map of 16 numbers, two of them mapped: a detach of either",
+              Defect("G", "a table goes while others are in it", (
+                  ("translate.c", "if (translate_table_is_empty(translate_table(t, g), g.v))", "if (t->pages)"),)), quick=False),
     bind("bind", 2, letter("A", "what a failed bind had attached is left alone"),
          Defect("taint", "an undo that fails leaves no taint", (
              ("broker_bind.c", "\t} else {\n\t\tbinding_taint(b, binding);", "\t} else {"),))),
@@ -190,6 +226,16 @@ BROKER = (
              ("broker_bind.c", "if (result->status > 0)\n\t\tbind_untouched",
               "if (result->status)\n\t\tbind_untouched"),)),
          quick=False),
+    quarantine("quarantine", 1, 2, letter("D", "what was freed is given back at once"),
+               letter("H", "a number that is held goes into quarantine"),
+               letter("Q", "nothing is given back of what was charged")),
+    quarantine("quarantine-more", 2, 2,
+               Defect("D", "a number that is bound goes into quarantine", (
+                   ("broker_quarantine.c", "GRANT_FREE_PENDING || grant_is_bound(b, grant))", "GRANT_FREE_PENDING)"),
+                   ("broker_quarantine.c", "if (slot->bindings == STATE_NONE) {\n\t\tgrant_release",
+                    "if (slot) {\n\t\tgrant_release"),)),
+               quick=False),
+    quarantine("quarantine-longer", 1, 3, letter("D", "what was freed is given back at once"), quick=False),
 )
 
 # ---------------------------------------------------------------- models
