@@ -13,6 +13,11 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+#ifndef __CPROVER__ /* of others, which only look whether it is C */
+void __CPROVER_assume(bool condition);
+void __CPROVER_assert(bool condition, const char *what);
+#endif
+
 #define ASSUME(condition)      __CPROVER_assume(condition)
 #define PROVE(condition, what) __CPROVER_assert(condition, what)
 

@@ -91,7 +91,8 @@ SPACE = (
               ("space.c", "less == 0)\n\t\t\ts->tops", "less == 1)\n\t\t\ts->tops"),)), quick=False),
     space("find", "the first free number of any range in 128, across two groups",
           Defect("beyond", "the search goes on beyond the range", (
-              ("space.c", "if (found > search.last)\n\t\t\treturn", "if (found == NONE)\n\t\t\treturn"),)), quick=False),
+              ("space.c", "if (found > search.last)\n\t\t\treturn", "if (found == NONE)\n\t\t\treturn"),)),
+          quick=False),
     space("find-block", "the first free block of 16 of any range in 128",
           Defect("misaligned", "blocks of 2 begin anywhere", (
               ("space.c", "{0x0001000100010001, 0x8000800080008000}", "{0x0001000100010001, 0xffff800080008000}"),)),
@@ -204,9 +205,9 @@ def bind(name, devices, *defects, quick=True):
 def quarantine(name, numbers, steps, *defects, quick=True):
     things = "one number" if numbers == 1 else f"{numbers} numbers"
     return Proof(name=name, what=f"{things}, {steps} steps of frees, releases, bindings and time",
-                 harness="prove_quarantine.c", function="prove_quarantine", sources=("metrics.c",), stubs=("refusal.c",),
-                 unwind=steps + 2, bounds=SPACE_BOUNDS, defines=(f"-DGRANTS={numbers}u", f"-DSTEPS={steps}u"), defects=defects,
-                 quick=quick)
+                 harness="prove_quarantine.c", function="prove_quarantine", sources=("metrics.c",),
+                 stubs=("refusal.c",), unwind=steps + 2, bounds=SPACE_BOUNDS,
+                 defines=(f"-DGRANTS={numbers}u", f"-DSTEPS={steps}u"), defects=defects, quick=quick)
 
 
 BROKER = (
@@ -217,7 +218,8 @@ BROKER = (
                   ("translate.c", "if (!had_directory)\n\t\t\ttranslate_give(t, root);", "(void)had_directory;"),))),
     translate("detach", "a guest map of 16 numbers, two of them mapped: a detach of either",
               Defect("G", "a table goes while others are in it", (
-                  ("translate.c", "if (translate_table_is_empty(translate_table(t, g), g.v))", "if (t->pages)"),)), quick=False),
+                  ("translate.c", "if (translate_table_is_empty(translate_table(t, g), g.v))", "if (t->pages)"),)),
+              quick=False),
     bind("bind", 2, letter("A", "what a failed bind had attached is left alone"),
          Defect("taint", "an undo that fails leaves no taint", (
              ("broker_bind.c", "\t} else {\n\t\tbinding_taint(b, binding);", "\t} else {"),))),
