@@ -94,7 +94,7 @@ SPACE = (
               ("space.c", "if (found > search.last)\n\t\t\treturn", "if (found == NONE)\n\t\t\treturn"),)),
           quick=False),
     space("find-block", "the first free block of 16 of any range in 128",
-          Defect("misaligned", "blocks of 2 begin anywhere", (
+          Defect("misaligned", "blocks of 16 begin anywhere", (
               ("space.c", "{0x0001000100010001, 0x8000800080008000}", "{0x0001000100010001, 0xffff800080008000}"),)),
           quick=False),
     space("find-joint", "the first number that is free in both of two spaces",
