@@ -124,6 +124,7 @@ int limit_check_set(struct broker *b, uint32_t set, struct error *ret_error)
 	uint32_t counts[RESOURCE_COUNT] = {
 		[RESOURCE_PASIDS] = run->active + run->quarantined,
 		[RESOURCE_BINDINGS] = run->recounted_records,
+		[RESOURCE_DESCRIPTORS] = run->export.base != NULL,
 		[RESOURCE_MAP_PAGES] = translate_recount(&run->map) + export_pages(&run->export),
 	};
 

@@ -95,8 +95,10 @@ static void map_close_export(struct broker *b, uint32_t set)
 void map_clear(struct broker *b, uint32_t set)
 {
 	set_release(b, set, RESOURCE_MAP_PAGES, map_held(b, set));
-	if (map_is_exported(b, set))
+	if (map_is_exported(b, set)) {
+		set_release(b, set, RESOURCE_DESCRIPTORS, 1);
 		map_close_export(b, set);
+	}
 	translate_done(&b->sets[set].map);
 }
 
@@ -134,24 +136,46 @@ static int map_fill(struct broker *b, uint32_t set)
 	return 0;
 }
 
-static int map_export(struct broker *b, uint32_t set, struct error *ret_error)
+/* One descriptor, whoever has copies of it, and pages. */
+static int map_charge_export(
+	struct broker *b, uint32_t set, uint32_t pages, struct error *ret_error)
 {
-	const uint32_t need = EXPORT_FIXED + map_tables(b, set);
-	uint8_t *base;
-	int r = set_charge(b, set, RESOURCE_MAP_PAGES, need, ret_error);
+	int r = set_charge(b, set, RESOURCE_DESCRIPTORS, 1, ret_error);
 
 	if (r)
 		return r;
-	r = b->ports.export.make(b->ports.export.ctx, set_id_of(b, set), &base);
-	if (r == 0) {
-		export_format(&b->sets[set].export, base, set_id_of(b, set));
-		r = map_fill(b, set);
-		if (r != 0)
-			map_close_export(b, set);
-	}
+	r = set_charge(b, set, RESOURCE_MAP_PAGES, pages, ret_error);
+	if (r)
+		set_release(b, set, RESOURCE_DESCRIPTORS, 1);
+	return r;
+}
+
+static int map_make_export(struct broker *b, uint32_t set)
+{
+	uint8_t *base;
+	int r = b->ports.export.make(b->ports.export.ctx, set_id_of(b, set), &base);
+
+	if (r != 0)
+		return r;
+	export_format(&b->sets[set].export, base, set_id_of(b, set));
+	r = map_fill(b, set);
+	if (r != 0)
+		map_close_export(b, set);
+	return r;
+}
+
+static int map_export(struct broker *b, uint32_t set, struct error *ret_error)
+{
+	const uint32_t pages = EXPORT_FIXED + map_tables(b, set);
+	int r = map_charge_export(b, set, pages, ret_error);
+
+	if (r)
+		return r;
+	r = map_make_export(b, set);
 	if (r == 0)
 		return 0;
-	set_release(b, set, RESOURCE_MAP_PAGES, need);
+	set_release(b, set, RESOURCE_MAP_PAGES, pages);
+	set_release(b, set, RESOURCE_DESCRIPTORS, 1);
 	(void)map_no_memory(b, set, ret_error);
 	ret_error->sys_errno = -r;
 	return STATUS_RETRY;
@@ -194,6 +218,7 @@ int broker_export_adopt(struct broker *b, struct set_id id, uint8_t *base)
 		export_close(&b->sets[set].export);
 		return STATUS_RETRY;
 	}
+	set_charge_anyway(b, set, RESOURCE_DESCRIPTORS, 1);
 	set_charge_anyway(b, set, RESOURCE_MAP_PAGES, export_pages(&b->sets[set].export));
 	return 0;
 }

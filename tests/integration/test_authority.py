@@ -80,6 +80,7 @@ class Authority(unittest.TestCase):
 
     # -- the life of a handed connection
 
+    # F46
     def test_it_does_the_business_of_its_set(self):
         self.admin.create("vm", pasids=8)
         vmm = self.handed("vm")
@@ -350,6 +351,7 @@ class Authority(unittest.TestCase):
 
     # -- other sets
 
+    # F9
     def test_two_vmms_of_one_user_reach_each_other_in_no_operation(self):
         clients = {}
         for name, address in (("a", ONE), ("b", TWO)):

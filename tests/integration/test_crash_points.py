@@ -108,6 +108,7 @@ class CrashPoints(unittest.TestCase):
         self.assertEqual(set(self.daemon.tables()), entries)
         self.assertTrue(admin.status().consistent)
 
+    # F40
     def test_nothing_acknowledged_is_lost_and_nothing_is_done_twice(self):
         for _ in range(KILLS):
             self.load_and_kill()

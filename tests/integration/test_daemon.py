@@ -82,6 +82,7 @@ class Process(unittest.TestCase):
         self.addCleanup(daemon.cleanup)
         return daemon
 
+    # F8
     def test_a_second_instance_says_who_is_first(self):
         first = self.daemon()
         result = subprocess.run(first.unprivileged(first.command()), capture_output=True, text=True, timeout=TIMEOUT)

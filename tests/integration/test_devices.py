@@ -55,6 +55,7 @@ class Devices(unittest.TestCase):
 
     # -- devices
 
+    # F36
     def test_trap_14_a_device_is_what_the_system_says_and_its_width_is_told(self):
         info = self.vm1.add(self.daemon, ONE)
         self.assertEqual((info.address, info.kind, info.pasid_width), (ONE, pb.DEVICE_EXCLUSIVE, 20))
@@ -67,6 +68,7 @@ class Devices(unittest.TestCase):
         self.assertNotIn("vm1", status.message)
         self.assertEqual(len(self.vm2.pages("device_list", "devices")), 0)
 
+    # F37
     def test_a_device_that_the_daemon_opens_comes_back(self):
         with self.daemon.open_iommu() as iommufd:
             request = self.vm1.request("device_add", fds=[iommufd], address=OTHER)
@@ -75,6 +77,7 @@ class Devices(unittest.TestCase):
         self.assertEqual((reply.device_add.address, reply.descriptors), (OTHER, 1))
         self.assertEqual(len(self.vm1.fds[request.id]), 1)
 
+    # F37
     def test_policy_decides_what_the_daemon_opens(self):
         with self.daemon.open_iommu() as iommufd:
             self.refused("policy-denies", self.vm1.call, "device_add", fds=[iommufd], address=SHARED)
@@ -103,6 +106,7 @@ class Devices(unittest.TestCase):
 
     # -- bindings
 
+    # F3
     def test_one_pasid_on_two_devices_at_once(self):
         one, two = self.exclusive(self.vm1, ONE, TWO)
         number = self.vm1.allocate(devices=[one, two])[0]
@@ -122,6 +126,7 @@ class Devices(unittest.TestCase):
         self.assertEqual(self.daemon.tables(), {})
         self.refused("not-bound", self.vm1.unbind, host(number), one)
 
+    # F2
     def test_two_slices_of_one_device_have_different_numbers_and_tables(self):
         first, second = self.slice(self.vm1), self.slice(self.vm2)
         one, two = self.vm1.allocate(guest_pasid=7)[0], self.vm2.allocate(guest_pasid=7)[0]
@@ -132,6 +137,7 @@ class Devices(unittest.TestCase):
         self.assertEqual(set(tables), {(SHARED, one), (SHARED, two)})
         self.assertNotEqual(tables[SHARED, one], tables[SHARED, two])
 
+    # F35
     def test_a_number_of_a_shared_device_rests_until_it_is_drained(self):
         device = self.slice(self.vm1)
         number = self.vm1.allocate()[0]
@@ -150,6 +156,7 @@ class Devices(unittest.TestCase):
             self.assertEqual(admin.call("device_drained", device=shared).device_drained.released, 1)
         self.assertEqual(self.vm2.allocate(min=number, max=number), [number])
 
+    # F3
     def test_a_bind_that_fails_on_the_second_device_leaves_nothing(self):
         one, two = self.exclusive(self.vm1, ONE, TWO)
         number = self.vm1.allocate()[0]
@@ -162,6 +169,7 @@ class Devices(unittest.TestCase):
         self.vm1.bind(host(number), one, two)
         self.assertEqual(len(self.daemon.tables()), 2)
 
+    # F23
     def test_a_number_freed_while_bound_rests_after_its_unbind(self):
         one = self.exclusive(self.vm1, ONE)[0]
         number = self.vm1.allocate()[0]
@@ -192,6 +200,7 @@ class Devices(unittest.TestCase):
         number = self.vm1.allocate()[0]
         self.refused("device-without-pasid", self.vm1.bind, host(number), device.id)
 
+    # F36
     def test_a_number_beyond_the_width_is_refused(self):
         device = self.exclusive(self.vm1, "0000:00:06.0")[0]
         number = self.vm1.allocate(min=1 << 11)[0]

@@ -69,6 +69,7 @@ class Export(unittest.TestCase):
         self.stack.callback(exported.close)
         return exported
 
+    # F39
     def test_it_holds_what_the_map_holds(self):
         vmm = self.vmm("vm")
         first = vmm.allocate(guest_pasid=5)[0]
@@ -101,6 +102,7 @@ class Export(unittest.TestCase):
         self.assertEqual(os.fstat(exported.fd).st_blocks * 512, 4 * PAGE)
         self.assertEqual(os.fstat(exported.fd).st_size, SIZE)
 
+    # F39
     def test_its_reader_can_only_read(self):
         exported = self.export(self.vmm("vm"))
         self.assertEqual(fcntl.fcntl(exported.fd, fcntl.F_GET_SEALS), SEALS)
@@ -237,6 +239,7 @@ class Kept(Restarts):
         number = vmm.allocate(guest_pasid=5)[0]
         return vmm, number, self.exported(vmm)
 
+    # F39
     def test_readers_go_on_in_the_same_memory(self):
         vmm, number, exported = self.begun()
         self.daemon.end(self.kill)

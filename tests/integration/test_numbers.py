@@ -30,6 +30,7 @@ class Numbers(unittest.TestCase):
         self.assertEqual((caught.exception.reason, caught.exception.code), (reason, code))
         return caught.exception.status
 
+    # F29
     def test_hello_says_what_the_client_may_count_on(self):
         welcome = self.vm1.welcome
         self.assertEqual((welcome.version, welcome.window, welcome.role), (1, 256, pb.ROLE_VMM))
@@ -44,6 +45,7 @@ class Numbers(unittest.TestCase):
             self.refused("hello-first", pb.STATE, client.call, "set_create", name="early")
         self.refused("hello-twice", pb.STATE, self.vm1.call, "hello", version_min=1, version_max=1)
 
+    # F29
     def test_hello_refuses_versions_and_features_that_it_does_not_have(self):
         with self.daemon.client(hello=False) as client:
             self.refused("version-not-supported", pb.UNSUPPORTED, client.call, "hello", version_min=7, version_max=9)
@@ -57,6 +59,7 @@ class Numbers(unittest.TestCase):
                 required_features=["teleportation"],
             )
 
+    # F10
     def test_a_set_has_the_quota_asked_for_and_a_name_of_its_own(self):
         with self.daemon.client() as client:
             self.refused("set-exists", pb.EXISTS, client.call, "set_create", name="vm1")
@@ -70,6 +73,7 @@ class Numbers(unittest.TestCase):
         self.assertEqual(len(set(first) | set(second)), 200)
         self.assertGreaterEqual(min(first + second), 1024)
 
+    # F13
     def test_range_and_block(self):
         block = self.vm1.allocate(count=16, consecutive=True)
         self.assertEqual(block, list(range(block[0], block[0] + 16)))
@@ -88,6 +92,7 @@ class Numbers(unittest.TestCase):
         self.assertEqual(len(self.vm1.allocate(count=2)), 2)
         self.refused("quota-below-use", pb.QUOTA, self.vm1.call, "set_adjust", pasids=9)
 
+    # F19
     def test_free_is_idempotent_and_the_number_rests(self):
         numbers = self.vm1.allocate(count=3)
         result = self.vm1.free(numbers[0])
@@ -100,17 +105,20 @@ class Numbers(unittest.TestCase):
         self.assertTrue(eventually(lambda: self.vm1.call("set_get").set_get.pasids.current == 1))
         self.assertEqual(self.vm2.allocate(min=numbers[0], max=numbers[0]), [numbers[0]])
 
+    # F24
     def test_free_all(self):
         self.vm1.allocate(count=50)
         self.assertEqual(self.vm1.call("free", all=True).free.freed, 50)
         self.assertEqual(self.vm1.call("set_get").set_get.active, 0)
 
+    # F5
     def test_two_sets_map_one_guest_pasid_to_two_host_pasids(self):
         one, two = self.vm1.allocate(guest_pasid=5), self.vm2.allocate(guest_pasid=5)
         self.assertNotEqual(one, two)
         self.assertEqual(self.vm1.call("guest_find", guest_pasid=5).guest_find.host_pasid, one[0])
         self.assertEqual(self.vm2.call("guest_find", guest_pasid=5).guest_find.host_pasid, two[0])
 
+    # F16
     def test_a_guest_pasid_is_unique_in_its_set_and_can_be_moved(self):
         first, second = self.vm1.allocate(count=2)
         self.vm1.call("guest_attach", host_pasid=first, guest_pasid=9)
@@ -122,6 +130,7 @@ class Numbers(unittest.TestCase):
         self.vm1.call("guest_attach", host_pasid=second, guest_pasid=9)
         self.assertEqual(self.vm1.call("guest_find", guest_pasid=9).guest_find.host_pasid, second)
 
+    # F15
     def test_private_data(self):
         number = self.vm1.allocate(data=7)[0]
         self.assertEqual(self.vm1.call("host_find", host_pasid=number).host_find.data, 7)
@@ -135,6 +144,7 @@ class Numbers(unittest.TestCase):
             self.refused("set-mode", pb.STATE, client.call, "guest_attach", host_pasid=number, guest_pasid=1)
             client.call("set_destroy", force=True)
 
+    # F17
     def test_foreign_numbers_look_like_numbers_that_do_not_exist(self):
         number = self.vm1.allocate(guest_pasid=3)[0]
         for call, fields in (
@@ -182,6 +192,7 @@ class Numbers(unittest.TestCase):
         info = self.vm1.call("set_get").set_get
         self.assertEqual((info.name, info.active), ("vm1", 5))
 
+    # F17
     def test_admins_and_observers_learn_whose_a_number_is(self):
         number = self.vm1.allocate()[0]
         for role in (pb.ROLE_ADMIN, pb.ROLE_OBSERVER):
@@ -206,11 +217,13 @@ class Numbers(unittest.TestCase):
             self.assertEqual(len(admin.allocate(set=set_ref("pool"), count=5)), 5)
             admin.call("set_destroy", set=set_ref("pool"), force=True)
 
+    # F26
     def test_lists_are_paged_and_complete(self):
         numbers = self.vm1.allocate(count=25)
         listed = self.vm1.pages("grant_list", "grants", limit=4)
         self.assertEqual(sorted(grant.host_pasid for grant in listed), sorted(numbers))
 
+    # F10
     def test_a_set_that_is_not_empty_needs_force(self):
         self.vm1.allocate()
         self.refused("set-not-empty", pb.BUSY, self.vm1.call, "set_destroy")

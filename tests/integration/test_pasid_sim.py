@@ -108,6 +108,7 @@ class UnderADaemon(unittest.TestCase):
         self.inode = client.map_memory(device)
         return device
 
+    # F47
     def test_a_walk_says_what_a_dma_would_reach(self):
         self.vm.bind(host(self.number), self.far)
         status, text, _ = run(self.daemon.simulation, "walk", FAR, self.number, "0x2008", "--json")
@@ -147,6 +148,7 @@ class UnderADaemon(unittest.TestCase):
         self.vm.bind(host(self.number), self.one, self.two)
         self.assertEqual(set(self.daemon.tables()), {(ONE, self.number), (TWO, self.number)})
 
+    # F41
     def test_a_hang_delays_its_unit_and_nothing_that_needs_no_hardware(self):
         other = self.connect("other")
         device = self.vm_on_far(other)
@@ -191,6 +193,7 @@ class UnderADaemon(unittest.TestCase):
         self.vm.call("device_remove", device=self.far)
         return self.device(client, FAR)
 
+    # F38
     def test_trap_17_an_attach_waits_for_the_end_of_a_reset(self):
         self.vm.bind(host(self.number), self.one)
         second = self.vm.allocate()[0]

@@ -142,6 +142,7 @@ class Reading(WithDaemon):
 class Limited(WithDaemon):
     config = {**CONFIG, "limits": {"watches": {"user": 1}}}
 
+    # F28
     def test_limits_show_use_peak_and_refusals_with_the_key_of_the_configuration(self):
         with self.daemon.client() as watcher, self.daemon.client() as other:
             watcher.call("watch")

@@ -289,6 +289,7 @@ class Kept:
 
     # -- libpasid
 
+    # F40
     def test_a_program_with_libpasid_notices_nothing(self):
         self.begin(session={"grace_ms": 20000})
         vmm = test_vmm.Vmm(self.daemon.socket)

@@ -30,6 +30,7 @@ class Sessions(unittest.TestCase):
 
     # -- death
 
+    # F38
     def test_a_killed_vmm_leaves_no_entry_and_quarantined_numbers(self):
         def machine(client):
             client.create("vm1")

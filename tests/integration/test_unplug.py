@@ -30,6 +30,7 @@ class Unplug(Restarts):
             vm.bind(host(number), self.slice(vm))
         return machines, numbers
 
+    # F38
     def test_a_shared_one_goes_at_once_whoever_is_bound_there(self):
         machines, numbers = self.two_on_the_shared_one()
         one = self.exclusive(machines[0], ONE)[0]

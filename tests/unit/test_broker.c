@@ -31,6 +31,7 @@ static int allocate(const struct actor *actor, uint32_t min, uint32_t max, uint3
 
 /* ------------------------------------------------------------------ U, F1, F8 */
 
+/* F1 */
 START_TEST(two_sets_never_get_one_number)
 	{
 		struct actor a = fixture_vmm(&f, 10, "a", SET_TRANSLATED, 100);
@@ -46,6 +47,7 @@ START_TEST(two_sets_never_get_one_number)
 	}
 END_TEST
 
+/* F8 */
 START_TEST(trap_11_zero_and_the_kernels_numbers_are_never_granted)
 	{
 		struct actor a = fixture_vmm(&f, 10, "a", SET_TRANSLATED, 10);
@@ -75,6 +77,7 @@ START_TEST(range_is_inclusive_and_checked)
 	}
 END_TEST
 
+/* F14 */
 START_TEST(consecutive_numbers_are_an_aligned_block)
 	{
 		struct actor a = fixture_vmm(&f, 10, "a", SET_TRANSLATED, 2000);
@@ -92,6 +95,7 @@ START_TEST(consecutive_numbers_are_an_aligned_block)
 	}
 END_TEST
 
+/* F14 */
 START_TEST(many_numbers_or_none)
 	{
 		struct actor a = fixture_vmm(&f, 10, "a", SET_TRANSLATED, 0);
@@ -331,6 +335,7 @@ START_TEST(churn_of_sets_cannot_exhaust_the_host)
 	}
 END_TEST
 
+/* F11 */
 START_TEST(quotas_are_debited_from_the_capacity)
 	{
 		struct set_create create = {"c", SET_TRANSLATED, true, 50, false, 0};
@@ -358,6 +363,7 @@ START_TEST(quotas_are_debited_from_the_capacity)
 	}
 END_TEST
 
+/* F12 */
 START_TEST(quota_is_adjusted_within_use_and_capacity)
 	{
 		struct actor a;

@@ -321,6 +321,7 @@ START_TEST(trap_03_second_bind_never_replaces_the_first)
 	}
 END_TEST
 
+/* F2 */
 START_TEST(trap_06_a_binding_counts_once_a_group)
 	{
 		struct device_id devices[] = {

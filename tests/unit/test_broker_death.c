@@ -77,6 +77,7 @@ START_TEST(death_while_an_operation_is_under_way)
 	}
 END_TEST
 
+/* F35 */
 START_TEST(on_a_shared_device_time_alone_never_moves_a_number)
 	{
 		struct device_id shared = fixture_share(&f, SHARED);

@@ -150,6 +150,31 @@ START_TEST(an_export_beyond_the_limit_is_refused_and_changes_nothing)
 	}
 END_TEST
 
+START_TEST(its_descriptor_is_charged_too)
+	{
+		struct actor a;
+		struct set_id set;
+
+		limit_open(RESOURCE_DESCRIPTORS, 3, 0, 0);
+		a = fixture_vmm(&f, 10, "a", SET_TRANSLATED, 20);
+		(void)fixture_add(&f, &a, 1, 10);
+		(void)export(&a);
+		ck_assert_uint_eq(limit_use(&a, RESOURCE_DESCRIPTORS), 3);
+		fixture_settle(&f);
+		fixture_restart(&f, fixture_all_stand, NULL);
+		ck_assert_uint_eq(limit_use(&a, RESOURCE_DESCRIPTORS), 3);
+		limit_end_all();
+		limit_ck_nothing_left();
+		limit_open(RESOURCE_DESCRIPTORS, 2, 0, 0);
+		a = fixture_vmm(&f, 10, "a", SET_TRANSLATED, 20);
+		(void)fixture_add(&f, &a, 1, 10);
+		limit_ck_refused(broker_set_export(f.broker, &a, own, &set, &f.error),
+			"the set has 2 of its 2 descriptors");
+		ck_assert_uint_eq(f.exports.count, 0);
+		limit_end_all();
+	}
+END_TEST
+
 START_TEST(memory_that_cannot_be_had_leaves_everything_as_it_was)
 	{
 		struct actor a = begin(SET_TRANSLATED);
@@ -284,6 +309,7 @@ int main(void)
 		who_may_not_change_a_set_gets_no_export_of_it, an_export_ends_with_its_set,
 		its_pages_are_charged_and_a_limit_refuses_what_is_beyond,
 		an_export_beyond_the_limit_is_refused_and_changes_nothing,
+		its_descriptor_is_charged_too,
 		memory_that_cannot_be_had_leaves_everything_as_it_was,
 		readers_go_on_in_the_same_memory_after_a_restart,
 		a_change_that_was_taken_back_is_taken_back_for_readers_too,

@@ -73,6 +73,7 @@ START_TEST(guest_map_is_injective)
 	}
 END_TEST
 
+/* F6 */
 START_TEST(identity_sets_use_the_hosts_numbers)
 	{
 		struct actor a = fixture_vmm(&f, 10, "a", SET_IDENTITY, 10);

@@ -231,6 +231,7 @@ START_TEST(a_bind_that_names_too_little_is_refused)
 	}
 END_TEST
 
+/* F31 */
 START_TEST(a_guests_table_reaches_the_hardware_as_it_was_described)
 	{
 		struct link *vm1 = rig_vmm(r, "vm1", 0);

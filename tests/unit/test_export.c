@@ -64,6 +64,7 @@ START_TEST(what_is_attached_is_read_and_nothing_else)
 	}
 END_TEST
 
+/* F39 */
 START_TEST(the_librarys_lookup_reads_the_same)
 	{
 		const struct pasid_map table = {exports.maps[0].base, EXPORT_SIZE};

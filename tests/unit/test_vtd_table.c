@@ -357,6 +357,7 @@ static void nested_setup(void)
 	put(0x13000 + 24, 0x31000 | 7);
 }
 
+/* F47 */
 START_TEST(walk_nested)
 	{
 		struct vtd_walk_result result;

@@ -2,7 +2,7 @@
 """The main job: VMMs get PASIDs from pasidd, by libpasid, and the entries stand in real tables.
 
 After each step three accounts of the tables are compared: what pasidd reports, what the kernel
-prints, and what lies in memory.
+prints, and what lies in memory. (F30, F44 of docs/FEATURES.md)
 """
 
 import json

@@ -3,6 +3,7 @@
 
 Two VMMs hold bindings on functions of their own and on a shared one, and allocate all the time. What
 stands in the tables is looked at from outside the guest, without a pause, while the service ends.
+(F38, F40 of docs/FEATURES.md)
 """
 
 import json
