@@ -21,6 +21,7 @@ static const struct {
 	{"many-ids", bench_many_ids},
 	{"connections", bench_connections},
 	{"memory", bench_memory_use},
+	{"map", bench_map},
 	{"hang", bench_hang},
 	{"resume", bench_resume},
 };
