@@ -16,6 +16,7 @@ COMPONENTS = {
     "runtime": {"lib/libpasid.so.1", "lib/libpasid.so.1.0.0"},
     "devel": {
         "include/libpasid.h",
+        "include/libpasid_map.h",
         "include/libpasid_types.h",
         "lib/libpasid.so",
         "lib/libpasid.a",
