@@ -144,8 +144,7 @@ static void remove_closed(struct broker *b, struct op *op)
 		b->devices[op->device].draining);
 }
 
-/* What was bound when all was to be closed: the worker may have come half way. */
-static void remove_doubt_bindings(struct broker *b, uint32_t device)
+void device_doubt_bindings(struct broker *b, uint32_t device)
 {
 	uint32_t next;
 
@@ -167,7 +166,7 @@ static void remove_failed(struct broker *b, struct op *op, const struct hw_resul
 {
 	op_take_error(op, result);
 	if (op->going)
-		remove_doubt_bindings(b, op->device);
+		device_doubt_bindings(b, op->device);
 	if (op->phase == PHASE_LEAVE) {
 		device_commit_state(b, op->device, DEVICE_TAINTED);
 		binding_heal(b, op->set, b->device_slots[op->device].group);

@@ -373,6 +373,8 @@ void device_remove_completed(struct broker *b, struct op *op, const struct hw_re
 void device_taint(struct broker *b, uint32_t device);
 /* Its worker is gone, with our descriptors. */
 void device_lost(struct broker *b, uint32_t device);
+/* What was bound when all was to be closed: the worker may have come half way. */
+void device_doubt_bindings(struct broker *b, uint32_t device);
 void device_hw(const struct broker *b, uint32_t device, enum hw_kind kind, struct hw_op *ret_hw);
 /* Submits the last operation of a lane; the operation is in PHASE_END from here on. */
 void lane_end(struct broker *b, struct op *op, uint64_t lane);

@@ -186,6 +186,9 @@ static void recover_lost_device(struct broker *b, uint32_t device)
 static void recover_lost_devices(struct broker *b, const struct recovery *recovery, bool slices)
 {
 	for (uint32_t i = 0; i < b->device_pool.used; i++) {
+		/* its worker was lost, and what that had done of the removal was not heard of */
+		if (device_state(b, i) == DEVICE_REMOVING && device_is_closed(b, i))
+			device_doubt_bindings(b, i);
 		if (device_state(b, i) == DEVICE_FREE || device_is_closed(b, i) ||
 			(device_kind(b, i) == DEVICE_SLICE) != slices ||
 			recovery->lane_stands(recovery->ctx, b->device_slots[i].lane))

@@ -2,6 +2,8 @@
 /* A device that is about to be unplugged: all that is attached goes with it, and nothing else. */
 #include "recover_rig.h"
 
+#include <errno.h>
+
 #define FUNCTION 3
 
 static const struct set_id own = {0};
@@ -172,6 +174,27 @@ START_TEST(what_nobody_knows_after_a_restart_is_tainted)
 	}
 END_TEST
 
+/* The worker dies before it is asked, and the daemon before the next one has said so. */
+START_TEST(what_a_lost_worker_was_not_asked_is_tainted_after_a_restart)
+	{
+		f.model.submit_status = -EAGAIN;
+		ck_assert_int_eq(broker_device_going(f.broker, &a, own, device, 0, &f.error), 0);
+		model_lose_lane(&f, a.set.v);
+		f.model.submit_status = 0;
+		fixture_settle(&f);
+		recover_begin(false);
+		ck_assert_uint_eq(bindings_of(numbers[0]), 2);
+		recover_run();
+		ck_assert_int_eq(recover_device(DEVICE_EXCLUSIVE).state, DEVICE_TAINTED);
+		ck_assert_int_eq(
+			broker_set_destroy(f.broker, &f.admin, a.set, true, 2, &f.error), 0);
+		ck_assert_int_eq(fixture_outcome(&f, 2).status, 0);
+		ck_assert_int_eq(fixture_state(&f, numbers[0]), GRANT_QUARANTINED);
+		ck_assert_uint_eq(recover_grant(numbers[0]).quarantine & QUARANTINE_TAINTED,
+			QUARANTINE_TAINTED);
+	}
+END_TEST
+
 int main(void)
 {
 	const struct {
@@ -183,7 +206,8 @@ int main(void)
 		{it_waits_for_what_is_under_way, 1},
 		{an_unbind_that_names_no_device_keeps_its_turn, 1},
 		{it_is_for_a_device_of_the_sets_own, 1}, {it_goes_on_after_a_restart, 1},
-		{what_nobody_knows_after_a_restart_is_tainted, 2}};
+		{what_nobody_knows_after_a_restart_is_tainted, 2},
+		{what_a_lost_worker_was_not_asked_is_tainted_after_a_restart, 1}};
 	Suite *suite = suite_create("broker, a device that goes");
 	TCase *tc = tcase_create("going");
 	SRunner *runner;
