@@ -109,7 +109,18 @@ class Scenario(scenario_pasidd.Scenario):
             (host,) = map(int, vmm.ask(f"allocate {GUEST_PASID}"))
             vmm.ask(f"bind g{GUEST_PASID} {device}:space:0")
             self.expect(SHARED, host, f"{name}-slice")
+            vmm.guest = host
+            self.translated(name, vmm)
+            vmm.map = self.map_of(vmm)
         self.compare("bound")
+
+    def map_of(self, vmm):
+        """Which memory the VMM has mapped for its translations."""
+        return self.machine.output(f"awk '/pasidd-map/ {{ print $5; exit }}' /proc/{vmm.process}/maps").strip()
+
+    def translated(self, name, vmm):
+        (found,) = map(int, vmm.ask(f"translate {GUEST_PASID}"))
+        self.report.equal(found, vmm.guest, f"{name} finds in memory what guest PASID {GUEST_PASID} stands for")
 
     def disturb(self, what, command):
         self.report.step(f"{what}: {command}")
@@ -124,6 +135,9 @@ class Scenario(scenario_pasidd.Scenario):
             for name, vmm in self.vmms.items():
                 self.churned(name, vmm)
         self.never_absent(watcher, self.claim, f"during the {what}")
+        for name, vmm in self.vmms.items():
+            self.translated(name, vmm)
+            self.report.equal(self.map_of(vmm), vmm.map, f"{name} reads in the same memory as before")
         self.report.check(self.instance() not in (instance, "0"), "another process serves now")
         self.report.equal(self.numbers(), before, "the same numbers belong to the same sets")
         self.compare(f"after the {what}")
@@ -335,6 +349,8 @@ class Scenario(scenario_pasidd.Scenario):
             for name, vmm in self.vmms.items():
                 self.report.equal(vmm.result("connected"), "ok", f"{name} goes on with its session")
                 self.report.equal(vmm.result("allocate"), "ok", f"{name} gets a number")
+                self.translated(name, vmm)
+                self.report.check(self.map_of(vmm) not in ("", vmm.map), f"{name} reads in another memory")
         kept = [str(absence) for key in exclusive for absence in watcher.absent(key)]
         self.report.none(kept, f"0 absences of the {len(exclusive)} entries of functions that VMMs hold")
         gone = {absence.key for absence in watcher.absences if absence.end is None}

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 static struct pasid_client *client;
+static struct pasid_map *map;
 static int foreign_iommufd = -1, foreign_device = -1;
 
 static void vmm_refused(int r, const struct pasid_error *error)
@@ -190,6 +191,20 @@ static void vmm_find(char **words)
 		agent_ok_numbers(2, numbers);
 	else
 		vmm_report(r);
+}
+
+/* translate GUEST: what it stands for, looked up in memory; 0: nothing. */
+static void vmm_translate(char **words)
+{
+	uint32_t host = 0;
+	int r = map ? 0 : pasid_map_open(client, NULL, &map);
+
+	if (r != 0) {
+		vmm_report(r);
+		return;
+	}
+	r = pasid_map_find(map, agent_number(words[1]), &host);
+	vmm_report_number(r < 0 ? r : 0, host);
 }
 
 static void vmm_report_device(int r, const struct pasid_device_info *info)
@@ -427,6 +442,7 @@ static const struct agent_command vmm_commands[] = {
 	{"free", vmm_free},
 	{"churn", vmm_churn},
 	{"find", vmm_find},
+	{"translate", vmm_translate},
 	{"device", vmm_device},
 	{"device-open", vmm_device_open},
 	{"remove", vmm_remove},
