@@ -146,12 +146,21 @@ static bool op_may_unbind(const struct broker *b, const struct op *op, uint32_t 
 	       binding_find(b, op->grant, device) != STATE_NONE;
 }
 
+/* The functions of a group have one table: what is asked of one may be done through another. */
+static bool op_has_table(const struct broker *b, uint32_t device, uint32_t other)
+{
+	const uint32_t group = b->device_slots[other].group;
+
+	return device == other || (device != STATE_NONE && group != RID_UNKNOWN &&
+					  b->device_slots[device].group == group);
+}
+
 static bool op_has_device(const struct broker *b, const struct op *op, uint32_t device)
 {
-	if (op->device == device)
+	if (op_has_table(b, op->device, device))
 		return true;
 	for (uint32_t i = 0; i < op->pair_count; i++) {
-		if (op->pairs[i].device == device)
+		if (op_has_table(b, op->pairs[i].device, device))
 			return true;
 	}
 	return op_may_unbind(b, op, device);

@@ -174,6 +174,33 @@ START_TEST(what_nobody_knows_after_a_restart_is_tainted)
 	}
 END_TEST
 
+/* What is bound on it may be named by another function of its group. */
+START_TEST(an_unbind_through_its_neighbour_keeps_its_turn)
+	{
+		struct hpasid number = fixture_allocate(&f, &a);
+		struct device_id neighbour, goes;
+
+		f.model.group_of[7] = f.model.group_of[6];
+		neighbour = fixture_add(&f, &a, 6, 50);
+		goes = fixture_add(&f, &a, 7, 50);
+		ck_assert_int_eq(fixture_bind(&f, &a, number, &goes, 1), 0);
+		f.model.submit_status = -EAGAIN; /* it is not on its way yet */
+		ck_assert_int_eq(
+			broker_unbind(f.broker, &a, own, (struct pasid_ref){false, number.v},
+				&neighbour, 1, 2, &f.error),
+			0);
+		broker_flush(f.broker);
+		f.model.submit_status = 0;
+		ck_assert_int_eq(broker_device_going(f.broker, &a, own, goes, 3, &f.error), 0);
+		model_run(&f);
+		fixture_pass_second(&f);
+		ck_assert_int_eq(fixture_outcome(&f, 2).status, 0);
+		ck_assert_int_eq(fixture_outcome(&f, 3).status, 0);
+		ck_assert_uint_eq(bindings_of(number), 0);
+		fixture_recount(&f);
+	}
+END_TEST
+
 /* The worker dies before it is asked, and the daemon before the next one has said so. */
 START_TEST(what_a_lost_worker_was_not_asked_is_tainted_after_a_restart)
 	{
@@ -205,6 +232,7 @@ int main(void)
 		{what_does_not_detach_is_tainted_and_can_be_tried_again, 1},
 		{it_waits_for_what_is_under_way, 1},
 		{an_unbind_that_names_no_device_keeps_its_turn, 1},
+		{an_unbind_through_its_neighbour_keeps_its_turn, 1},
 		{it_is_for_a_device_of_the_sets_own, 1}, {it_goes_on_after_a_restart, 1},
 		{what_nobody_knows_after_a_restart_is_tainted, 2},
 		{what_a_lost_worker_was_not_asked_is_tainted_after_a_restart, 1}};
