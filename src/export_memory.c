@@ -35,14 +35,11 @@ static struct memory_list *memory_bucket(const struct export_memory *memory, str
 
 static struct memory_entry *memory_find(const struct export_memory *memory, struct set_id set)
 {
-	struct memory_entry *entry;
+	struct memory_entry *entry = SLIST_FIRST(memory_bucket(memory, set));
 
-	SLIST_FOREACH(entry, memory_bucket(memory, set), link)
-	{
-		if (entry->set.v == set.v)
-			return entry;
-	}
-	return NULL;
+	while (entry != NULL && entry->set.v != set.v)
+		entry = SLIST_NEXT(entry, link);
+	return entry;
 }
 
 int export_memory_new(export_memory_fn fn, void *ctx, struct export_memory **ret_memory)

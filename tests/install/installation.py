@@ -110,14 +110,15 @@ def archive_symbols(archive):
 
 
 def declared_symbols(include):
-    """The functions that the headers in a folder declare, as the compiler sees them."""
+    """The functions that the headers in a folder declare and leave to the library, as the compiler sees them."""
     report = include / ".prototypes"
     try:
         run("gcc", "-std=gnu17", "-fsyntax-only", "-x", "c", "-aux-info", report, include / "libpasid.h")
         lines = [line for line in report.read_text().splitlines() if str(include) in line]
     finally:
         report.unlink(missing_ok=True)
-    return {re.search(r"(\w+) \(", re.sub(r"/\*.*?\*/", "", line))[1] for line in lines}
+    texts = [re.sub(r"/\*.*?\*/", "", line).strip() for line in lines]
+    return {re.search(r"(\w+) \(", text)[1] for text in texts if not text.startswith("static ")}
 
 
 # ------------------------------------------------------------ programs

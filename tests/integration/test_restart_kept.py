@@ -244,7 +244,7 @@ class Kept:
         vm2.send(destroy)
         vm2.result(destroy.id)
         self.daemon.sim("clear")
-        self.assertEqual(self.daemon.tables(), {})
+        self.assertTrue(eventually(lambda: self.daemon.tables() == {}))
         self.assertEqual(vm1.pages("device_list", "devices"), [])
         self.assertTrue(eventually(lambda: "vm2" not in self.names()))
         self.exclusive(vm1, ONE, TWO)
