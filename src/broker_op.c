@@ -146,21 +146,20 @@ static bool op_may_unbind(const struct broker *b, const struct op *op, uint32_t 
 	       binding_find(b, op->grant, device) != STATE_NONE;
 }
 
-/* The functions of a group have one table: what is asked of one may be done through another. */
-static bool op_has_table(const struct broker *b, uint32_t device, uint32_t other)
+/* An unbind may find what it names bound through another function of the group. */
+static bool op_has_table(
+	const struct broker *b, const struct op *op, uint32_t named, uint32_t device)
 {
-	const uint32_t group = b->device_slots[other].group;
-
-	return device == other || (device != STATE_NONE && group != RID_UNKNOWN &&
-					  b->device_slots[device].group == group);
+	return named == device || (op->kind == OP_UNBIND && b->device_slots[named].group ==
+								    b->device_slots[device].group);
 }
 
 static bool op_has_device(const struct broker *b, const struct op *op, uint32_t device)
 {
-	if (op_has_table(b, op->device, device))
+	if (op->device == device)
 		return true;
 	for (uint32_t i = 0; i < op->pair_count; i++) {
-		if (op_has_table(b, op->pairs[i].device, device))
+		if (op_has_table(b, op, op->pairs[i].device, device))
 			return true;
 	}
 	return op_may_unbind(b, op, device);
