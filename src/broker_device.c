@@ -4,6 +4,8 @@
 #include <assert.h>
 #include <string.h>
 
+#define RID_UNKNOWN UINT32_MAX /* no segment has that many functions */
+
 void device_commit_state(struct broker *b, uint32_t device, enum device_state state)
 {
 	uint64_t word = b->device_slots[device].word;

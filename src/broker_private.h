@@ -22,7 +22,6 @@
 #define BROKER_PATIENCE_MS 10000u /* a reset takes a tenth of a second */
 #define BROKER_RETRY_MS    100u   /* between attempts to hand a worker what must be done */
 #define BROKER_SHARED_LANE (UINT64_C(1) << 63)
-#define RID_UNKNOWN        UINT32_MAX /* no segment has that many functions; of a group, too */
 
 /* ------------------------------------------------------------------ records' words (and state.h)
  */

@@ -301,11 +301,15 @@ void recover_start(struct broker *b, struct op *op)
 	recover_next(b, op);
 }
 
-/* Its worker has no such device. */
+/* Its worker has no such device. What asks it to let go of a slice is still to be told so. */
 static void recover_unknown(struct broker *b, uint32_t device)
 {
 	for (uint32_t i = 0; i < b->device_pool.used; i++) {
-		if (device_state(b, i) != DEVICE_FREE && b->device_slots[i].shared == device)
+		if (device_state(b, i) == DEVICE_FREE || b->device_slots[i].shared != device)
+			continue;
+		if (device_state(b, i) == DEVICE_REMOVING)
+			device_set_closed(b, i);
+		else
 			device_lost(b, i);
 	}
 	device_lost(b, device);
