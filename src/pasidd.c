@@ -59,10 +59,14 @@ struct daemon {
 
 /* Logs what an operator should know, and keeps it for the status. What does not fit is logged only.
  */
-static void daemon_keep_note(void *ctx, char *text)
+__attribute__((format(printf, 2, 0))) static void daemon_vnote(
+	void *ctx, const char *format, va_list args)
 {
 	struct daemon *daemon = ctx;
+	char *text = NULL;
 
+	if (vasprintf(&text, format, args) < 0)
+		return;
 	log_write(LOG_LEVEL_WARNING, NULL, "%s", text);
 	if (daemon->note_count < DAEMON_NOTES_MAX)
 		daemon->notes[daemon->note_count++] = text;
@@ -73,15 +77,11 @@ static void daemon_keep_note(void *ctx, char *text)
 __attribute__((format(printf, 2, 3))) static void daemon_note(
 	struct daemon *daemon, const char *format, ...)
 {
-	char *text = NULL;
 	va_list args;
-	int n;
 
 	va_start(args, format);
-	n = vasprintf(&text, format, args);
+	daemon_vnote(daemon, format, args);
 	va_end(args);
-	if (n >= 0)
-		daemon_keep_note(daemon, text);
 }
 
 /* ---------------------------------------------------------------- settings */
@@ -349,7 +349,7 @@ static void daemon_share(struct daemon *daemon)
 		.executor = daemon->executor,
 		.clock = &daemon->clock,
 		.policy = &daemon->config->policy,
-		.note = daemon_keep_note,
+		.note = daemon_vnote,
 		.ctx = daemon,
 	};
 

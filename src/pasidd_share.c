@@ -4,8 +4,6 @@
 #include "wire.h"
 
 #include <poll.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <unistd.h>
 
 #define SHARE_MS       10000 /* that the start waits */
@@ -25,15 +23,11 @@ struct sharing {
 __attribute__((format(printf, 2, 3))) static void sharing_note(
 	const struct share *share, const char *format, ...)
 {
-	char *text = NULL;
 	va_list args;
-	int n;
 
 	va_start(args, format);
-	n = vasprintf(&text, format, args);
+	share->note(share->ctx, format, args);
 	va_end(args);
-	if (n >= 0)
-		share->note(share->ctx, text);
 }
 
 static void sharing_failed(const struct share *share, struct rid rid, const char *why)

@@ -8,12 +8,14 @@
 #include "hw/executor.h"
 #include "policy.h"
 
+#include <stdarg.h>
+
 struct share {
 	struct broker *broker;
 	struct executor *executor;
 	struct clock *clock;
 	const struct policy *policy;
-	void (*note)(void *ctx, char *text); /* for operators; takes the text, from malloc() */
+	void (*note)(void *ctx, const char *format, va_list args); /* for operators, as vprintf() */
 	void *ctx;
 };
 

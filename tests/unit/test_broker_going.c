@@ -222,6 +222,42 @@ START_TEST(what_a_lost_worker_was_not_asked_is_tainted_after_a_restart)
 	}
 END_TEST
 
+/* The same of a device that goes with its set. */
+START_TEST(what_a_lost_worker_was_not_asked_is_tainted_in_a_set_that_ends)
+	{
+		f.model.submit_status = -EAGAIN;
+		ck_assert_int_eq(
+			broker_set_destroy(f.broker, &f.admin, a.set, true, 0, &f.error), 0);
+		model_lose_lane(&f, a.set.v);
+		f.model.submit_status = 0;
+		fixture_settle(&f);
+		recover_begin(false);
+		recover_run();
+		fixture_pass_second(&f);
+		ck_assert_int_eq(recover_device(DEVICE_EXCLUSIVE).state, DEVICE_TAINTED);
+		ck_assert_int_eq(fixture_state(&f, numbers[0]), GRANT_QUARANTINED);
+		ck_assert_uint_eq(recover_grant(numbers[0]).quarantine, QUARANTINE_TAINTED);
+	}
+END_TEST
+
+START_TEST(a_device_with_nothing_attached_goes_with_its_set)
+	{
+		(void)fixture_add(&f, &c, 9, 51);
+		f.model.submit_status = -EAGAIN;
+		ck_assert_int_eq(
+			broker_set_destroy(f.broker, &f.admin, c.set, true, 0, &f.error), 0);
+		model_lose_lane(&f, c.set.v);
+		f.model.submit_status = 0;
+		fixture_settle(&f);
+		ck_assert_uint_eq(recover_host_use(RESOURCE_DEVICES), 3);
+		recover_begin(false);
+		recover_run();
+		ck_assert_uint_eq(recover_host_use(RESOURCE_DEVICES), 2);
+		c = fixture_vmm(&f, 12, "d", SET_TRANSLATED, 7);
+		(void)fixture_add(&f, &c, 9, 52);
+	}
+END_TEST
+
 int main(void)
 {
 	const struct {
@@ -235,7 +271,9 @@ int main(void)
 		{an_unbind_through_its_neighbour_keeps_its_turn, 1},
 		{it_is_for_a_device_of_the_sets_own, 1}, {it_goes_on_after_a_restart, 1},
 		{what_nobody_knows_after_a_restart_is_tainted, 2},
-		{what_a_lost_worker_was_not_asked_is_tainted_after_a_restart, 1}};
+		{what_a_lost_worker_was_not_asked_is_tainted_after_a_restart, 1},
+		{what_a_lost_worker_was_not_asked_is_tainted_in_a_set_that_ends, 1},
+		{a_device_with_nothing_attached_goes_with_its_set, 1}};
 	Suite *suite = suite_create("broker, a device that goes");
 	TCase *tc = tcase_create("going");
 	SRunner *runner;
