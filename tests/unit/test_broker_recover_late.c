@@ -379,6 +379,47 @@ START_TEST(the_search_begins_anew_behind_the_last_number)
 	}
 END_TEST
 
+/* A dying set asks a worker to let go of its slice, which does not know the device any more. */
+START_TEST(a_slice_that_is_being_given_up_is_not_gone_before_that_is_told)
+	{
+		struct actor a = fixture_vmm(&f, 10, "a", SET_TRANSLATED, 7);
+		struct hpasid host;
+		struct device_id slice;
+
+		(void)fixture_share(&f, 4);
+		slice = fixture_slice(&f, &a, 4);
+		host = fixture_allocate(&f, &a);
+		ck_assert_int_eq(fixture_bind(&f, &a, host, &slice, 1), 0);
+		ck_assert_int_eq(
+			broker_set_destroy(f.broker, &f.admin, a.set, true, 0, &f.error), 0);
+		fixture_settle(&f);
+		f.model.submit_status = -EAGAIN;
+		broker_flush(f.broker);
+		f.model.submit_status = 0;
+		for (unsigned i = 0; i < MODEL_DEVICES; i++) /* its worker was started anew */
+			f.model.devices[i].used = false;
+		for (unsigned i = 0; i < MODEL_ENTRIES; i++)
+			f.model.entries[i].used = false;
+		recover_begin(true);
+		/* until it is asked to, and answers that it does not know it */
+		while (recover_device(DEVICE_SLICE).state != DEVICE_REMOVING)
+			ck_assert(model_step(&f, 0));
+		while (f.model.ops[0].kind != HW_LEAVE)
+			ck_assert(model_step(&f, 0) && f.model.count);
+		/* the function can be shared again meanwhile */
+		ck_assert_int_eq(
+			broker_device_share(f.broker, &f.admin, (struct rid){4}, 9, &f.error), 0);
+		broker_flush(f.broker);
+		while (f.model.count > 1) /* the other lane */
+			ck_assert(model_step(&f, 1));
+		recover_run();
+		ck_assert_int_eq(fixture_outcome(&f, 9).status, 0);
+		f.now_ms += 1000;
+		broker_tick(f.broker);
+		ck_assert_uint_eq(recover_grant(host).quarantine, QUARANTINE_UNDRAINED);
+	}
+END_TEST
+
 int main(void)
 {
 	const TTest *const tests[] = {a_device_whose_end_was_interrupted_can_be_registered_again,
@@ -394,6 +435,7 @@ int main(void)
 		a_shared_device_with_a_slice_was_not_closed,
 		a_shared_device_with_a_draining_number_was_not_closed,
 		a_lost_shared_device_stays_as_long_as_its_slice,
+		a_slice_that_is_being_given_up_is_not_gone_before_that_is_told,
 		a_number_with_two_grants_is_a_refusal,
 		the_search_begins_anew_behind_the_last_number};
 
