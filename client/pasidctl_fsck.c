@@ -43,6 +43,7 @@ static uint32_t fsck_live(const struct state_file *file, enum state_table table)
 		[STATE_HOST] = sizeof(struct host_slot),
 		[STATE_SESSIONS] = sizeof(struct session_slot),
 		[STATE_REPLIES] = sizeof(struct reply_slot),
+		[STATE_TIES] = sizeof(struct tie_slot),
 	};
 	const uint8_t *slots = state_file_state(file)->table[table];
 	uint32_t live = 0;

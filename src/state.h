@@ -30,6 +30,7 @@ enum state_table {
 	STATE_HOST,     /* one slot */
 	STATE_SESSIONS, /* clients' standing; of the edge, as the replies are */
 	STATE_REPLIES,  /* what sessions were answered (invariant X) */
+	STATE_TIES,     /* of grants: table owners that they are for, sessions that hold them */
 	STATE_TABLES,
 };
 
@@ -70,7 +71,8 @@ struct set_slot {
 	char name[STATE_NAME_MAX]; /* terminated unless it fills the field */
 	/* numbers whose cooling ends before (ms since boot) served an earlier VM of it */
 	uint64_t emptied;
-	uint8_t reserved[32];
+	uint32_t scopes; /* bits of enum scope that it may use; 0: global only */
+	uint8_t reserved[28];
 };
 ASSERT_SIZE(struct set_slot, 128);
 
@@ -83,13 +85,14 @@ enum grant_state {
 };
 
 /*
- * word: state | host PASID << 4 | guest PASID << 24 | has guest << 44 | list << 45 | holds << 48
- * 32 bytes, because there may be 2^20 of them.
+ * word: state | host PASID << 4 | guest PASID << 24 | has guest << 44 | list << 45 | of scope rids
+ * << 47 | holds << 48 32 bytes, because there may be 2^20 of them.
  */
 #define GRANT_HOST_SHIFT  4
 #define GRANT_GUEST_SHIFT 24
 #define GRANT_HAS_GUEST   (UINT64_C(1) << 44)
 #define GRANT_LIST_SHIFT  45 /* enum grant_list of the broker */
+#define GRANT_RIDS        (UINT64_C(1) << 47)
 #define GRANT_HOLD_SHIFT  48
 
 struct grant_slot {
@@ -101,6 +104,26 @@ struct grant_slot {
 	uint32_t next, prev; /* volatile: in the list of its set, or of its kind of quarantine */
 };
 ASSERT_SIZE(struct grant_slot, 32);
+
+enum tie_state {
+	TIE_FREE = 0,
+	TIE_MADE = 1,
+};
+
+enum tie_kind {
+	TIE_OWNER =
+		1, /* a grant of scope rids: the number is its set's in the table of this group */
+	TIE_HOLD = 2, /* a session holds the number */
+};
+
+/* word: state | kind << 4 | times held << 32 */
+struct tie_slot {
+	uint64_t word;
+	uint64_t to;               /* an IOMMU group; the id of a session */
+	uint32_t grant;            /* slot */
+	uint32_t next, peer, prev; /* volatile: lists */
+};
+ASSERT_SIZE(struct tie_slot, 32);
 
 enum device_state {
 	DEVICE_FREE = 0,

@@ -17,6 +17,7 @@ const char *state_table_name(enum state_table table)
 		[STATE_HOST] = "host",
 		[STATE_SESSIONS] = "sessions",
 		[STATE_REPLIES] = "replies",
+		[STATE_TIES] = "ties",
 	};
 
 	return (unsigned)table < STATE_TABLES ? names[table] : "?";
@@ -462,6 +463,7 @@ int state_check(const struct state *state, const uint32_t used[static STATE_TABL
 		.host = state->table[STATE_HOST],
 		.sessions = state->table[STATE_SESSIONS],
 		.replies = state->table[STATE_REPLIES],
+		.ties = state->table[STATE_TIES],
 		.problem = ret_problem,
 	};
 	int r = 0;
@@ -476,6 +478,8 @@ int state_check(const struct state *state, const uint32_t used[static STATE_TABL
 		r = state_check_grants(&c);
 	if (r == 0)
 		r = state_check_bindings(&c);
+	if (r == 0)
+		r = state_check_ties(&c);
 	if (r == 0)
 		r = state_check_sessions(&c);
 	return r == 0 ? state_check_replies(&c) : r;

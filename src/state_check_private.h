@@ -4,6 +4,7 @@
  *
  *   state_check.c          sets, grants, devices, bindings
  *   state_check_session.c  sessions, replies
+ *   state_check_tie.c      ties
  */
 #ifndef PASIDD_STATE_CHECK_PRIVATE_H
 #define PASIDD_STATE_CHECK_PRIVATE_H
@@ -19,6 +20,7 @@ struct state_checking {
 	const struct host_slot *host;
 	const struct session_slot *sessions;
 	const struct reply_slot *replies;
+	const struct tie_slot *ties;
 	struct state_problem *problem;
 	/* scratch */
 	uint64_t *hosts;  /* a bit for each host PASID */
@@ -54,5 +56,9 @@ static inline bool state_test_and_set(uint64_t *bits, uint32_t bit)
 
 int state_check_sessions(const struct state_checking *c);
 int state_check_replies(const struct state_checking *c);
+
+/* ---------------------------------------------------------------- state_check_tie.c */
+
+int state_check_ties(const struct state_checking *c);
 
 #endif

@@ -24,10 +24,11 @@
 #define STATE_FILE_BINDINGS (1u << 20)
 #define STATE_FILE_SESSIONS 65536u
 #define STATE_FILE_REPLIES  (1u << 21)
+#define STATE_FILE_TIES     (1u << 20)
 /* Pages for the guest->host maps of all sets: 512 MiB when all are used. */
 #define STATE_FILE_PAGES 131072u
 
-#define STATE_FILE_VERSION 1u /* of the layout; tests/data/state/ has a file of each */
+#define STATE_FILE_VERSION 2u /* of the layout; tests/data/state/ has a file of each */
 #define STATE_BOOT_ID_SIZE 16u
 
 struct state_file;

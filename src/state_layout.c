@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define STATE_ALIGN 65536u /* of tables, so that none shares a page with another */
 
@@ -21,7 +22,14 @@ static const struct {
 	[STATE_HOST] = {1, sizeof(struct host_slot)},
 	[STATE_SESSIONS] = {STATE_FILE_SESSIONS, sizeof(struct session_slot)},
 	[STATE_REPLIES] = {STATE_FILE_REPLIES, sizeof(struct reply_slot)},
+	[STATE_TIES] = {STATE_FILE_TIES, sizeof(struct tie_slot)},
 };
+
+/*
+ * Tables of each version. What was reserved in a slot of an older one is zero there, and means in
+ * this version what it was before there was anything to say.
+ */
+static const uint32_t state_tables[STATE_FILE_VERSION + 1] = {[1] = STATE_TIES, [2] = STATE_TABLES};
 
 /* ------------------------------------------------------------------ making */
 
@@ -49,21 +57,21 @@ uint64_t state_header_checksum(const struct state_header *header)
 	return state_checksum(header, header->fixed_bytes);
 }
 
-void state_header_make(
-	const uint8_t boot_id[static STATE_BOOT_ID_SIZE], struct state_header *ret_header)
+static void state_header_of(uint32_t version, const uint8_t boot_id[static STATE_BOOT_ID_SIZE],
+	struct state_header *ret_header)
 {
 	struct state_header header = {
 		.magic = STATE_MAGIC,
-		.version = STATE_FILE_VERSION,
+		.version = version,
 		.fixed_bytes = STATE_FIXED_BYTES,
 		.log_offset = STATE_PAGE,
 		.log_capacity = STATE_CHANGE_MAX,
-		.table_count = STATE_TABLES,
+		.table_count = state_tables[version],
 	};
 	uint64_t at = state_align(STATE_PAGE + STATE_CHANGE_MAX * sizeof(struct state_undo));
 
 	memcpy(header.boot_id, boot_id, STATE_BOOT_ID_SIZE);
-	for (unsigned table = 0; table < STATE_TABLES; table++) {
+	for (unsigned table = 0; table < header.table_count; table++) {
 		header.tables[table] = (struct state_region){
 			.offset = at,
 			.slot_size = state_layout[table].size,
@@ -77,12 +85,34 @@ void state_header_make(
 	*ret_header = header;
 }
 
+void state_header_make(
+	const uint8_t boot_id[static STATE_BOOT_ID_SIZE], struct state_header *ret_header)
+{
+	state_header_of(STATE_FILE_VERSION, boot_id, ret_header);
+}
+
 uint64_t state_size(void)
 {
 	struct state_header header;
 
 	state_header_make((const uint8_t[STATE_BOOT_ID_SIZE]){0}, &header);
 	return header.size;
+}
+
+int state_upgrade(int fd, const struct state_header *header)
+{
+	struct state_header layout;
+	ssize_t n;
+
+	state_header_make(header->boot_id, &layout);
+	if (ftruncate(fd, (off_t)layout.size) < 0)
+		return -errno;
+	do
+		n = pwrite(fd, &layout, STATE_FIXED_BYTES, 0);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	return n == (ssize_t)STATE_FIXED_BYTES ? 0 : -EIO;
 }
 
 /* ------------------------------------------------------------------ judging */
@@ -169,7 +199,9 @@ int state_header_layout(
 			"version %u only. Start the newer pasidd that wrote it, or reboot the "
 			"host.",
 			path, header->version, STATE_FILE_VERSION);
-	state_header_make(header->boot_id, &expected);
+	if (header->version == 0)
+		return state_damaged(note, path, "its layout has version 0");
+	state_header_of(header->version, header->boot_id, &expected);
 	if (size < expected.size)
 		return state_damaged(note, path, "it has %llu bytes, of %llu",
 			(unsigned long long)size, (unsigned long long)expected.size);

@@ -274,7 +274,9 @@ static int state_adopt_mapped(struct state_opening *o, struct state_file *file)
 	if (r != 0)
 		return r;
 	state_take_counters(file);
-	if (state_has_holes(o, file))
+	if (file->header->version != STATE_FILE_VERSION)
+		r = state_upgrade(file->fd, file->header);
+	if (r == 0 && state_has_holes(o, file))
 		r = state_make_room(file);
 	return r != 0 ? state_no_space(o, r) : 0;
 }

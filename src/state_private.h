@@ -16,7 +16,7 @@
 #define STATE_PAGE   4096u
 #define STATE_CHUNK  65536u /* bytes by which what the file takes grows */
 #define STATE_MAGIC  "pasidd\x1a\n"
-#define STATE_PLACES 8u /* for tables, one more than there are */
+#define STATE_PLACES 8u /* for tables; all are taken */
 /* What one takes with something of everything: a chunk of each table, more of replies and log. */
 #define STATE_BEGIN_BYTES ((STATE_PLACES + 3) * STATE_CHUNK)
 _Static_assert(STATE_TABLES <= STATE_PLACES, "each table has a place in the header");
@@ -88,6 +88,12 @@ void state_header_make(
 	const uint8_t boot_id[static STATE_BOOT_ID_SIZE], struct state_header *ret_header);
 uint64_t state_header_checksum(const struct state_header *header);
 uint64_t state_size(void); /* of the file */
+/*
+ * Gives the file of an older version, which was judged, the layout of this one: it only grows. One
+ * store of the whole header decides, so that it is of one version or the other whenever we die.
+ * 0 or -errno.
+ */
+int state_upgrade(int fd, const struct state_header *header);
 
 /*
  * What the file of `size` bytes that starts with this header is: 0 and KEPT or EARLIER in the note;
@@ -95,7 +101,7 @@ uint64_t state_size(void); /* of the file */
  */
 int state_header_judge(const char *path, const struct state_header *header, uint64_t size,
 	const uint8_t boot_id[static STATE_BOOT_ID_SIZE], struct state_note *note);
-/* Whether the fixed part is that of this version's layout. 0 or a refusal. */
+/* Whether the fixed part is that of its version's layout, which we know. 0 or a refusal. */
 int state_header_layout(const char *path, const struct state_header *header, uint64_t size,
 	struct state_note *note);
 /* Whether the counters are possible, then the log. 0 or a refusal. */

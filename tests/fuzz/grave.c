@@ -10,7 +10,7 @@ struct grave grave;
 
 static const size_t slot_size[STATE_TABLES] = {sizeof(struct set_slot), sizeof(struct grant_slot),
 	sizeof(struct device_slot), sizeof(struct binding_slot), sizeof(struct host_slot),
-	sizeof(struct session_slot), sizeof(struct reply_slot)};
+	sizeof(struct session_slot), sizeof(struct reply_slot), sizeof(struct tie_slot)};
 
 void grave_die(void)
 {

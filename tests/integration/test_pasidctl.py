@@ -536,10 +536,10 @@ class Fsck(unittest.TestCase):
         self.assertIn("makes a new one", text)
 
     def test_what_is_refused(self):
-        self.write(8, (2).to_bytes(4, "little"))
+        self.write(8, (3).to_bytes(4, "little"))
         answer, text = self.fsck(1)
         self.assertEqual((answer["ok"], answer["reason"]), (False, "newer-layout"))
-        self.assertIn("layout version 2", text)
+        self.assertIn("layout version 3", text)
         self.write(0, b"X")
         self.assertEqual(self.fsck(1)[0]["reason"], "damaged")
         self.assertEqual(pasidctl("fsck", "/nonexistent/state").returncode, 4)

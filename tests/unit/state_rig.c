@@ -211,7 +211,7 @@ static void fill_host(const struct state *state)
 void state_rig_fill(const struct state *state)
 {
 	static const uint32_t used[STATE_TABLES] = {
-		RIG_SETS, RIG_GRANTS, RIG_DEVICES, RIG_BINDINGS, 1, RIG_SESSIONS, RIG_REPLIES};
+		RIG_SETS, RIG_GRANTS, RIG_DEVICES, RIG_BINDINGS, 1, RIG_SESSIONS, RIG_REPLIES, 0};
 
 	for (unsigned t = 0; t < STATE_TABLES; t++)
 		ck_assert_int_eq(state_reserve(state, (enum state_table)t, used[t]), 0);
@@ -239,5 +239,30 @@ void state_rig_fill(const struct state *state)
 	fill_reply(state, 2, REPLY_UNDER_WAY, 0, STATE_NONE);
 	fill_reply(state, 3, REPLY_MORE, 1, STATE_NONE);
 	fill_reply(state, 4, REPLY_MORE, STATE_REPLY_MORE, 3);
+	state_settle(state);
+}
+
+static void fill_tie(const struct state *state, uint32_t i, enum tie_kind kind, uint64_t to,
+	uint32_t grant, uint64_t times)
+{
+	struct tie_slot *slot = &((struct tie_slot *)state->table[STATE_TIES])[i];
+
+	slot->to = to;
+	slot->grant = grant;
+	slot->next = slot->peer = slot->prev = STATE_NONE;
+	state_commit(state, &slot->word, times << 32 | (uint64_t)kind << 4 | TIE_MADE);
+}
+
+void state_rig_fill_ties(const struct state *state)
+{
+	struct set_slot *sets = state->table[STATE_SETS];
+	struct grant_slot *grants = state->table[STATE_GRANTS];
+
+	ck_assert_int_eq(state_reserve(state, STATE_TIES, RIG_TIES), 0);
+	state_commit32(state, &sets[0].scopes, 3);
+	state_commit(state, &grants[0].word, grants[0].word | GRANT_RIDS);
+	fill_tie(state, 0, TIE_OWNER, 1, 0, 0);
+	state_commit(state, &grants[1].word, grants[1].word | UINT64_C(2) << GRANT_HOLD_SHIFT);
+	fill_tie(state, 1, TIE_HOLD, 11, 1, 2);
 	state_settle(state);
 }

@@ -44,5 +44,9 @@ void state_rig_edit(const char *path, void (*edit)(struct state_header *header),
 #define RIG_SESSIONS 2u
 #define RIG_REPLIES  5u
 void state_rig_fill(const struct state *state);
+/* What version 2 added: set 0 may use both scopes, grant 0 is for group 1 alone, session 0 holds
+ * grant 1 twice. */
+#define RIG_TIES 2u
+void state_rig_fill_ties(const struct state *state);
 
 #endif

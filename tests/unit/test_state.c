@@ -35,7 +35,8 @@ static long resident_kib(void)
 START_TEST(reserve_goes_up_to_capacity_exactly)
 	{
 		const struct state *state = state_file_state(memory);
-		const uint32_t expected[] = {16384, 1u << 20, 8192, 1u << 20, 1, 65536, 1u << 21};
+		const uint32_t expected[] = {
+			16384, 1u << 20, 8192, 1u << 20, 1, 65536, 1u << 21, 1u << 20};
 
 		for (unsigned t = 0; t < STATE_TABLES; t++) {
 			ck_assert_uint_eq(state->capacity[t], expected[t]);

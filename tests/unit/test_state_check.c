@@ -34,6 +34,7 @@ static void setup(void)
 	sessions = state->table[STATE_SESSIONS];
 	replies = state->table[STATE_REPLIES];
 	state_rig_fill(state);
+	state_rig_fill_ties(state);
 }
 
 static void teardown(void)
@@ -200,6 +201,7 @@ START_TEST(guest_numbers_in_any_order)
 						 GRANT_ACTIVE;
 		}
 		grants[0].word = grants[1].word = grants[2].word = 0;
+		memset(state->table[STATE_TIES], 0, RIG_TIES * sizeof(struct tie_slot));
 		bindings[0].word = bindings[1].word = 0;
 		accepted();
 		for (unsigned i = 0; i < 20; i++) {

@@ -77,7 +77,7 @@ START_TEST(what_is_settled_is_kept_and_the_rest_taken_back)
 		ck_assert_int_eq(state_file_open(rig_path, rig_boot, &file, &note), 0);
 		ck_assert_uint_eq(note.found, STATE_FOUND_KEPT);
 		ck_assert_uint_eq(note.undone, 3);
-		ck_assert_uint_eq(note.version, 1);
+		ck_assert_uint_eq(note.version, STATE_FILE_VERSION);
 		ck_assert_mem_eq(note.boot_id, rig_boot, sizeof(rig_boot));
 		grants = state_file_state(file)->table[STATE_GRANTS];
 		ck_assert_uint_eq(grants[1].word, 0x4002);
@@ -303,7 +303,7 @@ START_TEST(a_newer_layout_of_this_boot_is_refused_as_that)
 	{
 		make_file();
 		state_rig_edit(rig_path, edit_newer, true);
-		refused(STATE_FOUND_NEWER, -EPROTONOSUPPORT, "layout version 2");
+		refused(STATE_FOUND_NEWER, -EPROTONOSUPPORT, "layout version 3");
 	}
 END_TEST
 
