@@ -265,6 +265,8 @@ const char *pasid_event_text(enum pasid_event_kind kind)
 		return "guest-attached";
 	case PASID_EVENT_GUEST_DETACHED:
 		return "guest-detached";
+	case PASID_EVENT_GRANT_EXTENDED:
+		return "grant-extended";
 	case PASID_EVENT_BINDING_BOUND:
 		return "binding-bound";
 	case PASID_EVENT_BINDING_UNBOUND:

@@ -211,6 +211,7 @@ struct pasid_result {
 		struct pasid_result_freed freed;         /* free */
 		uint32_t host_pasid;                     /* guest_find */
 		uint32_t released;                       /* device_drained */
+		uint32_t added;                          /* extend */
 		bool was_blocked;                        /* recover */
 		struct pasid_result_bound bound;         /* bind, rid_attach */
 		struct pasid_result_page page;           /* lists; one of the pointers */
@@ -257,6 +258,7 @@ struct pasid_set_create_args {
 	uint32_t quota;           /* numbers; 0: what remains of the host's capacity */
 	bool has_owner;           /* admins: this user is charged for it, and for its VMM */
 	uint32_t owner_uid;
+	uint32_t scopes; /* bits of enum pasid_scope; 0: all that the policy allows */
 };
 /* A VMM's set dies with its session; one made by an admin stays until it is destroyed. ret_info may
  * be NULL. */
@@ -346,14 +348,32 @@ struct pasid_allocate_args {
 	bool consecutive;  /* a naturally aligned block; count is then a power of two */
 	bool has_guest;    /* translated sets, count 1: attached at once */
 	uint32_t guest_pasid;
-	uint64_t data;           /* private data of each */
-	const uint64_t *devices; /* the numbers must fit the PASID width of these */
-	size_t device_count;     /* at most PASID_PAIRS_MAX */
+	uint64_t data; /* private data of each */
+	/* the numbers must fit the PASID width of these; of scope rids, they are for these */
+	const uint64_t *devices;
+	size_t device_count;    /* at most PASID_PAIRS_MAX */
+	enum pasid_scope scope; /* 0: global */
 };
 /* ret_numbers has room for count numbers. */
 int pasid_allocate(
 	struct pasid_client *client, const struct pasid_allocate_args *args, uint32_t *ret_numbers);
 int pasid_allocate_async(struct pasid_client *client, const struct pasid_allocate_args *args,
+	pasid_callback callback, void *userdata);
+
+struct pasid_extend_args {
+	struct pasid_set_ref set;
+	struct pasid_number pasid;
+	const uint64_t *devices;
+	size_t device_count; /* 1 to PASID_PAIRS_MAX */
+};
+/*
+ * A number of scope rids is for these devices, too: "pasid-taken" when another set has it in the
+ * table of one of them, and then for none. *ret_added, which may be NULL, says for how many more
+ * IOMMU groups: 0 when it was for all of them, as one of scope global always is.
+ */
+int pasid_extend(
+	struct pasid_client *client, const struct pasid_extend_args *args, uint32_t *ret_added);
+int pasid_extend_async(struct pasid_client *client, const struct pasid_extend_args *args,
 	pasid_callback callback, void *userdata);
 
 struct pasid_free_args {
@@ -385,11 +405,16 @@ int pasid_guest_find(
 int pasid_guest_find_async(struct pasid_client *client, const struct pasid_guest_args *args,
 	pasid_callback callback, void *userdata);
 
+struct pasid_host_args {
+	uint32_t host_pasid;
+	/* whose; of scope rids it may be several sets', and is "pasid-ambiguous" without */
+	struct pasid_set_ref set;
+};
 /* Whose is it? A VMM finds its own numbers only; somebody else's and none look the same to it. */
-int pasid_host_find(
-	struct pasid_client *client, uint32_t host_pasid, struct pasid_grant_info *ret_info);
-int pasid_host_find_async(
-	struct pasid_client *client, uint32_t host_pasid, pasid_callback callback, void *userdata);
+int pasid_host_find(struct pasid_client *client, const struct pasid_host_args *args,
+	struct pasid_grant_info *ret_info);
+int pasid_host_find_async(struct pasid_client *client, const struct pasid_host_args *args,
+	pasid_callback callback, void *userdata);
 
 struct pasid_data_args {
 	struct pasid_set_ref set;
@@ -406,9 +431,9 @@ int pasid_grant_list_async(struct pasid_client *client, const struct pasid_list_
 	pasid_callback callback, void *userdata);
 
 /* Admins vouch that nothing can use the number any more. */
-int pasid_quarantine_end(struct pasid_client *client, uint32_t host_pasid);
-int pasid_quarantine_end_async(
-	struct pasid_client *client, uint32_t host_pasid, pasid_callback callback, void *userdata);
+int pasid_quarantine_end(struct pasid_client *client, const struct pasid_host_args *args);
+int pasid_quarantine_end_async(struct pasid_client *client, const struct pasid_host_args *args,
+	pasid_callback callback, void *userdata);
 
 struct pasid_device_add_args {
 	struct pasid_set_ref set;

@@ -86,6 +86,8 @@ static void decode_set(const Pasid__V1__SetInfo *set, struct pasid_set_info *ret
 		.owned_by_session = set->owned_by_session,
 		.dying = set->dying,
 	};
+	for (size_t i = 0; i < set->n_scopes; i++)
+		ret->scopes |= (uint32_t)set->scopes[i];
 	decode_copy(ret->name, sizeof(ret->name), set->name);
 	decode_counter(set->pasids, &ret->pasids);
 }
@@ -100,7 +102,10 @@ static void decode_grant(const Pasid__V1__GrantInfo *grant, struct pasid_grant_i
 		.holds = grant->holds,
 		.bindings = grant->bindings,
 		.cooling_ms = grant->cooling_ms,
+		.scope = (enum pasid_scope)grant->scope,
 	};
+	for (size_t i = 0; i < grant->n_groups && i < PASID_PAIRS_MAX; i++)
+		ret->groups[ret->group_count++] = grant->groups[i];
 	decode_copy(ret->set_name, sizeof(ret->set_name), grant->set_name);
 	decode_words(
 		ret->quarantine, sizeof(ret->quarantine), grant->quarantine, grant->n_quarantine);
@@ -308,6 +313,9 @@ static int decode_plain(struct pasid_result *to, const Pasid__V1__Reply *reply)
 		return 0;
 	case PASID__V1__REPLY__RESULT_DEVICE_DRAINED:
 		to->released = reply->device_drained->released;
+		return 0;
+	case PASID__V1__REPLY__RESULT_EXTEND:
+		to->added = reply->extend->added;
 		return 0;
 	case PASID__V1__REPLY__RESULT_RECOVER:
 		to->was_blocked = reply->recover->was_blocked;

@@ -58,6 +58,7 @@ static int start_allocate(
 	allocate.data = args->data;
 	allocate.n_devices = args->device_count;
 	allocate.devices = (uint64_t *)args->devices;
+	allocate.scope = (Pasid__V1__Scope)args->scope;
 	return call_start(
 		client, PASID__V1__REQUEST__OPERATION_ALLOCATE, &allocate.base, NULL, 0, target);
 }
@@ -132,6 +133,37 @@ int pasid_free(struct pasid_client *client, const struct pasid_free_args *args, 
 	return r;
 }
 
+static int start_extend(
+	struct pasid_client *client, const struct pasid_extend_args *args, struct target target)
+{
+	struct set_key key;
+	Pasid__V1__PasidRef number;
+	Pasid__V1__Extend extend = PASID__V1__EXTEND__INIT;
+	if (args->device_count > PASID_PAIRS_MAX)
+		return client_fail(client, -EINVAL, "bad-argument",
+			"%zu devices in one extend; the most is %u", args->device_count,
+			PASID_PAIRS_MAX);
+	extend.set = set_key(&key, &args->set);
+	number_key(&number, args->pasid);
+	extend.pasid = &number;
+	extend.n_devices = args->device_count;
+	extend.devices = (uint64_t *)args->devices;
+	return call_start(
+		client, PASID__V1__REQUEST__OPERATION_EXTEND, &extend.base, NULL, 0, target);
+}
+
+ASYNC_FUNCTION(extend, const struct pasid_extend_args *)
+
+int pasid_extend(
+	struct pasid_client *client, const struct pasid_extend_args *args, uint32_t *ret_added)
+{
+	SYNC(client);
+	int r = sync_wait(&sync, start_extend(client, args, target_sync(&sync)));
+	if (r == 0 && ret_added != NULL)
+		*ret_added = sync.call->result.added;
+	return r;
+}
+
 /* ------------------------------------------------------------ guest numbers */
 
 static int start_guest_attach(
@@ -188,21 +220,24 @@ int pasid_guest_find(
 
 /* ------------------------------------------------------------ host numbers */
 
-static int start_host_find(struct pasid_client *client, uint32_t host_pasid, struct target target)
+static int start_host_find(
+	struct pasid_client *client, const struct pasid_host_args *args, struct target target)
 {
+	struct set_key key;
 	Pasid__V1__HostFind find = PASID__V1__HOST_FIND__INIT;
-	find.host_pasid = host_pasid;
+	find.set = set_key(&key, &args->set);
+	find.host_pasid = args->host_pasid;
 	return call_start(
 		client, PASID__V1__REQUEST__OPERATION_HOST_FIND, &find.base, NULL, 0, target);
 }
 
-ASYNC_FUNCTION(host_find, uint32_t)
+ASYNC_FUNCTION(host_find, const struct pasid_host_args *)
 
-int pasid_host_find(
-	struct pasid_client *client, uint32_t host_pasid, struct pasid_grant_info *ret_info)
+int pasid_host_find(struct pasid_client *client, const struct pasid_host_args *args,
+	struct pasid_grant_info *ret_info)
 {
 	SYNC(client);
-	int r = sync_wait(&sync, start_host_find(client, host_pasid, target_sync(&sync)));
+	int r = sync_wait(&sync, start_host_find(client, args, target_sync(&sync)));
 	if (r == 0)
 		*ret_info = sync.call->result.grant;
 	return r;
@@ -226,13 +261,15 @@ ASYNC_FUNCTION(data_set, const struct pasid_data_args *)
 SYNC_FUNCTION(data_set, const struct pasid_data_args *)
 
 static int start_quarantine_end(
-	struct pasid_client *client, uint32_t host_pasid, struct target target)
+	struct pasid_client *client, const struct pasid_host_args *args, struct target target)
 {
+	struct set_key key;
 	Pasid__V1__QuarantineEnd end = PASID__V1__QUARANTINE_END__INIT;
-	end.host_pasid = host_pasid;
+	end.set = set_key(&key, &args->set);
+	end.host_pasid = args->host_pasid;
 	return call_start(
 		client, PASID__V1__REQUEST__OPERATION_QUARANTINE_END, &end.base, NULL, 0, target);
 }
 
-ASYNC_FUNCTION(quarantine_end, uint32_t)
-SYNC_FUNCTION(quarantine_end, uint32_t)
+ASYNC_FUNCTION(quarantine_end, const struct pasid_host_args *)
+SYNC_FUNCTION(quarantine_end, const struct pasid_host_args *)

@@ -119,6 +119,11 @@ static int start_set_create(
 		return client_fail(client, -EINVAL, "bad-argument", "a set needs a name");
 	create.name = (char *)args->name;
 	create.mode = (Pasid__V1__SetMode)args->mode;
+	Pasid__V1__Scope scopes[2];
+	create.scopes = scopes;
+	for (unsigned scope = PASID_SCOPE_GLOBAL; scope <= PASID_SCOPE_RIDS; scope++)
+		if (args->scopes & scope)
+			scopes[create.n_scopes++] = (Pasid__V1__Scope)scope;
 	if (args->has_quota) {
 		create.quota_case = PASID__V1__SET_CREATE__QUOTA_PASIDS;
 		create.pasids = args->quota;

@@ -92,7 +92,14 @@ struct pasid_set_info {
 	uint32_t active, quarantined, devices, bindings;
 	bool owned_by_session; /* dies with its VMM */
 	bool dying;
+	uint32_t scopes; /* bits of enum pasid_scope that it may use */
 	uint64_t reserved[4];
+};
+
+/* Where a number is its set's own. */
+enum pasid_scope {
+	PASID_SCOPE_GLOBAL = 1, /* on the whole host */
+	PASID_SCOPE_RIDS = 2,   /* in the tables of some devices; another set's elsewhere */
 };
 
 enum pasid_grant_state {
@@ -114,6 +121,9 @@ struct pasid_grant_info {
 	char quarantine[96]; /* reasons, separated by spaces: cooling, unacknowledged, tainted,
 				undrained */
 	uint64_t cooling_ms; /* left */
+	enum pasid_scope scope;
+	uint32_t group_count; /* of scope rids: the IOMMU groups that it is for */
+	uint32_t groups[PASID_PAIRS_MAX];
 	uint64_t reserved[4];
 };
 
@@ -216,6 +226,7 @@ enum pasid_event_kind {
 	PASID_EVENT_GRANT_RELEASED = 19,
 	PASID_EVENT_GUEST_ATTACHED = 20,
 	PASID_EVENT_GUEST_DETACHED = 21,
+	PASID_EVENT_GRANT_EXTENDED = 30, /* to further devices */
 	PASID_EVENT_BINDING_BOUND = 32,
 	PASID_EVENT_BINDING_UNBOUND = 33,
 	PASID_EVENT_BINDING_LOST = 34,

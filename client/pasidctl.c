@@ -81,9 +81,11 @@ const struct ctl_command ctl_commands[] = {
 		.run = ctl_bindings,
 		.columns = ctl_binding_columns},
 	{.name = "who",
-		.arguments = "PASID",
+		.arguments = "PASID [--set NAME]",
 		.summary = "whose number is this, and where is it bound?",
-		.help = "Examples:\n  pasidctl who 1024\n  pasidctl who 0x400\n",
+		.help = "A number of scope rids may be several sets'; then one is to be named.\n\n"
+			"Examples:\n  pasidctl who 1024\n  pasidctl who 0x400 --set vm1\n",
+		.options = CTL_SET,
 		.min_args = 1,
 		.max_args = 1,
 		.roles = READERS,
@@ -124,14 +126,15 @@ const struct ctl_command ctl_commands[] = {
 		.run = ctl_translate,
 		.columns = ctl_translate_columns},
 	{.name = "set create",
-		.arguments = "NAME [--mode MODE] [--quota N] [--owner USER]",
+		.arguments = "NAME [--mode MODE] [--quota N] [--owner USER] [--scope SCOPE]",
 		.summary = "make a set that stays until it is destroyed",
 		.help = "MODE is translated (the guest picks its numbers; the default), identity (it is "
 			"given the host's) or guest-owned. A quota of 0 is what remains of the host. "
 			"--owner\nsays which user is charged for it, by name or number; else you "
-			"are.\n\nExamples:\n  pasidctl set create vm1 --quota 64\n  pasidctl set "
+			"are. Its numbers may be of any scope; with --scope of that one only: see "
+			"alloc.\n\nExamples:\n  pasidctl set create vm1 --quota 64\n  pasidctl set "
 			"create vm2 --mode identity --owner libvirt-qemu\n",
-		.options = CTL_MODE | CTL_QUOTA | CTL_OWNER,
+		.options = CTL_MODE | CTL_QUOTA | CTL_OWNER | CTL_SCOPE,
 		.min_args = 1,
 		.max_args = 1,
 		.roles = ADMINS,
@@ -173,17 +176,33 @@ const struct ctl_command ctl_commands[] = {
 	{.name = "alloc",
 		.arguments =
 			"--set NAME [--count N] [--min N] [--max N] [--consecutive] [--guest N] "
-			"[--data N]",
+			"[--data N] [--scope SCOPE] [DEVICE...]",
 		.summary = "grant numbers to a set",
-		.help = "All of them or none. --consecutive wants a power of two as count.\n\n"
+		.help = "All of them or none. --consecutive wants a power of two as count. SCOPE is "
+			"global (a number\nis the set's on the whole host; the default) or rids (in the "
+			"tables of these devices only;\nthe same number may be another set's on others). "
+			"The numbers fit the devices.\n\n"
 			"Examples:\n  pasidctl alloc --set vm1\n  pasidctl alloc --set vm1 --count 16 "
-			"--consecutive\n  pasidctl alloc --set vm1 --guest 5 --data 0x1234\n",
+			"--consecutive\n  pasidctl alloc --set vm1 --guest 5 --data 0x1234\n  pasidctl "
+			"alloc --set vm1 --scope rids 0000:3b:00.0 0000:3b:00.1\n",
 		.options = CTL_SET | CTL_COUNT | CTL_MIN | CTL_MAX | CTL_CONSECUTIVE | CTL_GUEST |
-			   CTL_DATA,
+			   CTL_DATA | CTL_SCOPE,
 		.required = CTL_SET,
+		.max_args = PASID_PAIRS_MAX,
 		.roles = ADMINS,
 		.run = ctl_alloc,
 		.show = ctl_show_alloc},
+	{.name = "extend",
+		.arguments = "--set NAME PASID DEVICE...",
+		.summary = "let a number of scope rids be for further devices",
+		.help = "For all of them or none: refused where the number is taken. PASID may be "
+			"guest:N.\n\nExamples:\n  pasidctl extend --set vm1 7 0000:3b:00.1\n",
+		.options = CTL_SET,
+		.required = CTL_SET,
+		.min_args = 2,
+		.max_args = PASID_PAIRS_MAX + 1,
+		.roles = ADMINS,
+		.run = ctl_extend},
 	{.name = "free",
 		.arguments = "--set NAME (PASID... | --all)",
 		.summary = "take numbers back",
@@ -266,9 +285,10 @@ const struct ctl_command ctl_commands[] = {
 		.roles = ADMINS,
 		.run = ctl_drained},
 	{.name = "release",
-		.arguments = "PASID",
+		.arguments = "PASID [--set NAME]",
 		.summary = "vouch that nothing can use a quarantined number any more",
-		.help = "Examples:\n  pasidctl release 1024\n",
+		.help = "Examples:\n  pasidctl release 1024\n  pasidctl release 7 --set vm1\n",
+		.options = CTL_SET,
 		.min_args = 1,
 		.max_args = 1,
 		.roles = ADMINS,

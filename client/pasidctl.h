@@ -47,6 +47,7 @@ enum ctl_option {
 	CTL_OWNER = 1u << 18,
 	CTL_FD = 1u << 19,
 	CTL_CONFIRM = 1u << 20,
+	CTL_SCOPE = 1u << 21,
 };
 
 struct ctl_command;
@@ -62,6 +63,7 @@ struct ctl {
 	struct pasid_set_ref set;
 	uint64_t pasid, count, min, max, guest, data, quota, iova, offset, events, fd;
 	enum pasid_set_mode mode;
+	enum pasid_scope scope;
 	uint32_t owner;      /* a user */
 	char *const *others; /* of a command that runs another: that one's line; ends with NULL */
 
@@ -170,6 +172,7 @@ int ctl_set_adjust(struct ctl *ctl);
 int ctl_set_connect(struct ctl *ctl);
 int ctl_set_destroy(struct ctl *ctl);
 int ctl_alloc(struct ctl *ctl);
+int ctl_extend(struct ctl *ctl);
 int ctl_free(struct ctl *ctl);
 int ctl_guest_attach(struct ctl *ctl);
 int ctl_guest_detach(struct ctl *ctl);

@@ -44,6 +44,7 @@ int ctl_set_create(struct ctl *ctl)
 		.quota = (uint32_t)ctl->quota,
 		.has_owner = (ctl->given & CTL_OWNER) != 0,
 		.owner_uid = ctl->owner,
+		.scopes = ctl->scope,
 	};
 	int r = change_done(ctl, pasid_set_create(ctl->client, &args, &info));
 	if (r == EXIT_DONE)
@@ -73,9 +74,22 @@ int ctl_set_destroy(struct ctl *ctl)
 
 /* ------------------------------------------------------------ numbers */
 
+/* The devices that the words from `first` on name, PASID_PAIRS_MAX at most. */
+static bool change_devices(
+	struct ctl *ctl, size_t first, uint64_t *devices, size_t *ret_count, int *ret_code)
+{
+	*ret_count = ctl->arg_count - first;
+	for (size_t i = 0; i < *ret_count; i++)
+		if (!ctl_device(ctl, ctl->args[first + i], &devices[i], ret_code))
+			return false;
+	return true;
+}
+
 int ctl_alloc(struct ctl *ctl)
 {
 	static uint32_t numbers[PASID_ALLOCATE_MAX];
+	uint64_t devices[PASID_PAIRS_MAX];
+	int code;
 	struct pasid_allocate_args args = {
 		.set = ctl->set,
 		.min = (uint32_t)ctl->min,
@@ -85,9 +99,13 @@ int ctl_alloc(struct ctl *ctl)
 		.has_guest = (ctl->given & CTL_GUEST) != 0,
 		.guest_pasid = (uint32_t)ctl->guest,
 		.data = ctl->data,
+		.devices = devices,
+		.scope = ctl->scope,
 	};
 	if (args.count == 0)
 		return ctl_usage("--count is at least 1");
+	if (!change_devices(ctl, 0, devices, &args.device_count, &code))
+		return code;
 	int r = change_done(ctl, pasid_allocate(ctl->client, &args, numbers));
 	if (r != EXIT_DONE)
 		return r;
@@ -96,6 +114,20 @@ int ctl_alloc(struct ctl *ctl)
 		json_array_append_new(array, json_integer(numbers[i]));
 	change_add(ctl, "pasids", array);
 	return EXIT_DONE;
+}
+
+int ctl_extend(struct ctl *ctl)
+{
+	uint64_t devices[PASID_PAIRS_MAX];
+	struct pasid_extend_args args = {.set = ctl->set, .devices = devices};
+	uint32_t added = 0;
+	int code;
+	if (!ctl_pasid(ctl->args[0], &args.pasid))
+		return EXIT_USAGE;
+	if (!change_devices(ctl, 1, devices, &args.device_count, &code))
+		return code;
+	int r = change_done(ctl, pasid_extend(ctl->client, &args, &added));
+	return change_number(ctl, r, "added", added);
 }
 
 void ctl_show_alloc(const struct ctl *ctl, const json_t *answer)
@@ -171,7 +203,8 @@ int ctl_release(struct ctl *ctl)
 	uint64_t host;
 	if (!ctl_number(ctl->args[0], "PASID", UINT32_MAX, &host))
 		return EXIT_USAGE;
-	return change_done(ctl, pasid_quarantine_end(ctl->client, (uint32_t)host));
+	struct pasid_host_args args = {.host_pasid = (uint32_t)host, .set = ctl->set};
+	return change_done(ctl, pasid_quarantine_end(ctl->client, &args));
 }
 
 int ctl_recover(struct ctl *ctl)
@@ -390,13 +423,11 @@ int ctl_bind(struct ctl *ctl)
 int ctl_unbind(struct ctl *ctl)
 {
 	uint64_t devices[PASID_PAIRS_MAX];
-	struct pasid_unbind_args args = {
-		.set = ctl->set, .devices = devices, .count = ctl->arg_count - 1};
+	struct pasid_unbind_args args = {.set = ctl->set, .devices = devices};
 	int code;
 	if (!ctl_pasid(ctl->args[0], &args.pasid))
 		return EXIT_USAGE;
-	for (size_t i = 0; i < args.count; i++)
-		if (!ctl_device(ctl, ctl->args[i + 1], &devices[i], &code))
-			return code;
+	if (!change_devices(ctl, 1, devices, &args.count, &code))
+		return code;
 	return change_done(ctl, pasid_unbind(ctl->client, &args));
 }

@@ -112,6 +112,17 @@ static bool parse_mode(const char *value, enum pasid_set_mode *ret_mode)
 	return true;
 }
 
+static bool parse_scope(const char *value, enum pasid_scope *ret_scope)
+{
+	if (strcmp(value, "global") == 0)
+		*ret_scope = PASID_SCOPE_GLOBAL;
+	else if (strcmp(value, "rids") == 0)
+		*ret_scope = PASID_SCOPE_RIDS;
+	else
+		return ctl_usage("--scope is global or rids") == EXIT_DONE;
+	return true;
+}
+
 /* A user by name or number. */
 static bool parse_owner(const char *value, uint32_t *ret_uid)
 {
@@ -147,7 +158,7 @@ static bool parse_is(const char *name, size_t length, const char *text)
 static int parse_text_option(struct ctl *ctl, const char *name, size_t length, const char *value,
 	int argc, char **argv, int *at)
 {
-	static const char *const names[] = {"socket", "timeout", "set", "owner", "mode"};
+	static const char *const names[] = {"socket", "timeout", "set", "owner", "scope", "mode"};
 	size_t i = 0;
 	while (i < ARRAY_SIZE(names) && !parse_is(name, length, names[i]))
 		i++;
@@ -168,6 +179,9 @@ static int parse_text_option(struct ctl *ctl, const char *name, size_t length, c
 	case 3:
 		ctl->given |= CTL_OWNER;
 		return parse_owner(value, &ctl->owner) ? 1 : -1;
+	case 4:
+		ctl->given |= CTL_SCOPE;
+		return parse_scope(value, &ctl->scope) ? 1 : -1;
 	default:
 		ctl->given |= CTL_MODE;
 		return parse_mode(value, &ctl->mode) ? 1 : -1;

@@ -11,6 +11,7 @@
 /* ------------------------------------------------------------ the library's structs as JSON */
 
 static const char *const print_modes[] = {"unknown", "translated", "identity", "guest-owned"};
+static const char *const print_scope_names[] = {"unknown", "global", "rids"};
 static const char *const print_grants[] = {
 	"unknown", "idle", "active", "free-pending", "quarantined"};
 static const char *const print_devices[] = {"unknown", "exclusive", "shared", "slice"};
@@ -59,6 +60,15 @@ json_t *ctl_json_counter(const struct pasid_counter *counter)
 	return json;
 }
 
+static json_t *print_scopes(uint32_t scopes)
+{
+	json_t *json = json_array();
+	for (unsigned scope = PASID_SCOPE_GLOBAL; scope <= PASID_SCOPE_RIDS; scope++)
+		if (scopes & scope)
+			json_array_append_new(json, json_string(print_scope_names[scope]));
+	return json;
+}
+
 json_t *ctl_json_set(const struct pasid_set_info *info)
 {
 	json_t *json = json_object();
@@ -73,12 +83,15 @@ json_t *ctl_json_set(const struct pasid_set_info *info)
 	json_object_set_new(json, "bindings", print_integer(info->bindings));
 	json_object_set_new(json, "owned_by_session", json_boolean(info->owned_by_session));
 	json_object_set_new(json, "dying", json_boolean(info->dying));
+	json_object_set_new(json, "scopes", print_scopes(info->scopes));
 	return json;
 }
 
 json_t *ctl_json_grant(const struct pasid_grant_info *info)
 {
-	json_t *json = json_object();
+	json_t *json = json_object(), *groups = json_array();
+	for (uint32_t i = 0; i < info->group_count; i++)
+		json_array_append_new(groups, print_integer(info->groups[i]));
 	json_object_set_new(json, "pasid", print_integer(info->host_pasid));
 	json_object_set_new(json, "state", json_string(PRINT_NAME(print_grants, info->state)));
 	json_object_set_new(json, "set_id", print_optional(info->set != 0, info->set));
@@ -90,6 +103,8 @@ json_t *ctl_json_grant(const struct pasid_grant_info *info)
 	json_object_set_new(json, "bindings", print_integer(info->bindings));
 	json_object_set_new(json, "quarantine", print_words(info->quarantine));
 	json_object_set_new(json, "cooling_ms", print_integer(info->cooling_ms));
+	json_object_set_new(json, "scope", json_string(PRINT_NAME(print_scope_names, info->scope)));
+	json_object_set_new(json, "groups", groups);
 	return json;
 }
 

@@ -221,10 +221,12 @@ int ctl_who(struct ctl *ctl)
 	uint64_t host;
 	if (!ctl_number(ctl->args[0], "PASID", UINT32_MAX, &host))
 		return EXIT_USAGE;
-	int r = pasid_host_find(ctl->client, (uint32_t)host, &info);
+	struct pasid_host_args find = {.host_pasid = (uint32_t)host, .set = ctl->set};
+	int r = pasid_host_find(ctl->client, &find, &info);
 	if (r != 0)
 		return ctl_failed(ctl, r);
-	struct pasid_list_args args = {.has_host = true, .host_pasid = (uint32_t)host};
+	struct pasid_list_args args = {
+		.has_host = true, .host_pasid = (uint32_t)host, .set.id = info.set};
 	json_t *bindings = json_array();
 	ctl->answer = ctl_json_grant(&info);
 	json_object_set_new(ctl->answer, "bound", bindings);
@@ -241,7 +243,8 @@ void ctl_show_who(const struct ctl *ctl, const json_t *answer)
 	printf("PASID %lld: %s", read_number(answer, "pasid"),
 		json_string_value(json_object_get(answer, "state")));
 	if (json_is_string(set))
-		printf(", set %s", json_string_value(set));
+		printf(", set %s, scope %s", json_string_value(set),
+			json_string_value(json_object_get(answer, "scope")));
 	if (json_is_integer(guest))
 		printf(", guest PASID %lld", (long long)json_integer_value(guest));
 	json_array_foreach ((json_t *)json_object_get(answer, "quarantine"), i, value)

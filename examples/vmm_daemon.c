@@ -302,9 +302,11 @@ void vmm_find(struct vmm *vmm, char **words, size_t count)
 	if (!vmm_pasid(vmm, words, &number))
 		return;
 	struct pasid_guest_args args = {.guest_pasid = number.value};
-	vmm_started(vmm,
-		number.guest ? pasid_guest_find_async(vmm->client, &args, vmm_on_found, vmm)
-			     : pasid_host_find_async(vmm->client, number.value, vmm_on_grant, vmm));
+	vmm_started(vmm, number.guest
+				 ? pasid_guest_find_async(vmm->client, &args, vmm_on_found, vmm)
+				 : pasid_host_find_async(vmm->client,
+					   &(struct pasid_host_args){.host_pasid = number.value},
+					   vmm_on_grant, vmm));
 }
 
 /* bind guest|host N DEV[=TABLE]... */

@@ -253,7 +253,8 @@ static int broker_allocate_tables(struct broker *b)
 		return -ENOMEM;
 	if (pool_init(&b->set_pool, STATE_SETS, state->capacity[STATE_SETS]) ||
 		pool_init(&b->device_pool, STATE_DEVICES, state->capacity[STATE_DEVICES]) ||
-		pool_init(&b->binding_pool, STATE_BINDINGS, state->capacity[STATE_BINDINGS]))
+		pool_init(&b->binding_pool, STATE_BINDINGS, state->capacity[STATE_BINDINGS]) ||
+		scope_init(b))
 		return -ENOMEM;
 	return 0;
 }
@@ -346,6 +347,7 @@ void broker_free(struct broker *b)
 	free(b->binding_pool.next);
 	free(b->sets);
 	free(b->devices);
+	scope_free(b);
 	free(b->grant_of);
 	free(b->changes);
 	free(b->by_name);

@@ -30,6 +30,7 @@
 #define BROKER_PAIRS_MAX    32   /* devices in one bind */
 #define BROKER_ALLOCATE_MAX 4096 /* numbers in one allocate */
 #define BROKER_SPACES_MAX   16   /* address spaces of one device registration */
+#define BROKER_OWNERS_MAX   1024 /* IOMMU groups with numbers of scope rids, at once */
 
 /*
  * Iterations (broker_*_next) take a cursor that starts at 0. They look at a bounded number of
@@ -51,6 +52,7 @@ struct broker_config {
 	uint32_t set_quota_default; /* when a set asks for none */
 	uint32_t set_quota_max;     /* what a quota of 0 ("what remains") is cut to */
 	enum broker_policy policy;
+	uint32_t owners_max; /* IOMMU groups with numbers of scope rids; 0: BROKER_OWNERS_MAX */
 	uint64_t cooling_ms; /* quarantine by time, at least this long */
 	uint64_t name_key; /* a secret: who does not know it finds no names that slow down others */
 };
@@ -136,6 +138,7 @@ struct set_create {
 	uint32_t quota;
 	bool has_owner; /* admins only: charged to this user, not to the one who asks */
 	uint32_t owner_uid;
+	uint32_t scopes; /* bits of enum scope that it may use; 0: all that policy allows */
 };
 
 struct set_info {
@@ -143,6 +146,7 @@ struct set_info {
 	char name[STATE_NAME_MAX + 1];
 	enum set_mode mode;
 	uint32_t uid;
+	uint32_t scopes;       /* bits of enum scope */
 	struct account pasids; /* current counts quarantined numbers too */
 	uint32_t active, quarantined, devices, bindings;
 	bool owned_by_session;
@@ -213,13 +217,29 @@ struct allocate {
 	bool has_guest;    /* count 1, translated sets */
 	struct gpasid guest;
 	uint64_t data;
-	const struct device_id *devices; /* whose PASID width bounds the choice */
+	/* whose PASID width bounds the choice; in scope rids also what the numbers are for */
+	const struct device_id *devices;
 	size_t device_count;
+	enum scope scope; /* 0: global */
 };
 
-/* All of them or none. ret_numbers has room for count; ascending when consecutive. */
+/*
+ * All of them or none. ret_numbers has room for count; ascending when consecutive.
+ *
+ * Of scope rids (F4) each number is free in the tables of all named devices, and the set's in these
+ * only; the same may be another set's on other devices. A set has a number once.
+ */
 int broker_allocate(struct broker *broker, const struct actor *actor,
 	const struct allocate *allocate, struct hpasid *ret_numbers, struct error *ret_error);
+
+/*
+ * A number of scope rids is for these devices, too: STATUS_EXISTS with REASON_PASID_TAKEN when it
+ * is taken in the table of one of them, and then for none. *ret_added says in how many more tables
+ * it is the set's now: 0 when it was for all of them already, as a global one is.
+ */
+int broker_extend(struct broker *broker, const struct actor *actor, struct set_id set,
+	struct pasid_ref ref, const struct device_id *devices, size_t count, uint32_t *ret_added,
+	struct error *ret_error);
 
 /*
  * Frees all of the numbers or, when one is not the set's, none. Idempotent: a number that the set
@@ -266,19 +286,25 @@ struct grant_info {
 	uint64_t data;
 	uint32_t holds, bindings;
 	uint32_t quarantine; /* QUARANTINE_* */
+	enum scope scope;
+	uint32_t group_count; /* of scope rids: the IOMMU groups that it is for */
+	uint32_t groups[BROKER_PAIRS_MAX];
 	uint64_t cooling_ms; /* left */
 };
 
-/* Admins and observers learn whose it is or that it is idle; a VMM finds its own only (F17). */
-int broker_host_find(struct broker *broker, const struct actor *actor, struct hpasid host,
-	struct grant_info *ret_info, struct error *ret_error);
+/*
+ * Admins and observers learn whose it is or that it is idle; a VMM finds its own only (F17). A
+ * number of scope rids may be several sets': REASON_AMBIGUOUS unless one is named (set.v != 0).
+ */
+int broker_host_find(struct broker *broker, const struct actor *actor, struct set_id set,
+	struct hpasid host, struct grant_info *ret_info, struct error *ret_error);
 /* Of one set, or with set.v == 0 for admins and observers all. */
 bool broker_grant_next(struct broker *broker, const struct actor *actor, struct set_id set,
 	bool quarantined, uint64_t *cursor, struct grant_info *ret_info);
 /* Admins only: they vouch that nothing can use the number any more. Refused while it is bound or
  * active. */
-int broker_quarantine_end(struct broker *broker, const struct actor *actor, struct hpasid host,
-	struct error *ret_error);
+int broker_quarantine_end(struct broker *broker, const struct actor *actor, struct set_id set,
+	struct hpasid host, struct error *ret_error);
 
 /* ---------------------------------------------------------------- devices (F2, F30, F36, F37) */
 
@@ -435,6 +461,7 @@ enum change_kind { /* the numbers of pasid.v1.EventKind */
 	CHANGE_GRANT_RELEASED = 19,
 	CHANGE_GUEST_ATTACHED = 20,
 	CHANGE_GUEST_DETACHED = 21,
+	CHANGE_GRANT_EXTENDED = 30,
 	CHANGE_BINDING_BOUND = 32,
 	CHANGE_BINDING_UNBOUND = 33,
 	CHANGE_BINDING_LOST = 34,

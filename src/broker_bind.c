@@ -37,7 +37,8 @@ static int check_table(
 	return 0;
 }
 
-static int check_width(struct broker *b, uint32_t device, uint32_t host, struct error *ret_error)
+int device_check_width(
+	const struct broker *b, uint32_t device, uint32_t host, struct error *ret_error)
 {
 	const struct device_slot *slot = &b->device_slots[device_holder(b, device)];
 	struct rid rid = {slot->rid};
@@ -159,7 +160,10 @@ static int check_pair(struct broker *b, struct op *op, uint32_t index, struct er
 
 	r = check_device(b, op, pair, ret_error);
 	if (r == 0 && op->grant != STATE_NONE)
-		r = check_width(b, pair->device, grant_host(&b->grant_slots[op->grant]), ret_error);
+		r = device_check_width(
+			b, pair->device, grant_host(&b->grant_slots[op->grant]), ret_error);
+	if (r == 0 && op->grant != STATE_NONE)
+		r = scope_check_bind(b, op->grant, pair->device, ret_error);
 	if (r == 0)
 		r = check_table(b, pair->device, &pair->table, ret_error);
 	if (r == 0)

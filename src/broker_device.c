@@ -49,6 +49,17 @@ int device_for_change(struct broker *b, const struct actor *actor, uint32_t set,
 	return 0;
 }
 
+int device_of_set(struct broker *b, uint32_t set, struct device_id id, uint32_t *ret_device,
+	struct error *ret_error)
+{
+	*ret_device = device_slot_of(b, id);
+	if (*ret_device == STATE_NONE || b->device_slots[*ret_device].set != set)
+		return error_set_limit(ret_error, REASON_NO_DEVICE, id.v, 0, 0,
+			"set '%.*s' has no device %llu", SET_NAME(b, set),
+			(unsigned long long)id.v);
+	return 0;
+}
+
 /* ------------------------------------------------------------------ records */
 
 static void device_init(struct broker *b, uint32_t device, uint32_t set, enum device_kind kind)

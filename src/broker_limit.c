@@ -8,7 +8,8 @@
 
 /* What the broker charges sets for; the rest concerns users and connections. */
 static const enum resource of_sets[] = {RESOURCE_PASIDS, RESOURCE_OPERATIONS, RESOURCE_DESCRIPTORS,
-	RESOURCE_DEVICES, RESOURCE_PAGE_TABLES, RESOURCE_BINDINGS, RESOURCE_MAP_PAGES};
+	RESOURCE_DEVICES, RESOURCE_PAGE_TABLES, RESOURCE_BINDINGS, RESOURCE_MAP_PAGES,
+	RESOURCE_CLAIMS};
 #define OF_SETS ARRAY_SIZE(of_sets)
 
 /* ------------------------------------------------------------------ shown */
@@ -125,6 +126,7 @@ int limit_check_set(struct broker *b, uint32_t set, struct error *ret_error)
 		[RESOURCE_PASIDS] = run->active + run->quarantined,
 		[RESOURCE_BINDINGS] = run->recounted_records,
 		[RESOURCE_DESCRIPTORS] = run->export.base != NULL,
+		[RESOURCE_CLAIMS] = run->recounted_claims,
 		[RESOURCE_MAP_PAGES] = translate_recount(&run->map) + export_pages(&run->export),
 	};
 

@@ -68,6 +68,11 @@ static inline enum grant_list grant_list(const struct grant_slot *grant)
 	return (enum grant_list)((grant->word >> GRANT_LIST_SHIFT) & 3);
 }
 
+static inline bool grant_is_rids(const struct grant_slot *grant)
+{
+	return grant->word & GRANT_RIDS;
+}
+
 static inline uint32_t grant_holds(const struct grant_slot *grant)
 {
 	return (uint32_t)(grant->word >> GRANT_HOLD_SHIFT);
@@ -184,6 +189,22 @@ struct pool {
 	enum state_table table;
 };
 
+/* An IOMMU group in which sets have numbers of scope rids. */
+struct owner {
+	bool taken; /* the place is in use */
+	uint32_t group, claims;
+	uint32_t next; /* in its bucket */
+};
+#define BROKER_OWNER_BUCKETS 256u
+
+_Static_assert(TIE_OWNERS_MAX == BROKER_PAIRS_MAX, "one bind reaches all of them");
+
+/* The groups that numbers of scope rids are for. */
+struct groups {
+	uint32_t count;
+	uint32_t groups[BROKER_PAIRS_MAX];
+};
+
 struct broker {
 	struct broker_config config;
 	struct broker_ports ports;
@@ -205,7 +226,20 @@ struct broker {
 	uint32_t grant_free, grant_used; /* grants link their free slots themselves */
 
 	struct space numbers;
-	uint32_t *grant_of; /* by host PASID: slot + 1 of the grant that has it, 0 for none */
+	/* by host PASID: slot + 1 of the grant that has it, 0 for none; of scope rids the first */
+	uint32_t *grant_of;
+	uint32_t *same_number; /* by grant of scope rids: slot + 1 of the next with its number */
+	struct tie_slot *tie_slots;
+	struct pool tie_pool;
+	uint32_t *ties_of; /* by grant: slot + 1 of its first tie */
+	struct owner *owners;
+	struct space *owner_spaces; /* of each owner: numbers that nobody claims there */
+	uint32_t owner_capacity, owner_used;
+	uint32_t owner_buckets[BROKER_OWNER_BUCKETS];
+	struct space
+		*unshared; /* numbers that are not granted globally; kept from the first claim */
+	bool has_unshared;
+	uint32_t rids_cursor;
 	uint32_t cooling_first, cooling_last;
 	uint32_t quarantined, bound;
 	uint32_t first_shared; /* list of devices that belong to no set */
@@ -331,6 +365,8 @@ void grants_order_cooling(struct broker *b);
 int grant_resolve(struct broker *b, uint32_t set, struct pasid_ref ref, uint32_t *ret_grant,
 	struct error *ret_error);
 uint32_t grant_of_host(const struct broker *b, uint32_t host);
+int grant_resolve_active(struct broker *b, uint32_t set, struct pasid_ref ref, uint32_t *ret_grant,
+	struct error *ret_error);
 /* Whether a binding of it may be attached. */
 bool grant_is_bound(const struct broker *b, uint32_t grant);
 uint32_t grant_quarantine(const struct broker *b, uint32_t grant);
@@ -348,6 +384,51 @@ uint32_t grants_returnable(const struct broker *b, uint32_t set, uint32_t min, u
 	struct hpasid *numbers, uint32_t count);
 void grant_drop_guest(struct broker *b, uint32_t grant);
 
+/* ------------------------------------------------------------------ broker_scope.c */
+
+int scope_init(struct broker *b);
+void scope_free(struct broker *b);
+/* A grant has its number, whose slot was written; it has it no more. */
+void scope_enter(struct broker *b, uint32_t grant);
+void scope_leave(struct broker *b, uint32_t grant);
+/* The set's grant of the number; STATE_NONE. */
+uint32_t grant_of_set(const struct broker *b, uint32_t set, uint32_t host);
+/* The next grant of the same number, another set's; STATE_NONE. */
+uint32_t grant_same_number(const struct broker *b, uint32_t grant);
+/* The grant of a number that an admin or observer names, of one set if that is named, too. */
+int grant_named(struct broker *b, const struct actor *actor, struct set_id id, struct hpasid host,
+	uint32_t *ret_grant, struct error *ret_error);
+/* The groups of a number of scope rids; says how many. */
+uint32_t grant_groups(const struct broker *b, uint32_t grant, uint32_t *groups);
+uint32_t scope_owner(const struct broker *b, uint32_t group);
+/* The same, made when it has no place yet; STATE_NONE: all are taken. */
+uint32_t scope_owner_take(struct broker *b, uint32_t group);
+/* From now on `unshared` is kept. */
+void scope_begin(struct broker *b);
+bool grant_claims(const struct broker *b, uint32_t grant, uint32_t group);
+/* The groups of devices of the set. */
+int scope_read(struct broker *b, uint32_t set, const struct device_id *devices, size_t count,
+	struct groups *ret_scope, struct error *ret_error);
+/* Numbers in the range that are free in all of the scope, in the order of the search: single ones,
+ * or one block of the range's order; says how many. */
+uint32_t scope_find(struct broker *b, uint32_t set, const struct groups *scope,
+	const struct space_query *range, uint32_t want, struct hpasid *numbers);
+/* Room for the claims of n numbers, charged to the set; gives it back unused. */
+int scope_prepare(struct broker *b, uint32_t set, const struct groups *scope, uint32_t n,
+	struct error *ret_error);
+void scope_unprepare(struct broker *b, uint32_t set, const struct groups *scope, uint32_t n);
+/* The number is its set's there, for which there is room; nowhere any more. */
+void scope_claim(struct broker *b, uint32_t grant, const struct groups *scope);
+void scope_drop(struct broker *b, uint32_t grant);
+/* Whether it may be attached to the device. */
+int scope_check_bind(
+	const struct broker *b, uint32_t grant, uint32_t device, struct error *ret_error);
+/* Claims that an earlier run recorded, when its grants are there. */
+int scope_recover(struct broker *b, struct error *ret_error);
+/* Parts of broker_recount(). */
+void scope_recount_claims(struct broker *b);
+int scope_recount(struct broker *b, struct error *ret_error);
+
 /* ------------------------------------------------------------------ broker_device.c */
 
 static inline enum device_state device_state(const struct broker *b, uint32_t device)
@@ -359,6 +440,12 @@ static inline enum device_kind device_kind(const struct broker *b, uint32_t devi
 	return (enum device_kind)((b->device_slots[device].word >> 4) & 0xf);
 }
 void device_commit_state(struct broker *b, uint32_t device, enum device_state state);
+/* A device that the set has. */
+int device_of_set(struct broker *b, uint32_t set, struct device_id id, uint32_t *ret_device,
+	struct error *ret_error);
+/* Whether it takes the PASID. */
+int device_check_width(
+	const struct broker *b, uint32_t device, uint32_t host, struct error *ret_error);
 /* The device that holds the descriptors: the shared one behind a slice, otherwise itself. */
 uint32_t device_holder(const struct broker *b, uint32_t device);
 int device_for_change(struct broker *b, const struct actor *actor, uint32_t set,

@@ -153,9 +153,9 @@ static void grant_release(struct broker *b, uint32_t grant)
 	uint32_t set = slot->set;
 
 	broker_change(b, CHANGE_GRANT_RELEASED, set, grant, STATE_NONE);
-	if (!MUTANT(U))
-		space_give(&b->numbers, grant_host(slot));
-	b->grant_of[grant_host(slot)] = 0;
+	if (grant_is_rids(slot))
+		scope_drop(b, grant);
+	scope_leave(b, grant);
 	broker_commit(b, &slot->word, 0);
 	slot->next = b->grant_free;
 	b->grant_free = grant;
@@ -217,7 +217,7 @@ static bool grant_is_returnable(const struct broker *b, uint32_t grant)
 {
 	const struct grant_slot *slot = &b->grant_slots[grant];
 
-	return !(grant_quarantine(b, grant) & QUARANTINE_TAINTED) &&
+	return !(grant_quarantine(b, grant) & QUARANTINE_TAINTED) && !grant_is_rids(slot) &&
 	       set_state(b, slot->set) == SET_ACTIVE &&
 	       slot->data >= b->set_slots[slot->set].emptied;
 }
@@ -315,13 +315,15 @@ static int quarantine_end_check(
 	return 0;
 }
 
-int broker_quarantine_end(
-	struct broker *b, const struct actor *actor, struct hpasid host, struct error *ret_error)
+int broker_quarantine_end(struct broker *b, const struct actor *actor, struct set_id set,
+	struct hpasid host, struct error *ret_error)
 {
-	uint32_t grant = grant_of_host(b, host.v);
+	uint32_t grant;
 	int r;
 
 	r = actor_must_be_admin(actor, "ending a quarantine", ret_error);
+	if (r == 0)
+		r = grant_named(b, actor, set, host, &grant, ret_error);
 	if (r)
 		return r;
 	r = quarantine_end_check(b, grant, host, ret_error);
@@ -352,6 +354,8 @@ static void grant_fill_info(const struct broker *b, uint32_t grant, struct grant
 	ret_info->guest.v = grant_guest(slot);
 	ret_info->holds = grant_holds(slot);
 	ret_info->quarantine = grant_quarantine(b, grant);
+	ret_info->scope = grant_is_rids(slot) ? SCOPE_RIDS : SCOPE_GLOBAL;
+	ret_info->group_count = grant_groups(b, grant, ret_info->groups);
 	if (ret_info->state != GRANT_QUARANTINED)
 		ret_info->data = slot->data;
 	else if (slot->data > now)
@@ -360,18 +364,34 @@ static void grant_fill_info(const struct broker *b, uint32_t grant, struct grant
 		ret_info->bindings += binding_is_live(b, i);
 }
 
-int broker_host_find(struct broker *b, const struct actor *actor, struct hpasid host,
-	struct grant_info *ret_info, struct error *ret_error)
+/* The grant that the actor may know of; STATE_NONE: to it there is none. */
+static int host_find_grant(struct broker *b, const struct actor *actor, struct set_id set,
+	struct hpasid host, uint32_t *ret_grant, struct error *ret_error)
 {
-	uint32_t grant = grant_of_host(b, host.v);
-	bool own = grant != STATE_NONE && actor->set.v &&
-		   set_name_of(b, b->grant_slots[grant].set) == actor->set.v;
+	const uint32_t own = actor->set.v ? set_slot_of(b, actor->set) : STATE_NONE;
+
+	if (actor_sees_all(actor) || MUTANT(O))
+		return grant_named(b, actor, set, host, ret_grant, ret_error);
+	*ret_grant = own == STATE_NONE || (set.v && set.v != actor->set.v)
+			     ? STATE_NONE
+			     : grant_of_set(b, own, host.v);
+	return 0;
+}
+
+int broker_host_find(struct broker *b, const struct actor *actor, struct set_id set,
+	struct hpasid host, struct grant_info *ret_info, struct error *ret_error)
+{
+	uint32_t grant;
+	int r;
 
 	if (host.v == 0 || host.v > PASID_LAST)
 		return error_set_limit(ret_error, REASON_BAD_RANGE, host.v, PASID_LAST, 0,
 			"%u is no PASID that can be granted; they go from 1 to %u", host.v,
 			PASID_LAST);
-	if (grant != STATE_NONE && (own || actor_sees_all(actor) || MUTANT(O))) {
+	r = host_find_grant(b, actor, set, host, &grant, ret_error);
+	if (r)
+		return r;
+	if (grant != STATE_NONE) {
 		grant_fill_info(b, grant, ret_info);
 		return 0;
 	}

@@ -17,11 +17,11 @@ static int check_number(const struct broker *b, uint32_t grant, struct error *re
 {
 	uint32_t host = grant_host(&b->grant_slots[grant]);
 
-	if (host <= b->config.reserved_last)
+	if (host <= b->config.reserved_last && !grant_is_rids(&b->grant_slots[grant]))
 		return wrong(ret_error, "a reserved number is granted", host);
-	if (space_is_free(&b->numbers, host))
+	if (host > b->config.reserved_last && space_is_free(&b->numbers, host))
 		return wrong(ret_error, "U: a granted number is free in the namespace", host);
-	if (b->grant_of[host] != grant + 1)
+	if (!grant_is_rids(&b->grant_slots[grant]) && b->grant_of[host] != grant + 1)
 		return wrong(ret_error, "U: a number has two grants", host);
 	return 0;
 }
@@ -122,9 +122,18 @@ static void count_bindings(struct broker *b)
 	}
 }
 
+/* One of several grants that have its number counts, unless that is the kernel's otherwise. */
+static bool is_first(const struct broker *b, uint32_t grant)
+{
+	const uint32_t host = grant_host(&b->grant_slots[grant]);
+
+	return host > b->config.reserved_last && b->grant_of[host] == grant + 1;
+}
+
 static int check_grants(struct broker *b, struct error *ret_error)
 {
-	uint32_t out = 0, quarantined = 0;
+	uint32_t out = 0,
+		 quarantined = 0; /* out: numbers, which several sets may have in scope rids */
 	int r;
 
 	count_bindings(b);
@@ -133,7 +142,7 @@ static int check_grants(struct broker *b, struct error *ret_error)
 
 		if (state == GRANT_FREE)
 			continue;
-		out++;
+		out += is_first(b, i);
 		quarantined += state == GRANT_QUARANTINED;
 		r = check_grant(b, i, ret_error);
 		if (r)
@@ -207,7 +216,10 @@ int broker_recount(struct broker *b, struct error *ret_error)
 	int r;
 
 	limit_clear_users(b);
+	scope_recount_claims(b);
 	r = check_grants(b, ret_error);
+	if (r == 0)
+		r = scope_recount(b, ret_error);
 	if (r == 0)
 		r = check_devices(b, ret_error);
 	for (uint32_t i = 0; r == 0 && i < b->set_pool.used; i++) {

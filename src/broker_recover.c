@@ -81,6 +81,17 @@ static void recover_device(struct broker *b, uint32_t device)
 	set_charge_anyway(b, slot->set, RESOURCE_PAGE_TABLES, table_count(b, device));
 }
 
+/* Another has its number, and they are not of two sets in scope rids. */
+static bool recover_is_taken(const struct broker *b, uint32_t grant)
+{
+	const struct grant_slot *slot = &b->grant_slots[grant];
+	const uint32_t other = grant_of_host(b, grant_host(slot));
+
+	return other != STATE_NONE &&
+	       (!grant_is_rids(slot) || !grant_is_rids(&b->grant_slots[other]) ||
+		       grant_of_set(b, slot->set, grant_host(slot)) != STATE_NONE);
+}
+
 /* Cooling numbers keep their time; what only waits for a device is sorted out when they are due. */
 static int recover_grant(struct broker *b, uint32_t grant, struct error *ret_error)
 {
@@ -89,17 +100,16 @@ static int recover_grant(struct broker *b, uint32_t grant, struct error *ret_err
 	uint32_t host = grant_host(slot);
 	bool resting = grant_state(slot) == GRANT_QUARANTINED;
 
-	if (host <= b->config.reserved_last)
+	if (host <= b->config.reserved_last && !grant_is_rids(slot))
 		return error_set_limit(ret_error, REASON_BAD_RANGE, host, b->config.reserved_last,
 			0,
 			"PASID %u is granted, and the configuration now leaves numbers up to %u to "
 			"the kernel; start with the earlier kernel_reserved until it is freed",
 			host, b->config.reserved_last);
-	if (b->grant_of[host])
+	if (recover_is_taken(b, grant))
 		return recover_fail(ret_error, "a number has two grants", host);
 	if (!MUTANT(K))
-		space_take(&b->numbers, host);
-	b->grant_of[host] = grant + 1;
+		scope_enter(b, grant);
 	slot->bindings = STATE_NONE;
 	ledger_charge(&b->ledger, run, 1);
 	run->active += !resting;
@@ -135,6 +145,7 @@ static void recover_sets_and_devices(struct broker *b, const struct recovery *re
 		recovery->used[STATE_DEVICES]);
 	recover_pool(&b->binding_pool, b->binding_slots, sizeof(*b->binding_slots),
 		recovery->used[STATE_BINDINGS]);
+	recover_pool(&b->tie_pool, b->tie_slots, sizeof(*b->tie_slots), recovery->used[STATE_TIES]);
 	for (uint32_t i = 0; i < b->set_pool.used; i++) {
 		if (set_state(b, i) != SET_FREE)
 			recover_set(b, i);
@@ -504,6 +515,8 @@ static int recover_records(
 
 	recover_sets_and_devices(b, recovery);
 	r = recover_grants(b, recovery->used[STATE_GRANTS], ret_error);
+	if (r == 0)
+		r = scope_recover(b, ret_error);
 	if (r)
 		return r;
 	for (uint32_t i = 0; i < b->binding_pool.used; i++) {
@@ -525,6 +538,8 @@ int broker_recover(struct broker *b, const struct recovery *recovery, struct err
 	if (r == 0 && b->host_slot->cursor > b->config.reserved_last &&
 		b->host_slot->cursor <= PASID_LAST)
 		b->cursor = (uint32_t)b->host_slot->cursor;
+	if (r == 0 && b->host_slot->rids_cursor <= PASID_LAST)
+		b->rids_cursor = (uint32_t)b->host_slot->rids_cursor;
 	if (r == 0) {
 		recover_lost_devices(b, recovery, true);
 		recover_lost_devices(b, recovery, false);

@@ -92,6 +92,31 @@ void set_commit_state(struct broker *b, uint32_t set, enum set_state state)
 	broker_commit(b, &b->set_slots[set].word, (word & ~UINT64_C(0xf)) | state);
 }
 
+/* The broker's own actors, and admins, decide for others. */
+static uint32_t allowed_scopes(const struct broker *b, const struct actor *actor)
+{
+	if (actor->role == ROLE_ADMIN || !actor->peer || !b->ports.policy)
+		return SCOPE_GLOBAL | SCOPE_RIDS;
+	return policy_scopes(b->ports.policy, actor->peer);
+}
+
+static int create_check_scopes(const struct broker *b, const struct actor *actor,
+	const struct set_create *create, struct error *ret_error)
+{
+	const uint32_t allowed = allowed_scopes(b, actor);
+
+	if (create->scopes & ~(uint32_t)(SCOPE_GLOBAL | SCOPE_RIDS))
+		return error_set(ret_error, REASON_BAD_ARGUMENT, "there is no such scope");
+	if ((create->scopes & ~allowed) == 0 && allowed != 0)
+		return 0;
+	return error_set(ret_error, REASON_POLICY,
+		"the policy does not let sets of this user have PASIDs of scope %s; ask for a set "
+		"without, or add the user to scopes of the configuration",
+		allowed == 0             ? "global or rids"
+		: allowed & SCOPE_GLOBAL ? "rids"
+					 : "global");
+}
+
 static int create_check(struct broker *b, const struct actor *actor,
 	const struct set_create *create, struct error *ret_error)
 {
@@ -119,7 +144,7 @@ static int create_check(struct broker *b, const struct actor *actor,
 			"a VMM's set may have up to %u PASIDs, not %u; ask for less, or raise "
 			"quota.set_max",
 			b->config.set_quota_max, create->quota);
-	return 0;
+	return create_check_scopes(b, actor, create, ret_error);
 }
 
 static uint32_t create_quota(const struct broker *b, uint32_t set, const struct set_create *create)
@@ -145,6 +170,7 @@ static void set_write(
 	slot->session = flags ? actor->session : 0;
 	slot->uid = limits_user_uid(b->ports.limits, b->sets[set].user);
 	slot->quota = set_quota(&b->sets[set]);
+	slot->scopes = create->scopes ? create->scopes : allowed_scopes(b, actor);
 	broker_commit(b, &slot->word,
 		broker_generation(b) | flags | (uint64_t)create->mode << 4 | SET_ACTIVE);
 	set_enter_buckets(b, set);
@@ -235,6 +261,7 @@ static void set_fill_info(const struct broker *b, uint32_t set, struct set_info 
 	memcpy(ret_info->name, b->set_slots[set].name, STATE_NAME_MAX);
 	ret_info->mode = set_mode(b, set);
 	ret_info->uid = b->set_slots[set].uid;
+	ret_info->scopes = b->set_slots[set].scopes ? b->set_slots[set].scopes : SCOPE_GLOBAL;
 	ret_info->pasids = run->accounts.of[RESOURCE_PASIDS];
 	ret_info->active = run->active;
 	ret_info->quarantined = run->quarantined;

@@ -69,6 +69,12 @@ static const struct json_key roles_keys[] = {
 	END,
 };
 
+static const struct json_key scopes_keys[] = {
+	FIELD("global", config_read_who, policy.global),
+	FIELD("rids", config_read_who, policy.rids),
+	END,
+};
+
 static const struct json_key simulate_keys[] = {
 	{.name = "devices", .read = config_read_sim_devices},
 	FIELD("nesting", json_read_bool, simulate.nesting),
@@ -97,6 +103,7 @@ static const struct json_key config_keys[] = {
 	SECTION("quarantine", quarantine_keys),
 	SECTION("session", session_keys),
 	SECTION("roles", roles_keys),
+	SECTION("scopes", scopes_keys),
 	{.name = "devices", .read = config_read_devices},
 	SECTION("simulate", simulate_keys),
 	SECTION("log", log_keys),
@@ -117,7 +124,9 @@ static const struct config config_default = {
 		.devices = {{{0x08}, PASID_BITS, 0, 0}, {{0x10}, PASID_BITS, 0, 0},
 			{{0x18}, PASID_BITS, 0, 0}, {{0x20}, PASID_BITS, 0, 0}},
 		.nesting = true},
-	.policy = {.vmms = {.everyone = true}},
+	.policy = {.vmms = {.everyone = true},
+		.global = {.everyone = true},
+		.rids = {.everyone = true}},
 	.log_level = CONFIG_LEVEL_INFO,
 };
 
@@ -151,6 +160,8 @@ void config_free(struct config *config)
 	config_who_done(&policy->observers);
 	config_who_done(&policy->vmms);
 	config_who_done(&policy->participants);
+	config_who_done(&policy->global);
+	config_who_done(&policy->rids);
 	config_cgroups_done(policy);
 	for (size_t i = 0; i < policy->device_count; i++) {
 		struct policy_who who = policy->devices[i].who;

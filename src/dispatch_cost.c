@@ -24,9 +24,14 @@ uint32_t cost_allocate(const struct call *call)
 {
 	const Pasid__V1__Allocate *request = (const void *)call->message;
 
+	uint32_t each = request->scope == PASID__V1__SCOPE__SCOPE_RIDS && request->n_devices
+				? (uint32_t)request->n_devices
+				: 1;
+
 	if (!request->count)
-		return 1;
-	return request->count < BROKER_ALLOCATE_MAX ? request->count : BROKER_ALLOCATE_MAX;
+		return each;
+	return request->count < BROKER_ALLOCATE_MAX / each ? request->count * each
+							   : BROKER_ALLOCATE_MAX;
 }
 
 /* How many numbers the set has that the request names. */

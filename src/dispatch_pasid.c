@@ -14,6 +14,7 @@ static int allocate_read(
 		.data = request->data,
 		.devices = call->d->devices,
 		.device_count = request->n_devices,
+		.scope = (enum scope)request->scope,
 	};
 	int r;
 
@@ -74,6 +75,31 @@ static int free_named(struct call *call, const Pasid__V1__Free *request, struct 
 		return r;
 	return broker_free_pasids(d->broker, &call->actor, set, d->refs, request->n_pasids,
 		ret_freed, ret_unchanged, &call->error);
+}
+
+int handle_extend(struct call *call)
+{
+	const Pasid__V1__Extend *request = (const void *)call->message;
+	struct pasid_ref ref;
+	struct set_id set;
+	uint32_t added = 0;
+	int r = ref_set(call, request->set, &set);
+
+	if (!r)
+		r = ref_pasid(call, request->pasid, &ref);
+	if (!r)
+		r = ref_devices(call, request->devices, request->n_devices);
+	if (!r && request->n_devices == 0)
+		r = error_set(&call->error, REASON_BAD_ARGUMENT,
+			"Extend names the devices that the PASID is to be for, too");
+	if (!r)
+		r = broker_extend(call->d->broker, &call->actor, set, ref, call->d->devices,
+			request->n_devices, &added, &call->error);
+	if (r)
+		return r;
+	if (added)
+		wire_out_uint(&call->out, 1, added);
+	return 0;
 }
 
 int handle_free(struct call *call)
@@ -201,6 +227,9 @@ static void grant_fill(struct grant_message *message, struct grant_info *info)
 	message->info.holds = info->holds;
 	message->info.bindings = info->bindings;
 	message->info.cooling_ms = info->cooling_ms;
+	message->info.scope = (Pasid__V1__Scope)info->scope;
+	message->info.groups = info->groups;
+	message->info.n_groups = info->group_count;
 	if (info->has_guest) {
 		message->info.guest_case = PASID__V1__GRANT_INFO__GUEST_GUEST_PASID;
 		message->info.guest_pasid = info->guest.v;
@@ -214,8 +243,11 @@ int handle_host_find(struct call *call)
 	struct hpasid host = {request->host_pasid};
 	struct grant_message message;
 	struct grant_info info;
-	int r = broker_host_find(call->d->broker, &call->actor, host, &info, &call->error);
+	struct set_id set;
+	int r = ref_list(call, request->set, &set);
 
+	if (!r)
+		r = broker_host_find(call->d->broker, &call->actor, set, host, &info, &call->error);
 	if (r)
 		return r;
 	/* Whose number it is, is a participant's business; what the set notes about it is not. */
@@ -252,5 +284,9 @@ int handle_quarantine_end(struct call *call)
 	const Pasid__V1__QuarantineEnd *request = (const void *)call->message;
 	struct hpasid host = {request->host_pasid};
 
-	return broker_quarantine_end(call->d->broker, &call->actor, host, &call->error);
+	struct set_id set;
+	int r = ref_list(call, request->set, &set);
+
+	return r ? r
+		 : broker_quarantine_end(call->d->broker, &call->actor, set, host, &call->error);
 }

@@ -406,6 +406,7 @@ int handle_set_export(struct call *call);
 int set_write(struct call *call, struct set_id set);
 
 int handle_allocate(struct call *call);
+int handle_extend(struct call *call);
 int handle_free(struct call *call);
 int handle_guest_attach(struct call *call);
 int handle_guest_detach(struct call *call);

@@ -8,6 +8,7 @@
 struct set_message {
 	Pasid__V1__SetInfo info;
 	Pasid__V1__Counter pasids;
+	Pasid__V1__Scope scopes[2];
 };
 
 static void set_fill(struct set_message *message, struct set_info *info)
@@ -26,6 +27,10 @@ static void set_fill(struct set_message *message, struct set_info *info)
 	message->info.bindings = info->bindings;
 	message->info.owned_by_session = info->owned_by_session;
 	message->info.dying = info->dying;
+	message->info.scopes = message->scopes;
+	for (unsigned scope = SCOPE_GLOBAL; scope <= SCOPE_RIDS; scope++)
+		if (info->scopes & scope)
+			message->scopes[message->info.n_scopes++] = (Pasid__V1__Scope)scope;
 }
 
 int set_write(struct call *call, struct set_id set)
@@ -90,6 +95,8 @@ int handle_set_create(struct call *call)
 	struct set_id set;
 	int r = 0;
 
+	for (size_t i = 0; i < request->n_scopes; i++)
+		create.scopes |= request->scopes[i];
 	if (create.has_quota)
 		create.quota = request->pasids;
 	if (create.has_owner)

@@ -45,6 +45,7 @@ static const struct operation_type operation_types[] = {
 
 	OP(ALLOCATE) = {CHANGE(handle_allocate), .roles = ALLOW_OWNERS, .has_result = true,
 		.cost = cost_allocate, .reply_each = WIRE_RUN_MAX},
+	OP(EXTEND) = {CHANGE(handle_extend), .roles = ALLOW_OWNERS, .has_result = true, .cost = cost_work},
 	OP(FREE) = {CHANGE(handle_free), .roles = ALLOW_OWNERS, .has_result = true,
 		.cost = cost_free},
 	OP(GUEST_ATTACH) = {CHANGE(handle_guest_attach), .roles = ALLOW_OWNERS},

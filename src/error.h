@@ -48,6 +48,7 @@
 	R(SET_CONNECTED, "set-connected", STATUS_BUSY)                                             \
 	R(PEER, "peer-unknown", STATUS_DENIED)                                                     \
 	R(SET_MODE, "set-mode", STATUS_STATE)                                                      \
+	R(SCOPE, "scope-not-allowed", STATUS_DENIED)                                               \
 	/* limits */                                                                               \
 	R(SET_QUOTA, "set-quota", STATUS_QUOTA)                                                    \
 	R(USER_QUOTA, "user-quota", STATUS_QUOTA)                                                  \
@@ -64,6 +65,9 @@
 	R(NOT_HELD, "not-held", STATUS_STATE)                                                      \
 	R(GUEST_TAKEN, "guest-pasid-taken", STATUS_EXISTS)                                         \
 	R(GUEST_UNKNOWN, "guest-pasid-unknown", STATUS_NOT_FOUND)                                  \
+	R(PASID_TAKEN, "pasid-taken", STATUS_EXISTS)                                               \
+	R(OUTSIDE_SCOPE, "outside-scope", STATUS_STATE)                                            \
+	R(AMBIGUOUS, "pasid-ambiguous", STATUS_INVALID)                                            \
 	/* devices */                                                                              \
 	R(NO_DEVICE, "no-device", STATUS_NOT_FOUND)                                                \
 	R(DEVICE_TAKEN, "device-taken", STATUS_EXISTS)                                             \

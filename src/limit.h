@@ -42,6 +42,7 @@
 	R(PAGE_TABLES, "page-tables", "page tables and address spaces", 4096, 65536, 0)            \
 	R(BINDINGS, "bindings", "bindings", 65536, 524288, 0)                                      \
 	R(MAP_PAGES, "map-pages", "pages of guest PASID maps", 2056, 32768, 0)                     \
+	R(CLAIMS, "claims", "claims of PASIDs of scope rids", 65536, 524288, 0)                    \
 	R(WATCHES, "watches", "watches", 0, 1024, 4096)
 
 enum resource {

@@ -62,6 +62,12 @@ bool policy_allows_role(const struct policy *policy, const struct policy_peer *p
 	return false;
 }
 
+uint32_t policy_scopes(const struct policy *policy, const struct policy_peer *peer)
+{
+	return (policy_matches(&policy->global, peer) ? POLICY_GLOBAL : 0) |
+	       (policy_matches(&policy->rids, peer) ? POLICY_RIDS : 0);
+}
+
 bool policy_allows_device(const struct policy *policy, const struct policy_peer *peer,
 	struct rid rid, enum policy_use use)
 {

@@ -49,6 +49,7 @@ struct policy_device {
 
 struct policy {
 	struct policy_who admins, observers, vmms, participants;
+	struct policy_who global, rids; /* whose sets may have numbers of that scope */
 	const char *const *cgroups; /* the rules: absolute paths without a '/' at the end, or "/" */
 	size_t cgroup_count;        /* at most POLICY_CGROUPS_MAX */
 	const struct policy_device *devices;
@@ -61,6 +62,12 @@ uint64_t policy_match_cgroups(const struct policy *policy, const char *path);
 
 bool policy_allows_role(
 	const struct policy *policy, const struct policy_peer *peer, enum role role);
+
+#define POLICY_GLOBAL 1u /* the bits of enum scope, which is further up (state.h) */
+#define POLICY_RIDS   2u
+
+/* The scopes that a set of this peer may use. */
+uint32_t policy_scopes(const struct policy *policy, const struct policy_peer *peer);
 
 /* May a set of this peer have the device, opened by the daemon and used in this way? */
 bool policy_allows_device(const struct policy *policy, const struct policy_peer *peer,

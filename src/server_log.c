@@ -34,6 +34,9 @@ static struct change_text server_change_text(enum change_kind kind)
 	case CHANGE_GUEST_DETACHED:
 		return (struct change_text){
 			LOG_LEVEL_DEBUG, "guest-detach", "guest PASID unmapped"};
+	case CHANGE_GRANT_EXTENDED:
+		return (struct change_text){
+			LOG_LEVEL_DEBUG, "extend", "PASID granted on further devices"};
 	case CHANGE_BINDING_BOUND:
 		return (struct change_text){LOG_LEVEL_DEBUG, "bind", "bound"};
 	case CHANGE_BINDING_UNBOUND:

@@ -34,7 +34,8 @@ struct set {
 	uint32_t untold;                  /* ends of it whose outcomes were not fetched */
 	bool has_lane;                    /* a worker of its own was asked for */
 	uint32_t name_next, session_next; /* in the broker's buckets, while it is not gone */
-	uint32_t recounted, recounted_bindings, recounted_records; /* scratch of broker_recount() */
+	/* scratch of broker_recount() */
+	uint32_t recounted, recounted_bindings, recounted_records, recounted_claims;
 	struct translate map;
 	struct export export;
 };

@@ -53,6 +53,11 @@ enum set_state {
 	SET_ZOMBIE = 3, /* gone, but numbers of it are in quarantine or a device of it is tainted */
 };
 
+enum scope { /* the numbers of pasid.v1.Scope, and bits */
+	SCOPE_GLOBAL = 1,
+	SCOPE_RIDS = 2,
+};
+
 enum set_mode {
 	SET_TRANSLATED = 1,
 	SET_IDENTITY = 2,
@@ -117,6 +122,8 @@ enum tie_kind {
 };
 
 /* word: state | kind << 4 | times held << 32 */
+#define TIE_OWNERS_MAX 32u /* groups that one number can be for */
+
 struct tie_slot {
 	uint64_t word;
 	uint64_t to;               /* an IOMMU group; the id of a session */
@@ -204,7 +211,8 @@ struct host_slot {
 	/* slots at or above these were never used (edge): a recovery reads no more of the tables */
 	uint64_t session_slots, reply_slots;
 	uint64_t unconfirmed; /* not 0: earlier records of this boot are missing (broker) */
-	uint8_t reserved[40];
+	uint64_t rids_cursor; /* as `cursor`, of scope rids */
+	uint8_t reserved[32];
 };
 ASSERT_SIZE(struct host_slot, 128);
 

@@ -238,11 +238,6 @@ static int state_check_sets(const struct state_checking *c)
 
 /* ------------------------------------------------------------------ grants */
 
-static uint32_t state_host_of(uint64_t word)
-{
-	return (uint32_t)(word >> GRANT_HOST_SHIFT) & PASID_LAST;
-}
-
 static uint32_t state_guest_of(uint64_t word)
 {
 	return (uint32_t)(word >> GRANT_GUEST_SHIFT) & PASID_LAST;
@@ -258,6 +253,15 @@ static bool state_guest_pair(
 	return grant->word & GRANT_HAS_GUEST;
 }
 
+/* Of scope rids a set has a number once. */
+static bool state_rids_pair(
+	const struct state_checking *c, uint32_t slot, uint32_t *ret_group, uint32_t *ret_key)
+{
+	*ret_group = c->grants[slot].set;
+	*ret_key = state_host_of(c->grants[slot].word);
+	return c->grants[slot].word & GRANT_RIDS;
+}
+
 static int state_check_grant(const struct state_checking *c, uint32_t slot)
 {
 	const struct grant_slot *grant = &c->grants[slot];
@@ -269,7 +273,7 @@ static int state_check_grant(const struct state_checking *c, uint32_t slot)
 		return r;
 	if (host == 0)
 		return state_check_fail(c, STATE_GRANTS, slot, word, "PASID 0 is never granted");
-	if (state_test_and_set(c->hosts, host))
+	if (!(word & GRANT_RIDS) && state_test_and_set(c->hosts, host))
 		return state_check_fail(
 			c, STATE_GRANTS, slot, host, "PASID %u is granted twice", host);
 	if (!state_has_set(c, grant->set))
@@ -296,20 +300,39 @@ static int state_check_quotas(const struct state_checking *c)
 	return 0;
 }
 
-static int state_check_grants(const struct state_checking *c)
+/* When those of scope global are known. */
+static int state_check_rids(const struct state_checking *c)
 {
 	uint32_t slot;
 
 	for (uint32_t i = 0; i < c->used[STATE_GRANTS]; i++) {
-		int r = c->grants[i].word == 0 ? 0 : state_check_grant(c, i);
+		const uint64_t word = c->grants[i].word;
+		const uint32_t host = state_host_of(word);
 
-		if (r != 0)
-			return r;
+		if ((word & GRANT_RIDS) && (c->hosts[host / 64] >> (host % 64) & 1))
+			return state_check_fail(c, STATE_GRANTS, i, host,
+				"PASID %u is granted in both scopes", host);
 	}
+	if (!state_pairs_differ(c, STATE_GRANTS, c->used[STATE_SETS], state_rids_pair, &slot))
+		return state_check_fail(c, STATE_GRANTS, slot, state_host_of(c->grants[slot].word),
+			"another grant of set %u has the same PASID", c->grants[slot].set);
+	return 0;
+}
+
+static int state_check_grants(const struct state_checking *c)
+{
+	uint32_t slot;
+	int r = 0;
+
+	for (uint32_t i = 0; i < c->used[STATE_GRANTS] && r == 0; i++)
+		r = c->grants[i].word == 0 ? 0 : state_check_grant(c, i);
+	if (r != 0)
+		return r;
 	if (!state_pairs_differ(c, STATE_GRANTS, c->used[STATE_SETS], state_guest_pair, &slot))
 		return state_check_fail(c, STATE_GRANTS, slot, state_guest_of(c->grants[slot].word),
 			"another grant of set %u has the same guest PASID", c->grants[slot].set);
-	return state_check_quotas(c);
+	r = state_check_rids(c);
+	return r ? r : state_check_quotas(c);
 }
 
 /* ------------------------------------------------------------------ devices and bindings */
@@ -423,7 +446,8 @@ static size_t state_check_share(
 {
 	const uint32_t groups = state_most(
 		state_most(used[STATE_SETS], used[STATE_SESSIONS]), used[STATE_GRANTS] + 1);
-	const uint32_t keys = state_most(state_most(used[STATE_GRANTS], used[STATE_BINDINGS]),
+	const uint32_t keys = state_most(
+		state_most(state_most(used[STATE_GRANTS], used[STATE_TIES]), used[STATE_BINDINGS]),
 		state_most(
 			state_most(used[STATE_SETS], used[STATE_SESSIONS]), used[STATE_REPLIES]));
 	const uint32_t bits =

@@ -43,6 +43,11 @@ typedef int (*state_compare)(const struct state_checking *c, uint32_t a, uint32_
 bool state_check_differ(const struct state_checking *c, uint32_t *slots, uint32_t count,
 	state_compare compare, uint32_t *ret_slot);
 
+static inline uint32_t state_host_of(uint64_t word)
+{
+	return (uint32_t)(word >> GRANT_HOST_SHIFT) & PASID_LAST;
+}
+
 static inline bool state_test_and_set(uint64_t *bits, uint32_t bit)
 {
 	const uint64_t mask = UINT64_C(1) << (bit % 64);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "state_check_private.h"
 
+#include <string.h>
+
 static bool state_has_grant(const struct state_checking *c, uint32_t grant)
 {
 	return grant < c->used[STATE_GRANTS] && c->grants[grant].word != 0;
@@ -22,11 +24,59 @@ static int state_check_tie(const struct state_checking *c, uint32_t i)
 	return 0;
 }
 
+static int state_compare_claims(const struct state_checking *c, uint32_t a, uint32_t b)
+{
+	const uint32_t host_a = state_host_of(c->grants[c->ties[a].grant].word);
+	const uint32_t host_b = state_host_of(c->grants[c->ties[b].grant].word);
+
+	if (c->ties[a].to != c->ties[b].to)
+		return c->ties[a].to < c->ties[b].to ? -1 : 1;
+	return host_a < host_b ? -1 : host_a > host_b;
+}
+
+static int state_check_claim(const struct state_checking *c, uint32_t i)
+{
+	const struct tie_slot *tie = &c->ties[i];
+
+	if (!(c->grants[tie->grant].word & GRANT_RIDS))
+		return state_check_fail(c, STATE_TIES, i, tie->grant,
+			"the grant in slot %u is of scope global", tie->grant);
+	if (tie->to > UINT32_MAX)
+		return state_check_fail(c, STATE_TIES, i, tie->to, "that is no IOMMU group");
+	if (++c->starts[tie->grant] > TIE_OWNERS_MAX)
+		return state_check_fail(c, STATE_TIES, i, tie->grant,
+			"a number is for %u IOMMU groups at most", TIE_OWNERS_MAX);
+	return 0;
+}
+
+/* Each number of scope rids is for some group, and in none of them another's. */
+static int state_check_claims(const struct state_checking *c)
+{
+	uint32_t claims = 0, slot;
+	int r = 0;
+
+	memset(c->starts, 0, c->used[STATE_GRANTS] * sizeof(*c->starts));
+	for (uint32_t i = 0; i < c->used[STATE_TIES] && r == 0; i++) {
+		if (c->ties[i].word == 0 || STATE_WORD_KIND(c->ties[i].word) != TIE_OWNER)
+			continue;
+		c->keys[claims++] = i;
+		r = state_check_claim(c, i);
+	}
+	for (uint32_t i = 0; i < c->used[STATE_GRANTS] && r == 0; i++)
+		if ((c->grants[i].word & GRANT_RIDS) && c->starts[i] == 0)
+			r = state_check_fail(c, STATE_GRANTS, i, c->grants[i].word,
+				"a number of scope rids is for no IOMMU group");
+	if (r == 0 && !state_check_differ(c, c->keys, claims, state_compare_claims, &slot))
+		r = state_check_fail(c, STATE_TIES, slot, c->ties[slot].to,
+			"another one has the same number in the same IOMMU group");
+	return r;
+}
+
 int state_check_ties(const struct state_checking *c)
 {
 	int r = 0;
 
 	for (uint32_t i = 0; i < c->used[STATE_TIES] && r == 0; i++)
 		r = c->ties[i].word == 0 ? 0 : state_check_tie(c, i);
-	return r;
+	return r ? r : state_check_claims(c);
 }

@@ -555,6 +555,7 @@ static void begin(void)
 	names = 0;
 	fixture_config(&f);
 	f.policy.vmms.everyone = true;
+	f.policy.global.everyone = f.policy.rids.everyone = true;
 	f.config.capacity = 160;
 	f.config.set_quota_default = 24;
 	f.config.set_quota_max = 32;

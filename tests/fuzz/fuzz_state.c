@@ -150,7 +150,8 @@ static void open_broker(void)
 	const struct broker_config config = {.reserved_last = 15,
 		.set_quota_default = 24,
 		.set_quota_max = 32,
-		.cooling_ms = 1000};
+		.cooling_ms = 1000,
+		.owners_max = 4};
 	static const enum state_table tables[] = {STATE_SETS, STATE_DEVICES, STATE_BINDINGS};
 	struct broker_ports ports = {
 		.hw = {&ops, d}, .state = &d->state, .now_ms = now_ms, .policy = &d->policy};
@@ -159,7 +160,10 @@ static void open_broker(void)
 	d->state = *state_file_state(d->file);
 	for (unsigned i = 0; i < ARRAY_SIZE(tables); i++)
 		d->state.capacity[tables[i]] = most(64, state_file_used(d->file, tables[i]) + 1);
-	d->policy = (struct policy){.any_device = true, .vmms.everyone = true};
+	d->policy = (struct policy){.any_device = true,
+		.vmms.everyone = true,
+		.global.everyone = true,
+		.rids.everyone = true};
 	d->user.uid = 3001;
 	d->now += 1000;
 	limits_defaults(&limits);
@@ -263,7 +267,7 @@ static void list(void)
 static void serve(void)
 {
 	struct actor vmm = {ROLE_VMM, LATER_VM, {0}, &d->user};
-	const struct set_create create = {"later", SET_TRANSLATED, true, 8, false, 0};
+	const struct set_create create = {"later", SET_TRANSLATED, true, 8, false, 0, 0};
 	const struct allocate allocate = {.max = PASID_LAST, .count = LATER_COUNT};
 	struct hpasid hosts[LATER_COUNT];
 	struct pasid_ref ref = {0};

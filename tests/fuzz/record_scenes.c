@@ -12,6 +12,7 @@ static struct pasid_client *c;
 
 #define DONE(call) RECORD_DONE(c, call)
 #define NOT(call)  RECORD_NOT(c, call)
+#define HOST(n)    (&(struct pasid_host_args){.host_pasid = (n)})
 
 static int each_set(const struct pasid_set_info *info, void *userdata)
 {
@@ -163,8 +164,8 @@ static void scene_numbers(void)
 	NOT(pasid_map_open(c, NULL, &map)); /* what comes here is no memory */
 	DONE(pasid_guest_detach(c, &(struct pasid_guest_args){.guest_pasid = 9}));
 	DONE(pasid_data_set(c, &(struct pasid_data_args){.pasid = refs[0], .data = 5}));
-	DONE(pasid_host_find(c, numbers[2], &info));
-	NOT(pasid_host_find(c, 17, &info));
+	DONE(pasid_host_find(c, HOST(numbers[2]), &info));
+	NOT(pasid_host_find(c, HOST(17), &info));
 	DONE(pasid_grant_list(c, &all, each_grant, NULL));
 	refs[1].value = numbers[3];
 	DONE(pasid_free(c, &(struct pasid_free_args){.pasids = refs, .count = 2}, &freed, NULL));
@@ -302,10 +303,10 @@ static void scene_admin(void)
 	DONE(pasid_limit_list(c, &all, each_limit, NULL));
 	DONE(pasid_set_destroy(c, &(struct pasid_set_destroy_args){.set = set, .force = true}));
 	DONE(pasid_grant_list(c, &all, each_grant, NULL));
-	NOT(pasid_quarantine_end(c, 40));
+	NOT(pasid_quarantine_end(c, HOST(40)));
 	NOT(pasid_device_remove(c, &(struct pasid_device_ref){.device = info.shared}));
 	DONE(pasid_device_drained(c, info.shared, &released));
-	DONE(pasid_quarantine_end(c, number));
+	DONE(pasid_quarantine_end(c, HOST(number)));
 	DONE(pasid_device_remove(c, &(struct pasid_device_ref){.device = info.shared}));
 	DONE(pasid_status(c, &status));
 	pasid_close(c);
@@ -347,7 +348,7 @@ static void scene_observer(void)
 	DONE(pasid_device_list(c, &all, each_device, NULL));
 	DONE(pasid_binding_list(c, &all, each_binding, NULL));
 	DONE(pasid_limit_list(c, &all, each_limit, NULL));
-	DONE(pasid_host_find(c, 18, &info));
+	DONE(pasid_host_find(c, HOST(18), &info));
 	NOT(pasid_set_create(c, &(struct pasid_set_create_args){.name = "o"}, NULL));
 	record_action(SCRIPT_HONEST, 0, 0, 0, 0, 0);
 	(void)pasid_dispatch(c, WAITED_MS);

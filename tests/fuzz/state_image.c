@@ -50,7 +50,7 @@ static void image_take(struct state_image *image, const struct state_file *file)
 static void image_change(struct world *w)
 {
 	struct actor vmm = {ROLE_VMM, UINT64_MAX - 1, {0}, &w->f.peer};
-	struct set_create create = {"unfinished", SET_TRANSLATED, true, 8, false, 0};
+	struct set_create create = {"unfinished", SET_TRANSLATED, true, 8, false, 0, 0};
 	struct allocate allocate = {.max = PASID_LAST, .count = 2};
 	struct hpasid hosts[2];
 

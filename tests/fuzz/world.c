@@ -181,6 +181,8 @@ static void world_configure(struct world *w, struct limits_config *limits)
 			.who.everyone = true};
 	w->f.policy = (struct policy){
 		.vmms.everyone = true,
+		.global.everyone = true,
+		.rids.everyone = true,
 		.admins = {.uids = &w->admin_uid, .uid_count = 1},
 		.observers = {.uids = &w->admin_uid, .uid_count = 1},
 		.participants = {.uids = &w->admin_uid, .uid_count = 1},

@@ -55,7 +55,7 @@ static void world_destroy_sets(struct world *w)
 static void world_heal(struct world *w)
 {
 	struct actor vmm = {ROLE_VMM, UINT64_MAX - 1, {0}, &w->f.peer};
-	struct set_create create = {"healer", SET_TRANSLATED, true, 1, false, 0};
+	struct set_create create = {"healer", SET_TRANSLATED, true, 1, false, 0, 0};
 
 	w->f.peer = (struct policy_peer){.uid = 3000};
 	FUZZ_CHECK(broker_set_create(w->f.broker, &vmm, &create, &vmm.set, &w->error) == 0);

@@ -134,8 +134,8 @@ static void world_check_number(struct world *w, const struct actor *admin, uint3
 	static const unsigned bindings[WORLD_NUMBERS] = {0, 1, 1, 2, 0, 0};
 	struct grant_info info;
 
-	FUZZ_CHECK(broker_host_find(w->f.broker, admin, (struct hpasid){w->numbers[i]}, &info,
-			   &w->error) == 0);
+	FUZZ_CHECK(broker_host_find(w->f.broker, admin, (struct set_id){0},
+			   (struct hpasid){w->numbers[i]}, &info, &w->error) == 0);
 	FUZZ_CHECK(info.set.v == w->honest_set && info.state == GRANT_ACTIVE);
 	FUZZ_CHECK(info.data == 1000 + i && info.has_guest == (i != 0));
 	FUZZ_CHECK(!i || info.guest.v == i);

@@ -100,8 +100,8 @@ static void compare_number(struct play *play, uint32_t host)
 	struct truth_number *number = truth_number(&play->now, host);
 	struct grant_info info;
 
-	if (broker_host_find(play->world.broker, &play->world.admin, (struct hpasid){host}, &info,
-		    &play->world.error))
+	if (broker_host_find(play->world.broker, &play->world.admin, (struct set_id){0},
+		    (struct hpasid){host}, &info, &play->world.error))
 		world_fail("%u is not found: %.200s", host, play->world.error.text);
 	truth_settle(&play->now, host, play->world.now_ms);
 	if (info.state == GRANT_IDLE) {

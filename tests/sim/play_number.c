@@ -409,8 +409,8 @@ static void do_quarantine_end(struct play *play)
 		host = found[play_arg(play, 1, count)];
 	play_say(play, "%s ends the quarantine of %u", admin ? "an admin" : "vm0", host);
 	r = broker_quarantine_end(play->world.broker,
-		admin ? &play->world.admin : &play->world.vms[0], (struct hpasid){host},
-		&play->world.error);
+		admin ? &play->world.admin : &play->world.vms[0], (struct set_id){0},
+		(struct hpasid){host}, &play->world.error);
 	play_expect(play, r, quarantine_end_wanted(play, host, admin));
 	if (r)
 		return;

@@ -210,6 +210,7 @@ void world_open(struct world *world, const struct history *history)
 	hardware_prepare(&world->hw);
 	world->death.countdown = world->death.stores = 0;
 	world->policy.any_device = true;
+	world->policy.global.everyone = world->policy.rids.everyone = true;
 	world->config = (struct broker_config){
 		.reserved_last = WORLD_RESERVED,
 		.capacity = WORLD_CAPACITY,
@@ -217,6 +218,7 @@ void world_open(struct world *world, const struct history *history)
 		.set_quota_max = WORLD_CAPACITY,
 		.cooling_ms = WORLD_COOLING,
 		.policy = history->lowest ? BROKER_LOWEST : BROKER_CYCLIC,
+		.owners_max = 8,
 	};
 	limits_prepare(&world->limits_config, history->tight);
 	actors_prepare(world, history);

@@ -91,6 +91,7 @@ void rig_config(struct rig *r)
 	r->admin_uid = RIG_ADMIN_UID;
 	r->observer_uid = RIG_OBSERVER_UID;
 	r->f.policy.vmms.everyone = true;
+	r->f.policy.global.everyone = r->f.policy.rids.everyone = true;
 	r->f.policy.admins = (struct policy_who){.uids = &r->admin_uid, .uid_count = 1};
 	r->f.policy.observers = (struct policy_who){.uids = &r->observer_uid, .uid_count = 1};
 	r->participant_uid = RIG_PARTICIPANT_UID;

@@ -103,10 +103,12 @@ void fixture_config(struct fixture *f)
 		.set_quota_default = 1024,
 		.set_quota_max = 65536,
 		.cooling_ms = 1000,
+		.owners_max = 8,
 	};
 	limits_defaults(&f->limits_config);
 	f->limits_config.of[RESOURCE_OPERATIONS].host = 256;
 	f->policy.any_device = true;
+	f->policy.global.everyone = f->policy.rids.everyone = true;
 	f->peer.uid = 1000;
 	f->admin = (struct actor){ROLE_ADMIN, 1, {0}, &f->peer};
 	f->observer = (struct actor){ROLE_OBSERVER, 2, {0}, &f->peer};
@@ -271,7 +273,7 @@ void fixture_close(struct fixture *f)
 struct actor fixture_vmm(
 	struct fixture *f, uint64_t session, const char *name, enum set_mode mode, uint32_t quota)
 {
-	struct set_create create = {name, mode, quota != 0, quota, false, 0};
+	struct set_create create = {name, mode, quota != 0, quota, false, 0, 0};
 	struct actor actor = {ROLE_VMM, session, {0}, &f->peer};
 	int r = broker_set_create(f->broker, &actor, &create, &actor.set, &f->error);
 
@@ -398,7 +400,7 @@ int fixture_free(struct fixture *f, const struct actor *actor, struct hpasid hos
 enum grant_state fixture_state(struct fixture *f, struct hpasid host)
 {
 	struct grant_info info;
-	int r = broker_host_find(f->broker, &f->admin, host, &info, &f->error);
+	int r = broker_host_find(f->broker, &f->admin, (struct set_id){0}, host, &info, &f->error);
 
 	ck_assert_msg(r == 0, "%s", f->error.text);
 	return info.state;

@@ -539,7 +539,9 @@ void hardware_withheld(struct hardware *h, struct hpasid host, const char *where
 	struct hpasid got;
 
 	fixture_pass_second(&h->f);
-	ck_assert_int_eq(broker_host_find(h->f.broker, &h->f.admin, host, &info, &h->f.error), 0);
+	ck_assert_int_eq(broker_host_find(h->f.broker, &h->f.admin, (struct set_id){0}, host, &info,
+				 &h->f.error),
+		0);
 	ck_assert_msg(info.state == GRANT_QUARANTINED && (info.quarantine & QUARANTINE_TAINTED),
 		"%s: PASID %u is in state %d, quarantine %u", where, host.v, info.state,
 		info.quarantine);

@@ -86,7 +86,7 @@ void limit_ck_nothing_left(void)
 int limit_create(
 	const struct actor *actor, const char *name, uint32_t quota, struct set_id *ret_set)
 {
-	struct set_create create = {name, SET_TRANSLATED, true, quota, false, 0};
+	struct set_create create = {name, SET_TRANSLATED, true, quota, false, 0, 0};
 
 	return broker_set_create(f.broker, actor, &create, ret_set, &f.error);
 }

@@ -54,7 +54,8 @@ struct grant_info recover_grant(struct hpasid host)
 {
 	struct grant_info info;
 
-	ck_assert_int_eq(broker_host_find(f.broker, &f.admin, host, &info, &f.error), 0);
+	ck_assert_int_eq(
+		broker_host_find(f.broker, &f.admin, (struct set_id){0}, host, &info, &f.error), 0);
 	return info;
 }
 

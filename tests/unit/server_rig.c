@@ -24,15 +24,20 @@ struct limits *limits;
 static struct broker *broker;
 struct server *server;
 static pthread_t thread;
-static const struct policy policy = {
-	.admins = {.everyone = true}, .observers = {.everyone = true}, .vmms = {.everyone = true}};
+static const struct policy policy = {.admins = {.everyone = true},
+	.observers = {.everyone = true},
+	.vmms = {.everyone = true},
+	.global = {.everyone = true},
+	.rids = {.everyone = true}};
 static struct dispatch_config dispatch_config = {
 	.version = "test", .backend = "none", .policy = &policy};
 
 static void make_broker(void)
 {
-	const struct broker_config config = {
-		.reserved_last = 1023, .set_quota_default = 64, .set_quota_max = 1024};
+	const struct broker_config config = {.reserved_last = 1023,
+		.set_quota_default = 64,
+		.set_quota_max = 1024,
+		.owners_max = 8};
 	struct broker_ports ports = {
 		.now_ms = clock_now_ms, .now_ctx = &server_clock, .policy = &policy};
 	const struct executor_options options = {0};

@@ -184,8 +184,9 @@ START_TEST(a_session_changes_nothing_of_another_set)
 			STATUS_NOT_FOUND);
 		ck_assert_int_eq(
 			broker_hold(f.broker, &c, own, theirs, &f.error), STATUS_NOT_FOUND);
-		ck_assert_int_eq(
-			broker_host_find(f.broker, &c, theirs, &grant, &f.error), STATUS_NOT_FOUND);
+		ck_assert_int_eq(broker_host_find(f.broker, &c, (struct set_id){0}, theirs, &grant,
+					 &f.error),
+			STATUS_NOT_FOUND);
 		/* and by naming the other set itself */
 		ck_assert_int_eq(
 			broker_set_get(f.broker, &c, a.set, &info, &f.error), STATUS_NOT_FOUND);
@@ -196,7 +197,8 @@ START_TEST(a_session_changes_nothing_of_another_set)
 		ck_assert_int_eq(broker_set_destroy(f.broker, &c, a.set, true, 1, &f.error),
 			STATUS_NOT_FOUND);
 		ck_assert_int_eq(
-			broker_quarantine_end(f.broker, &c, theirs, &f.error), STATUS_DENIED);
+			broker_quarantine_end(f.broker, &c, (struct set_id){0}, theirs, &f.error),
+			STATUS_DENIED);
 		ck_assert_int_eq(fixture_state(&f, theirs), GRANT_ACTIVE);
 	}
 END_TEST
@@ -206,18 +208,20 @@ START_TEST(observer_sees_all_and_changes_nothing)
 		struct actor a = fixture_vmm(&f, 10, "a", SET_TRANSLATED, 10);
 		struct hpasid host = fixture_allocate(&f, &a);
 		struct grant_info info;
-		struct set_create create = {"o", SET_TRANSLATED, false, 0, false, 0};
+		struct set_create create = {"o", SET_TRANSLATED, false, 0, false, 0, 0};
 		struct set_id id;
 		uint32_t freed;
 
-		ck_assert_int_eq(broker_host_find(f.broker, &f.observer, host, &info, &f.error), 0);
+		ck_assert_int_eq(broker_host_find(f.broker, &f.observer, (struct set_id){0}, host,
+					 &info, &f.error),
+			0);
 		ck_assert_str_eq(info.set_name, "a");
 		ck_assert_int_eq(broker_free_all(f.broker, &f.observer, a.set, &freed, &f.error),
 			STATUS_DENIED);
 		ck_assert_int_eq(broker_set_create(f.broker, &f.observer, &create, &id, &f.error),
 			STATUS_DENIED);
-		ck_assert_int_eq(broker_host_find(f.broker, &f.observer, (struct hpasid){70000},
-					 &info, &f.error),
+		ck_assert_int_eq(broker_host_find(f.broker, &f.observer, (struct set_id){0},
+					 (struct hpasid){70000}, &info, &f.error),
 			0);
 		ck_assert_int_eq(info.state, GRANT_IDLE);
 	}
@@ -306,7 +310,7 @@ END_TEST
 START_TEST(churn_of_sets_cannot_exhaust_the_host)
 	{
 		struct hpasid numbers[10];
-		struct set_create create = {"x", SET_TRANSLATED, true, 10, false, 0};
+		struct set_create create = {"x", SET_TRANSLATED, true, 10, false, 0, 0};
 		struct broker_status status;
 		int made = 0;
 
@@ -338,7 +342,7 @@ END_TEST
 /* F11 */
 START_TEST(quotas_are_debited_from_the_capacity)
 	{
-		struct set_create create = {"c", SET_TRANSLATED, true, 50, false, 0};
+		struct set_create create = {"c", SET_TRANSLATED, true, 50, false, 0, 0};
 		struct set_info info;
 		struct set_id id, rest;
 
@@ -408,7 +412,7 @@ END_TEST
 
 START_TEST(an_admins_set_outlives_its_session)
 	{
-		struct set_create create = {"kept", SET_TRANSLATED, false, 0, false, 0};
+		struct set_create create = {"kept", SET_TRANSLATED, false, 0, false, 0, 0};
 		struct set_id id;
 		struct set_info info;
 

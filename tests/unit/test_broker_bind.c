@@ -256,10 +256,13 @@ START_TEST(undo_that_fails_taints_and_keeps_the_number)
 		/* freed and cooled, it is still nobody's */
 		ck_assert_int_eq(fixture_free(&f, &a, host), 0);
 		fixture_pass_second(&f);
-		ck_assert_int_eq(broker_host_find(f.broker, &f.admin, host, &info, &f.error), 0);
+		ck_assert_int_eq(broker_host_find(f.broker, &f.admin, (struct set_id){0}, host,
+					 &info, &f.error),
+			0);
 		ck_assert_uint_eq(info.quarantine, QUARANTINE_TAINTED);
-		ck_assert_int_eq(
-			broker_quarantine_end(f.broker, &f.admin, host, &f.error), STATUS_STATE);
+		ck_assert_int_eq(broker_quarantine_end(
+					 f.broker, &f.admin, (struct set_id){0}, host, &f.error),
+			STATUS_STATE);
 		other = fixture_allocate(&f, &a);
 		ck_assert_int_eq(fixture_bind(&f, &a, other, devices, 1), STATUS_STATE);
 		ck_assert_uint_eq(f.error.reason, REASON_DEVICE_TAINTED);

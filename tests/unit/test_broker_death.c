@@ -170,7 +170,9 @@ START_TEST(a_lost_worker_taints_an_exclusive_device)
 		model_lose_lane(&f, a.set.v);
 		ck_assert_int_eq(fixture_free(&f, &a, host), 0);
 		fixture_pass_second(&f);
-		ck_assert_int_eq(broker_host_find(f.broker, &a, host, &info, &f.error), 0);
+		ck_assert_int_eq(
+			broker_host_find(f.broker, &a, (struct set_id){0}, host, &info, &f.error),
+			0);
 		ck_assert_uint_eq(info.quarantine, QUARANTINE_TAINTED);
 		ck_assert_int_eq(
 			fixture_bind(&f, &a, fixture_allocate(&f, &a), &device, 1), STATUS_STATE);
@@ -189,7 +191,9 @@ START_TEST(a_lost_worker_closes_a_shared_device)
 		ck_assert_uint_eq(model_entries(&f), 0);
 		ck_assert_int_eq(fixture_free(&f, &a, host), 0);
 		fixture_pass_second(&f);
-		ck_assert_int_eq(broker_host_find(f.broker, &a, host, &info, &f.error), 0);
+		ck_assert_int_eq(
+			broker_host_find(f.broker, &a, (struct set_id){0}, host, &info, &f.error),
+			0);
 		ck_assert_uint_eq(info.quarantine, QUARANTINE_UNDRAINED);
 	}
 END_TEST

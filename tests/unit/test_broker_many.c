@@ -76,8 +76,9 @@ static struct grant_info info_of(uint32_t host)
 {
 	struct grant_info info;
 
-	ck_assert_int_eq(
-		broker_host_find(f.broker, &f.admin, (struct hpasid){host}, &info, &f.error), 0);
+	ck_assert_int_eq(broker_host_find(f.broker, &f.admin, (struct set_id){0},
+				 (struct hpasid){host}, &info, &f.error),
+		0);
 	return info;
 }
 
@@ -162,7 +163,9 @@ START_TEST(an_admin_ends_the_wait_for_every_device_of_a_number)
 		ck_assert_int_eq(fixture_free(&f, &a, host), 0);
 		pass_time();
 		ck_assert_uint_eq(info_of(host.v).quarantine, QUARANTINE_UNDRAINED);
-		ck_assert_int_eq(broker_quarantine_end(f.broker, &f.admin, host, &f.error), 0);
+		ck_assert_int_eq(broker_quarantine_end(
+					 f.broker, &f.admin, (struct set_id){0}, host, &f.error),
+			0);
 		ck_assert_int_eq(info_of(host.v).state, GRANT_IDLE);
 	}
 END_TEST

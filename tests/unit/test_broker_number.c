@@ -182,7 +182,8 @@ START_TEST(a_number_cools_before_anybody_has_it_again)
 		ck_assert_int_eq(fixture_free(&f, &a, x), 0);
 		ck_assert_uint_eq(broker_next_tick(f.broker), f.now_ms + 1000);
 		f.now_ms += 400;
-		ck_assert_int_eq(broker_host_find(f.broker, &a, x, &info, &f.error), 0);
+		ck_assert_int_eq(
+			broker_host_find(f.broker, &a, (struct set_id){0}, x, &info, &f.error), 0);
 		ck_assert_uint_eq(info.quarantine, QUARANTINE_COOLING);
 		ck_assert_uint_eq(info.cooling_ms, 600);
 		ck_assert_int_eq(allocate(&c, x.v, x.v, 1, false, &y), STATUS_EXHAUSTED);
@@ -199,12 +200,16 @@ START_TEST(an_admin_ends_a_quarantine)
 		struct hpasid x = fixture_allocate(&f, &a);
 
 		ck_assert_int_eq(
-			broker_quarantine_end(f.broker, &f.admin, x, &f.error), STATUS_STATE);
+			broker_quarantine_end(f.broker, &f.admin, (struct set_id){0}, x, &f.error),
+			STATUS_STATE);
 		ck_assert_int_eq(fixture_free(&f, &a, x), 0);
-		ck_assert_int_eq(broker_quarantine_end(f.broker, &f.admin, x, &f.error), 0);
+		ck_assert_int_eq(
+			broker_quarantine_end(f.broker, &f.admin, (struct set_id){0}, x, &f.error),
+			0);
 		ck_assert_int_eq(fixture_state(&f, x), GRANT_IDLE);
 		ck_assert_int_eq(
-			broker_quarantine_end(f.broker, &f.admin, x, &f.error), STATUS_STATE);
+			broker_quarantine_end(f.broker, &f.admin, (struct set_id){0}, x, &f.error),
+			STATUS_STATE);
 	}
 END_TEST
 
@@ -234,12 +239,14 @@ START_TEST(private_data_is_attached_replaced_and_read)
 		struct grant_info info;
 
 		ck_assert_int_eq(broker_allocate(f.broker, &a, &with, &x, &f.error), 0);
-		ck_assert_int_eq(broker_host_find(f.broker, &a, x, &info, &f.error), 0);
+		ck_assert_int_eq(
+			broker_host_find(f.broker, &a, (struct set_id){0}, x, &info, &f.error), 0);
 		ck_assert_uint_eq(info.data, 0x1122334455667788);
 		ck_assert_int_eq(broker_data_set(f.broker, &a, own, (struct pasid_ref){false, x.v},
 					 UINT64_MAX, &f.error),
 			0);
-		ck_assert_int_eq(broker_host_find(f.broker, &a, x, &info, &f.error), 0);
+		ck_assert_int_eq(
+			broker_host_find(f.broker, &a, (struct set_id){0}, x, &info, &f.error), 0);
 		ck_assert_uint_eq(info.data, UINT64_MAX);
 	}
 END_TEST
@@ -271,7 +278,7 @@ END_TEST
 START_TEST(gone_sets_count_against_their_user_while_they_have_numbers)
 	{
 		struct actor a, next = {ROLE_VMM, 12, {0}, &f.peer};
-		struct set_create create = {"next", SET_TRANSLATED, true, 1, false, 0};
+		struct set_create create = {"next", SET_TRANSLATED, true, 1, false, 0, 0};
 
 		fixture_close(&f);
 		f.limits_config.of[RESOURCE_SETS].user = 1;

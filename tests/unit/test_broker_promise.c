@@ -107,7 +107,7 @@ END_TEST
 
 START_TEST(an_admin_makes_a_set_that_another_user_is_charged_for)
 	{
-		struct set_create owned = {"o", SET_TRANSLATED, true, 5, true, 2000};
+		struct set_create owned = {"o", SET_TRANSLATED, true, 5, true, 2000, 0};
 		struct actor vmm = {ROLE_VMM, 10, {0}, &f.peer};
 		struct set_info info;
 		struct set_id set;

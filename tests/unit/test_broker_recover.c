@@ -12,7 +12,7 @@ static const struct set_id own = {0};
 
 START_TEST(sets_keep_name_mode_quota_and_owner)
 	{
-		const struct set_create owned = {"c", SET_GUEST_OWNED, true, 9, true, 2000};
+		const struct set_create owned = {"c", SET_GUEST_OWNED, true, 9, true, 2000, 0};
 		struct actor a = fixture_vmm(&f, 10, "a", SET_TRANSLATED, 7);
 		struct set_info info;
 		struct set_id c;
@@ -36,7 +36,7 @@ END_TEST
 START_TEST(names_of_sets_stay_taken)
 	{
 		struct actor a = {ROLE_VMM, 12, {0}, &f.peer};
-		const struct set_create create = {"a", SET_TRANSLATED, true, 1, false, 0};
+		const struct set_create create = {"a", SET_TRANSLATED, true, 1, false, 0, 0};
 
 		(void)fixture_vmm(&f, 10, "a", SET_TRANSLATED, 7);
 		recover_restart(true);
@@ -48,7 +48,7 @@ END_TEST
 START_TEST(sets_end_with_the_sessions_that_made_them)
 	{
 		uint64_t cursor = 0, session, seen = 0;
-		const struct set_create owned = {"c", SET_TRANSLATED, true, 9, false, 0};
+		const struct set_create owned = {"c", SET_TRANSLATED, true, 9, false, 0, 0};
 		struct set_id c;
 
 		(void)fixture_vmm(&f, 10, "a", SET_TRANSLATED, 7);
@@ -215,7 +215,8 @@ START_TEST(a_tainted_number_stays_out_of_use)
 			broker_tick(f.broker);
 			ck_assert_uint_eq(recover_grant(host).quarantine, QUARANTINE_TAINTED);
 			ck_assert_int_eq(recover_device(DEVICE_EXCLUSIVE).state, DEVICE_TAINTED);
-			ck_assert_int_eq(broker_quarantine_end(f.broker, &f.admin, host, &f.error),
+			ck_assert_int_eq(broker_quarantine_end(f.broker, &f.admin,
+						 (struct set_id){0}, host, &f.error),
 				STATUS_STATE);
 		}
 		/* a detach that succeeds ends it, as ever */
@@ -261,7 +262,7 @@ END_TEST
 
 START_TEST(an_undrained_number_of_an_earlier_vm_returns_to_nobody)
 	{
-		struct set_create create = {"a", SET_TRANSLATED, true, 7, false, 0};
+		struct set_create create = {"a", SET_TRANSLATED, true, 7, false, 0, 0};
 		struct actor a = {ROLE_VMM, 10, {0}, &f.peer};
 		struct hpasid host;
 		uint32_t released = 0;
@@ -361,7 +362,7 @@ START_TEST(smaller_limits_take_nothing_away_and_let_nothing_in)
 	{
 		struct actor a = fixture_vmm(&f, 10, "a", SET_TRANSLATED, 7);
 		struct actor c = {ROLE_VMM, 11, {0}, &f.peer};
-		const struct set_create create = {"c", SET_TRANSLATED, true, 1, false, 0};
+		const struct set_create create = {"c", SET_TRANSLATED, true, 1, false, 0, 0};
 		struct device_id devices[2] = {fixture_add(&f, &a, 3, 50)};
 		struct hpasid host[2] = {
 			fixture_allocate_guest(&f, &a, 1), fixture_allocate_guest(&f, &a, 70000)};
@@ -435,7 +436,7 @@ END_TEST
 /* So many sets that came and went: a name and two events each. */
 static struct set_id pass_sets(unsigned count)
 {
-	const struct set_create create = {"passing", SET_TRANSLATED, true, 1, false, 0};
+	const struct set_create create = {"passing", SET_TRANSLATED, true, 1, false, 0, 0};
 	struct set_id set = {0}, last = {0};
 
 	while (count-- > 0) {

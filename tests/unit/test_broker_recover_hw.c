@@ -305,7 +305,7 @@ END_TEST
 
 START_TEST(a_set_that_was_being_emptied_comes_back)
 	{
-		struct set_create create = {"v", SET_TRANSLATED, true, 7, false, 0};
+		struct set_create create = {"v", SET_TRANSLATED, true, 7, false, 0, 0};
 		struct actor v = {ROLE_VMM, 10, {0}, &f.peer};
 		struct device_id device;
 		struct hpasid host;

@@ -243,14 +243,14 @@ START_TEST(what_is_no_pasid_is_nobodys)
 	{
 		struct grant_info info;
 
-		ck_refused(
-			broker_host_find(f.broker, &f.admin, (struct hpasid){0}, &info, &f.error),
+		ck_refused(broker_host_find(f.broker, &f.admin, (struct set_id){0},
+				   (struct hpasid){0}, &info, &f.error),
 			REASON_BAD_RANGE);
-		ck_refused(broker_host_find(f.broker, &f.admin, (struct hpasid){PASID_COUNT}, &info,
-				   &f.error),
+		ck_refused(broker_host_find(f.broker, &f.admin, (struct set_id){0},
+				   (struct hpasid){PASID_COUNT}, &info, &f.error),
 			REASON_BAD_RANGE);
-		ck_refused(broker_quarantine_end(
-				   f.broker, &f.admin, (struct hpasid){PASID_COUNT}, &f.error),
+		ck_refused(broker_quarantine_end(f.broker, &f.admin, (struct set_id){0},
+				   (struct hpasid){PASID_COUNT}, &f.error),
 			REASON_NOT_ACTIVE);
 	}
 END_TEST
@@ -354,7 +354,9 @@ START_TEST(a_number_is_held_by_those_who_may_and_as_often_as_can_be_counted)
 		for (unsigned i = 0; i < GRANT_HOLDS_MAX; i++)
 			ck_assert_int_eq(broker_hold(f.broker, &a, own, host, &f.error), 0);
 		ck_refused(broker_hold(f.broker, &a, own, host, &f.error), REASON_LIMIT);
-		ck_assert_int_eq(broker_host_find(f.broker, &a, host, &info, &f.error), 0);
+		ck_assert_int_eq(
+			broker_host_find(f.broker, &a, (struct set_id){0}, host, &info, &f.error),
+			0);
 		ck_assert_uint_eq(info.holds, GRANT_HOLDS_MAX);
 	}
 END_TEST

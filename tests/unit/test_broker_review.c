@@ -240,8 +240,9 @@ START_TEST(a_tainted_number_stays_in_quarantine_while_it_is_detached_again)
 		ck_assert_int_eq(fixture_free(&f, &a, host), 0);
 		start_unbind(host, 1);
 		/* neither an admin's word nor time: the detach has not been proven */
-		ck_assert_int_eq(
-			broker_quarantine_end(f.broker, &f.admin, host, &f.error), STATUS_STATE);
+		ck_assert_int_eq(broker_quarantine_end(
+					 f.broker, &f.admin, (struct set_id){0}, host, &f.error),
+			STATUS_STATE);
 		ck_assert_uint_eq(f.error.reason, REASON_DEVICE_TAINTED);
 		fixture_pass_second(&f);
 		ck_assert_int_eq(
@@ -476,12 +477,18 @@ START_TEST(trap_06_a_lost_group_comes_back_one_function_after_the_other)
 		lose_a_group(numbers);
 		/* the VMM, too, has begun anew */
 		(void)fixture_add(&f, &a, 1, 12);
-		ck_assert_int_eq(broker_host_find(f.broker, &a, numbers[0], &info, &f.error), 0);
+		ck_assert_int_eq(broker_host_find(f.broker, &a, (struct set_id){0}, numbers[0],
+					 &info, &f.error),
+			0);
 		ck_assert_uint_eq(info.bindings, 0);
-		ck_assert_int_eq(broker_host_find(f.broker, &a, numbers[1], &info, &f.error), 0);
+		ck_assert_int_eq(broker_host_find(f.broker, &a, (struct set_id){0}, numbers[1],
+					 &info, &f.error),
+			0);
 		ck_assert_uint_eq(info.bindings, 1);
 		(void)fixture_add(&f, &a, 2, 12);
-		ck_assert_int_eq(broker_host_find(f.broker, &a, numbers[1], &info, &f.error), 0);
+		ck_assert_int_eq(broker_host_find(f.broker, &a, (struct set_id){0}, numbers[1],
+					 &info, &f.error),
+			0);
 		ck_assert_uint_eq(info.bindings, 0);
 	}
 END_TEST

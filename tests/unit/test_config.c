@@ -250,7 +250,7 @@ START_TEST(unknown_keys_are_named_with_their_path)
 			"test.json: quota.per_set: unknown key; known here: set_default, set_max");
 		refused("{\"quotas\": {}}",
 			"test.json: quotas: unknown key; known here: socket, namespace, quota, "
-			"quarantine, session, roles, devices, simulate, log, limits");
+			"quarantine, session, roles, scopes, devices, simulate, log, limits");
 		refused("{\"roles\": {\"admins\": {\"user\": []}}}",
 			"test.json: roles.admins.user: unknown key; known here: users, groups, "
 			"cgroups, everyone");

@@ -220,7 +220,9 @@ START_TEST(every_other_operation_goes_there_and_back)
 		ck_assert_uint_eq(value, 1234);
 		ck_assert_int_eq(
 			pasid_data_set(client, &(struct pasid_data_args){.pasid = numbers[0]}), 0);
-		ck_assert_int_eq(pasid_quarantine_end(client, 1024), 0);
+		ck_assert_int_eq(
+			pasid_quarantine_end(client, &(struct pasid_host_args){.host_pasid = 1024}),
+			0);
 		ck_assert_int_eq(pasid_device_share(client, "0000:00:03.0", &device), 0);
 		ck_assert_str_eq(device.capabilities, "nesting first-stage");
 		ck_assert_uint_eq(device.registers[1], 0x22);

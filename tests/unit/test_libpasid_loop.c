@@ -342,7 +342,8 @@ START_TEST(every_operation_has_an_asynchronous_form)
 		CALL(guest_detach, &guest, on_result, &seen);
 		CALL(guest_find, &guest, on_result, &seen);
 		CALL(data_set, &(struct pasid_data_args){0}, on_result, &seen);
-		CALL(quarantine_end, 1024, on_result, &seen);
+		CALL(quarantine_end, (&(struct pasid_host_args){.host_pasid = 1024}), on_result,
+			&seen);
 		CALL(device_share, "0000:00:03.0", on_result, &seen);
 		CALL(device_slice, &(struct pasid_device_slice_args){.device = 1}, on_result,
 			&seen);

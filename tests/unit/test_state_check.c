@@ -222,6 +222,72 @@ START_TEST(guest_numbers_in_any_order)
 	}
 END_TEST
 
+START_TEST(claims_and_what_they_are_of)
+	{
+		struct tie_slot *ties = state->table[STATE_TIES];
+		const uint64_t claim = (uint64_t)TIE_OWNER << 4 | TIE_MADE;
+
+		ties[0].word = (uint64_t)3 << 4 | TIE_MADE;
+		found(STATE_TIES, 0, (uint64_t)3 << 4 | TIE_MADE);
+		ties = state->table[STATE_TIES];
+		ties[0].grant = RIG_GRANTS;
+		found(STATE_TIES, 0, RIG_GRANTS);
+		ties = state->table[STATE_TIES];
+		ties[0].to = UINT64_C(1) << 32;
+		found(STATE_TIES, 0, UINT64_C(1) << 32);
+		ties = state->table[STATE_TIES];
+		ties[0].word = 0; /* a number for no group */
+		found(STATE_GRANTS, 0, grants[0].word);
+		ties = state->table[STATE_TIES];
+		ties[1].word = claim; /* one of scope global */
+		found(STATE_TIES, 1, 1);
+		ties = state->table[STATE_TIES];
+		ties[1].word = claim;
+		ties[1].grant = 0;
+		ties[1].to = ties[0].to; /* the same once more */
+		found(STATE_TIES, 1, ties[0].to);
+	}
+END_TEST
+
+START_TEST(many_claims_in_any_order)
+	{
+		struct tie_slot *ties = state->table[STATE_TIES];
+		const uint32_t count = TIE_OWNERS_MAX + 2;
+
+		ck_assert_int_eq(state_reserve(state, STATE_TIES, count), 0);
+		for (uint32_t i = RIG_TIES; i < count; i++) {
+			ties[i].grant = 0;
+			ties[i].to = 1000 - i;
+			ties[i].word = i + 1 < count ? (uint64_t)TIE_OWNER << 4 | TIE_MADE : 0;
+		}
+		accepted();
+		ties[count - 1].word = (uint64_t)TIE_OWNER << 4 | TIE_MADE;
+		found(STATE_TIES, count - 1, 0);
+	}
+END_TEST
+
+START_TEST(a_number_in_both_scopes_or_twice_in_a_set)
+	{
+		struct tie_slot *ties = state->table[STATE_TIES];
+		const uint64_t number = (uint64_t)PASID_LAST << GRANT_HOST_SHIFT;
+
+		grants[1].word = (grants[1].word & ~number) | (grants[0].word & number);
+		found(STATE_GRANTS, 0, 1024);
+		ties = state->table[STATE_TIES];
+		grants[1].word = ((grants[1].word & ~number) | (grants[0].word & number)) | GRANT_RIDS;
+		ties[1] = (struct tie_slot){
+			.word = (uint64_t)TIE_OWNER << 4 | TIE_MADE, .to = 2, .grant = 1};
+		found(STATE_GRANTS, 1, 1024);
+		ties = state->table[STATE_TIES];
+		grants[2].word = ((grants[2].word & ~number) | (grants[0].word & number)) | GRANT_RIDS;
+		ties[1] = (struct tie_slot){
+			.word = (uint64_t)TIE_OWNER << 4 | TIE_MADE, .to = 2, .grant = 2};
+		accepted(); /* two sets, two groups */
+		ties[1].to = 1;
+		found(STATE_TIES, 1, 1);
+	}
+END_TEST
+
 START_TEST(devices_and_what_they_are_of)
 	{
 		const uint64_t word = devices[0].word;
@@ -492,6 +558,9 @@ int main(void)
 		grants_numbers,
 		grants_guests,
 		guest_numbers_in_any_order,
+		claims_and_what_they_are_of,
+		many_claims_in_any_order,
+		a_number_in_both_scopes_or_twice_in_a_set,
 		devices_and_what_they_are_of,
 		bindings_and_what_they_are_of,
 		one_binding_of_a_number_in_a_device,

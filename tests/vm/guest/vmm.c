@@ -184,7 +184,8 @@ static void vmm_churn(char **words)
 static void vmm_find(char **words)
 {
 	struct pasid_grant_info info = {0};
-	int r = pasid_host_find(client, agent_number(words[1]), &info);
+	struct pasid_host_args find = {.host_pasid = agent_number(words[1])};
+	int r = pasid_host_find(client, &find, &info);
 	uint64_t numbers[] = {info.set, info.bindings};
 
 	if (r == 0)
