@@ -103,6 +103,12 @@ static int client_options(struct pasid_client *client, const struct pasid_option
 	client->role = options->role != 0 ? options->role : PASID_ROLE_VMM;
 	client->resume_ms = options->resume_ms;
 	client->timeout_ms = options->timeout_ms != 0 ? options->timeout_ms : PASID_TIMEOUT_DEFAULT;
+	if (options->take_over != NULL) {
+		_Static_assert(sizeof(client->token) == PASID_SECRET_SIZE, "a secret fits");
+		memcpy(client->token, options->take_over->secret, PASID_SECRET_SIZE);
+		client->token_size = PASID_SECRET_SIZE;
+		client->taking = true;
+	}
 	if (options->has_fd)
 		return 0;
 	const char *path = options->path;

@@ -73,7 +73,9 @@ struct pasid_options {
 	/* For how long a lost connection is made again, such as while the daemon is restarted; 0:
 	 * as long as the daemon keeps a session (30 s, unless it is configured otherwise). */
 	uint64_t resume_ms;
-	uint64_t reserved[3];
+	/* Of pasid_hand_over() in another process: this client goes on with its session. */
+	const struct pasid_hand_over *take_over;
+	uint64_t reserved[2];
 };
 
 /*
@@ -110,6 +112,8 @@ struct pasid_session {
 	uint32_t request_limit;  /* requests in a datagram */
 	uint32_t grace_ms;       /* how long a session outlives its connection */
 	const char *features;    /* separated by spaces */
+	uint64_t set; /* that the session had when it was opened: taken over, or on a handed
+			 connection; else 0 */
 };
 const struct pasid_session *pasid_session_info(const struct pasid_client *client);
 
@@ -217,9 +221,10 @@ struct pasid_result {
 		struct pasid_result_page page;           /* lists; one of the pointers */
 		struct pasid_result_exported exported;   /* inside the library only */
 		uint64_t next_sequence;                  /* watch */
+		struct pasid_hand_over hand_over;        /* hand_over */
 	};
-	/* device_add with address: the opened device; set_connect: the connection. The receiver's
-	 * to close; else -1 */
+	/* device_add with address: the opened device; set_connect: the connection; hand_over: see
+	 * there. The receiver's to close; else -1 */
 	int fd;
 };
 
@@ -241,6 +246,40 @@ int pasid_status_async(struct pasid_client *client, pasid_callback callback, voi
 int pasid_recover_confirm(struct pasid_client *client, bool *ret_was_blocked);
 int pasid_recover_confirm_async(
 	struct pasid_client *client, pasid_callback callback, void *userdata);
+
+/*
+ * Another process of this host is to go on with the session, and nothing is detached: the set, its
+ * numbers, devices and bindings stay as they are. It opens a client with pasid_options.take_over
+ * within valid_ms, as the same user (or one that may be an admin); on a handed connection *ret_fd
+ * is another connection, to be passed to it and used as pasid_options.fd, else *ret_fd is -1. Pass
+ * the secret over a channel that nobody else reads.
+ *
+ * Until then this client goes on as ever, and its end, or that of its process, is the end of the
+ * session. Then it is gone: PASID_CONNECTION_GONE, and pasid_last_error()->reason is "handed-over".
+ * So ask when there is nothing outstanding: what the daemon had not read yet was not done
+ * (-ECONNRESET or -ENOTCONN here), and what it had begun ends without an answer. Asked for again,
+ * the secret before is void.
+ *
+ * What the new process has to know: pasid_session_info()->set, and what pasid_grant_list(),
+ * pasid_device_list() and pasid_binding_list() say; ids stay the same. Maps and watches are opened
+ * anew. Its own descriptors of devices and iommufds are the application's to pass; see
+ * pasid_change_process(). The daemon's copies stay where they are, and so does memory that was
+ * passed to it.
+ */
+int pasid_hand_over(
+	struct pasid_client *client, struct pasid_hand_over *ret_hand_over, int *ret_fd);
+int pasid_hand_over_async(struct pasid_client *client, pasid_callback callback, void *userdata);
+/* The secret is void. No error when there is none. */
+int pasid_hand_over_cancel(struct pasid_client *client);
+
+/*
+ * In the process that goes on: the kernel charges the memory that is mapped through this iommufd to
+ * it from now on, and not to the one that mapped it (IOMMU_IOAS_CHANGE_PROCESS, Linux 6.14). Only
+ * what was mapped from files (IOMMU_IOAS_MAP_FILE, or pasid_memory_map()) can be changed: with a
+ * mapping by address nothing is, and -EINVAL is returned; map such memory anew. -EOPNOTSUPP: the
+ * kernel does not have it. No request: pasidd is not asked.
+ */
+int pasid_change_process(int iommufd);
 
 /*
  * Events from here on: callback runs in pasid_dispatch(). NULL: no more. A VMM hears of its own

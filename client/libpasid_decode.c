@@ -320,6 +320,12 @@ static int decode_plain(struct pasid_result *to, const Pasid__V1__Reply *reply)
 	case PASID__V1__REPLY__RESULT_RECOVER:
 		to->was_blocked = reply->recover->was_blocked;
 		return 0;
+	case PASID__V1__REPLY__RESULT_HAND_OVER:
+		if (reply->hand_over->secret.len == sizeof(to->hand_over.secret))
+			memcpy(to->hand_over.secret, reply->hand_over->secret.data,
+				sizeof(to->hand_over.secret));
+		to->hand_over.valid_ms = reply->hand_over->valid_ms;
+		return 0;
 	case PASID__V1__REPLY__RESULT_WATCH:
 		to->next_sequence = reply->watch->next_sequence;
 		return 0;

@@ -107,6 +107,7 @@ struct pasid_client {
 	char features[512];
 	uint8_t token[WIRE_TOKEN_SIZE];
 	size_t token_size;
+	bool taking; /* the token is the secret of a hand-over, until hello was answered */
 	struct pasid_error error;
 	struct pasid_error gone; /* why LINK_GONE */
 
@@ -156,6 +157,8 @@ void link_retry(struct pasid_client *client);
  * the session can be taken up when it is back.
  */
 bool link_waits_for_restart(const struct pasid_client *client, const Pasid__V1__Status *status);
+/* The daemon says so, and why; the session is not to be taken up again. */
+bool link_is_handed_over(struct pasid_client *client, const Pasid__V1__Status *refused);
 /* The reply to hello. */
 void link_hello(struct pasid_client *client, const Pasid__V1__Reply *reply);
 /* When link_retry() is due: ms, UINT64_MAX for never. */

@@ -115,6 +115,14 @@ static size_t io_fill(struct pasid_client *client, struct call *first, struct ca
 	return out.size + tail.size;
 }
 
+/* Nothing can be sent any more. What came before that is read: it may say why. */
+static void io_lost(struct pasid_client *client, int error)
+{
+	io_receive(client);
+	if (client->link == LINK_UP)
+		link_lost(client, error);
+}
+
 void io_flush(struct pasid_client *client)
 {
 	while (client->link == LINK_UP && !client->epoll_out) {
@@ -132,7 +140,7 @@ void io_flush(struct pasid_client *client)
 			return;
 		}
 		if (r < 0) {
-			link_lost(client, r);
+			io_lost(client, r);
 			return;
 		}
 		for (struct call *call = first; call != end; call = call->next) {
@@ -148,7 +156,11 @@ int io_send_hello(struct pasid_client *client)
 	hello.version_min = hello.version_max = 1;
 	hello.role = (Pasid__V1__Role)client->role;
 	hello.client = client->name;
-	if (client->token_size > 0) {
+	if (client->taking) {
+		hello.resume_case = PASID__V1__HELLO__RESUME_TAKE_OVER;
+		hello.take_over.data = client->token;
+		hello.take_over.len = client->token_size;
+	} else if (client->token_size > 0) {
 		hello.resume_case = PASID__V1__HELLO__RESUME_RESUME_TOKEN;
 		hello.resume_token.data = client->token;
 		hello.resume_token.len = client->token_size;
@@ -219,7 +231,7 @@ static void io_datagram(struct pasid_client *client, size_t size, struct io_fds 
 		decode_status(message->refused, &refused);
 		if (client->link == LINK_HELLO)
 			link_hello(client, &(Pasid__V1__Reply){.status = message->refused});
-		else
+		else if (!link_is_handed_over(client, message->refused))
 			call_abort_all(client, &refused, true);
 	}
 	wire_arena_reset(&client->arena);

@@ -107,7 +107,7 @@ static bool link_worth_retry(const struct pasid_client *client, int error)
 static void link_give_up(struct pasid_client *client, int code, int cause)
 {
 	struct pasid_error error;
-	if (client->token_size > 0)
+	if (client->token_size > 0 && !client->taking)
 		error_fill(&error, code, "connection-lost",
 			"the connection to %s was lost and could not be taken up again: %s",
 			client->path != NULL ? client->path : "the daemon", strerror(-cause));
@@ -121,7 +121,7 @@ static void link_give_up(struct pasid_client *client, int code, int cause)
 static uint64_t link_limit(const struct pasid_client *client)
 {
 	uint64_t limit = client->timeout_ms;
-	if (client->token_size > 0)
+	if (client->token_size > 0 && !client->taking)
 		limit = client->resume_ms != 0 ? client->resume_ms : client->session.grace_ms;
 	return limit < UINT64_MAX - client->lost_at ? client->lost_at + limit : UINT64_MAX;
 }
@@ -215,8 +215,8 @@ static uint32_t link_within(uint32_t value, uint32_t limit)
  */
 static bool link_fits(const struct pasid_client *client, const Pasid__V1__HelloResult *hello)
 {
-	uint32_t least =
-		client->token_size > 0 ? client->session.datagram_limit : LINK_DATAGRAM_MIN;
+	uint32_t least = client->token_size > 0 && !client->taking ? client->session.datagram_limit
+								   : LINK_DATAGRAM_MIN;
 	return link_within(hello->datagram_limit, WIRE_DATAGRAM_MAX) >= least;
 }
 
@@ -232,6 +232,11 @@ static void link_agreed(struct pasid_client *client, const Pasid__V1__HelloResul
 	session->grace_ms = hello->grace_ms;
 	if (hello->instance.len == sizeof(session->instance))
 		memcpy(session->instance, hello->instance.data, hello->instance.len);
+	if (client->taking || client->path == NULL)
+		session->set = hello->set;
+	if (client->taking && client->next_id <= hello->last_id)
+		client->next_id = hello->last_id + 1; /* those were the other process's */
+	client->taking = false;
 	client->token_size = 0; /* none: the session cannot be taken up again */
 	if (hello->resume_token.len > 0 && hello->resume_token.len <= sizeof(client->token)) {
 		client->token_size = hello->resume_token.len;
@@ -253,6 +258,17 @@ bool link_waits_for_restart(const struct pasid_client *client, const Pasid__V1__
 {
 	return client->path != NULL && client->token_size > 0 && status->reason != NULL &&
 	       strcmp(status->reason, reason_text(REASON_SHUTTING_DOWN)) == 0;
+}
+
+bool link_is_handed_over(struct pasid_client *client, const Pasid__V1__Status *refused)
+{
+	struct pasid_error error;
+	if (refused->reason == NULL ||
+		strcmp(refused->reason, reason_text(REASON_HANDED_OVER)) != 0)
+		return false;
+	decode_status(refused, &error);
+	link_gone(client, &error);
+	return true;
 }
 
 void link_hello(struct pasid_client *client, const Pasid__V1__Reply *reply)

@@ -179,6 +179,13 @@ struct pasid_binding_info {
 	uint64_t reserved[4];
 };
 
+#define PASID_SECRET_SIZE 16
+/* What the process has to know that takes a session over. */
+struct pasid_hand_over {
+	uint8_t secret[PASID_SECRET_SIZE];
+	uint32_t valid_ms;
+};
+
 struct pasid_host_status {
 	char version[32];
 	uint8_t instance[16];

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define DEFAULT_GRACE_MS               30000u
+#define DEFAULT_HAND_OVER_MS           30000u
 #define DEFAULT_OPERATIONS_PER_SESSION 64u
 #define DEFAULT_OPERATIONS_MAX         4096u
 #define DEFAULT_OUTPUT_MAX             (256u << 10)
@@ -25,6 +26,7 @@ static struct dispatch_config dispatch_defaults(const struct dispatch_config *fr
 	struct dispatch_config config = *from;
 
 	config.grace_ms = or_default(config.grace_ms, DEFAULT_GRACE_MS);
+	config.hand_over_ms = or_default(config.hand_over_ms, DEFAULT_HAND_OVER_MS);
 	config.operations_per_session =
 		or_default(config.operations_per_session, DEFAULT_OPERATIONS_PER_SESSION);
 	config.operations_max = or_default(config.operations_max, DEFAULT_OPERATIONS_MAX);
@@ -47,6 +49,9 @@ static void dispatch_init_lists(struct dispatch *d)
 		TAILQ_INIT(&d->watch_set[i]);
 	for (size_t i = 0; i < DISPATCH_WATCH_BUCKETS; i++)
 		TAILQ_INIT(&d->handed[i]);
+	for (size_t i = 0; i < DISPATCH_WATCH_BUCKETS; i++)
+		TAILQ_INIT(&d->handovers[i]);
+	TAILQ_INIT(&d->open_handovers);
 }
 
 int dispatch_new(const struct dispatch_config *config, const struct dispatch_ports *ports,
@@ -105,6 +110,7 @@ void dispatch_free(struct dispatch *d)
 			d->ports.ctx, session_unpark(d->sessions, sessions_parked(d->sessions)));
 	while (!TAILQ_EMPTY(&d->links))
 		link_free(d, TAILQ_FIRST(&d->links));
+	handovers_free(d);
 	sessions_free(d->sessions);
 	output_done(d);
 	wire_arena_done(&d->arena);
@@ -214,18 +220,24 @@ static void dispatch_abandon(struct dispatch *d, struct session *session, bool o
 void dispatch_end_session(struct dispatch *d, struct session *session)
 {
 	dispatch_abandon(d, session, true);
+	handover_end(d, session->handover);
 	broker_session_end(d->broker, session->id);
 	if (session->handed)
 		broker_set_empty(d->broker, session->set);
 	session_close(d->sessions, session);
 }
 
-void dispatch_detach(struct dispatch *d, struct link *link)
+void dispatch_leave(struct dispatch *d, struct link *link)
 {
 	dispatch_abandon(d, link->session, false);
 	watch_stop(d, link);
 	link->session->link = NULL;
 	link->session = NULL;
+}
+
+void dispatch_detach(struct dispatch *d, struct link *link)
+{
+	dispatch_leave(d, link);
 	link_doom(d, link);
 }
 
@@ -429,6 +441,7 @@ void dispatch_tick(struct dispatch *d)
 	operations_tick(d, now);
 	while ((session = sessions_expired(d->sessions, now)))
 		dispatch_end_parked(d, session);
+	handover_tick(d, now);
 	dispatch_pump(d);
 }
 
@@ -440,7 +453,8 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 uint64_t dispatch_next_tick(const struct dispatch *d)
 {
 	return earlier(broker_next_tick(d->broker),
-		earlier(sessions_next_expiry(d->sessions), operations_next_tick(d)));
+		earlier(sessions_next_expiry(d->sessions),
+			earlier(operations_next_tick(d), handover_next_tick(d))));
 }
 
 uint64_t dispatch_cost(const struct dispatch *d)

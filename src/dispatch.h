@@ -45,7 +45,8 @@
 	C(ACCEPT_DESCRIPTORS, "accept-pauses-descriptors")                                         \
 	C(ACCEPT_LIMIT, "accept-pauses-limit")                                                     \
 	C(DATAGRAMS_REFUSED, "datagrams-refused")                                                  \
-	C(HELD, "connections-held")
+	C(HELD, "connections-held")                                                                \
+	C(HANDED_OVER, "sessions-handed-over")
 
 enum edge_counter {
 #define C(name, text) EDGE_##name,
@@ -65,6 +66,7 @@ struct dispatch_config {
 	const char *const *notes; /* what an operator should know, a sentence each */
 	size_t note_count;
 	uint32_t grace_ms;               /* how long a session outlives its connection; 0: 30 s */
+	uint32_t hand_over_ms;           /* how long a hand-over waits for its process; 0: 30 s */
 	uint32_t operations_per_session; /* under way in hardware at once; 0: 64 */
 	uint32_t operations_max;         /* of all sessions; 0: 4096 */
 	uint32_t output_max;             /* bytes of unread replies of a link; 0: 256 KiB */
@@ -101,6 +103,9 @@ struct dispatch_ports {
 	 */
 	int (*revive)(
 		void *ctx, struct session *session, int32_t pid, uint64_t born, void **ret_user);
+	/* A session is another process's from now on; NULL: nobody needs to know. */
+	void (*handed_over)(
+		void *ctx, uint64_t session, struct set_id set, int32_t from, int32_t to);
 	/* An admin has confirmed that no VMM holds a device; NULL: nobody needs to know. */
 	void (*confirmed)(void *ctx, const struct actor *actor, bool was_blocked);
 	/*

@@ -20,8 +20,20 @@ static struct handed *handed_find(struct dispatch *d, struct set_id set)
 
 	TAILQ_FOREACH(handed, handed_bucket(d, set), link)
 	{
-		if (handed->set.v == set.v)
+		if (handed->set.v == set.v && !handed->spare)
 			return handed;
+	}
+	return NULL;
+}
+
+struct link *handed_newest(struct dispatch *d, struct set_id set)
+{
+	struct handed *handed;
+
+	TAILQ_FOREACH_REVERSE(handed, handed_bucket(d, set), handed_list, link)
+	{
+		if (handed->set.v == set.v)
+			return handed->owner;
 	}
 	return NULL;
 }
@@ -32,6 +44,7 @@ void handed_free(struct dispatch *d, struct link *link)
 
 	if (!handed)
 		return;
+	handover_end(d, handed->handover);
 	TAILQ_REMOVE(handed_bucket(d, handed->set), handed, link);
 	d->handed_count--;
 	free(handed);
@@ -129,6 +142,8 @@ int handed_hello(struct call *call, const Pasid__V1__Hello *hello, struct sessio
 		return error_set(&call->error, REASON_PEER,
 			"hello came without credentials, or from a process that is gone or cannot "
 			"be seen from here");
+	if (handed->spare || hello->resume_case == PASID__V1__HELLO__RESUME_TAKE_OVER)
+		return handover_hello(call, hello, ret_session);
 	r = session_open(call->d->sessions, call->link->peer, ROLE_VMM, &session, &call->error);
 	if (r)
 		return r;

@@ -13,6 +13,7 @@ static const char *const hello_features[] = {
 	"shared-devices",
 	"guest-tables-vtd",
 	"exported-maps",
+	"hand-over",
 };
 
 /* ---------------------------------------------------------------- hello */
@@ -45,7 +46,7 @@ static int hello_check(struct call *call, const Pasid__V1__Hello *hello)
 	return 0;
 }
 
-static int hello_check_role(struct call *call, enum role role)
+int hello_check_role(struct call *call, enum role role)
 {
 	static const char *const names[] = {
 		"", "a VMM", "an admin", "an observer", "a participant"};
@@ -70,6 +71,19 @@ static int hello_open(
 	return session_open(call->d->sessions, call->link->peer, role, ret_session, &call->error);
 }
 
+void hello_go_on(struct call *call, struct session *session)
+{
+	struct dispatch *d = call->d;
+
+	if (session->link)
+		dispatch_detach(d, session->link);
+	else
+		d->ports.unpark(d->ports.ctx, session_unpark(d->sessions, session));
+	/* Another process of the same user may go on with it. */
+	session_follow(d->sessions, session, call->link->peer);
+	d->peer_read = NULL;
+}
+
 static int hello_resume(
 	struct call *call, const Pasid__V1__Hello *hello, struct session **ret_session)
 {
@@ -86,15 +100,25 @@ static int hello_resume(
 	r = hello_check_role(call, session->role);
 	if (r)
 		return r;
-	if (session->link)
-		dispatch_detach(d, session->link);
-	else
-		d->ports.unpark(d->ports.ctx, session_unpark(d->sessions, session));
-	/* Another process of the same user may go on with it. */
-	session_follow(d->sessions, session, call->link->peer);
-	d->peer_read = NULL;
+	hello_go_on(call, session);
 	*ret_session = session;
 	return 0;
+}
+
+static int hello_begin(
+	struct call *call, const Pasid__V1__Hello *hello, struct session **ret_session)
+{
+	if (call->link->handed)
+		return handed_hello(call, hello, ret_session);
+	switch (hello->resume_case) {
+	case PASID__V1__HELLO__RESUME_RESUME_TOKEN:
+		return hello_resume(call, hello, ret_session);
+	case PASID__V1__HELLO__RESUME_TAKE_OVER:
+		return handover_hello(call, hello, ret_session);
+	case PASID__V1__HELLO__RESUME__NOT_SET:
+	default:
+		return hello_open(call, hello, ret_session);
+	}
 }
 
 static void hello_write(struct call *call, const struct session *session, bool resumed)
@@ -126,15 +150,12 @@ static void hello_write(struct call *call, const struct session *session, bool r
 int handle_hello(struct call *call)
 {
 	const Pasid__V1__Hello *hello = (const void *)call->message;
-	bool resume = hello->resume_case == PASID__V1__HELLO__RESUME_RESUME_TOKEN;
+	bool resume = hello->resume_case != PASID__V1__HELLO__RESUME__NOT_SET;
 	struct session *session;
 	int r = hello_check(call, hello);
 
-	if (!r && call->link->handed)
-		r = handed_hello(call, hello, &session);
-	else if (!r)
-		r = resume ? hello_resume(call, hello, &session)
-			   : hello_open(call, hello, &session);
+	if (!r)
+		r = hello_begin(call, hello, &session);
 	if (r)
 		return r;
 	call->session = session;

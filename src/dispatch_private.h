@@ -9,6 +9,7 @@
  *   dispatch_output.c      datagrams out
  *   dispatch_watch.c       events
  *   dispatch_connect.c     connections that serve one set
+ *   dispatch_handover.c    sessions that go to another process
  *   dispatch_recover.c     sessions of an earlier run
  *   dispatch_table.c       the table of operations
  *   dispatch_*.c, others   the handlers in it
@@ -70,8 +71,28 @@ struct handed {
 	struct link *owner;
 	struct set_id set;
 	uint32_t uid; /* who is charged */
+	/* It is not the one of its set: it was made for who takes over, or is left by who did not.
+	 */
+	bool spare;
+	struct handover *handover; /* of those, while it waits */
 };
 TAILQ_HEAD(handed_list, handed);
+
+/*
+ * A session that is to be another process's; once it is, what that process is known by if its hello
+ * was not answered.
+ */
+struct handover {
+	TAILQ_ENTRY(handover) same; /* with the same hash */
+	TAILQ_ENTRY(handover) open; /* until it is taken: first to end first */
+	struct session *session;
+	struct link *heir; /* the connection that was made for it; NULL: none */
+	uint64_t digest;   /* of the secret */
+	uint64_t until;
+	uint8_t secret[SESSION_TOKEN_SIZE]; /* until it is taken */
+	bool taken;
+};
+TAILQ_HEAD(handover_list, handover);
 
 struct link {
 	TAILQ_ENTRY(link) all;
@@ -92,6 +113,7 @@ struct link {
 	bool announced;   /* the server knows that there is output */
 	bool doomed;
 	bool ending; /* doomed once everything was sent */
+	bool bereft; /* its session was handed over */
 };
 TAILQ_HEAD(link_list, link);
 
@@ -204,6 +226,8 @@ struct dispatch {
 	uint32_t handed_count;
 	bool handed_gone; /* a set of one may be gone */
 
+	struct handover_list handovers[DISPATCH_WATCH_BUCKETS], open_handovers;
+
 	uint64_t refused[REASON_COUNT];
 
 	/* Scratch, for one datagram, request or outcome at a time. */
@@ -231,7 +255,9 @@ void link_free(struct dispatch *d, struct link *link);
 bool dispatch_survives(const struct session *session);
 /* The session is over, in the broker too. Not for one that is parked. */
 void dispatch_end_session(struct dispatch *d, struct session *session);
-/* The link loses its session, and is to be closed. */
+/* The link loses its session. */
+void dispatch_leave(struct dispatch *d, struct link *link);
+/* And is to be closed. */
 void dispatch_detach(struct dispatch *d, struct link *link);
 /* Who asks, into call->actor. */
 void dispatch_set_actor(struct call *call);
@@ -334,6 +360,22 @@ void handed_free(struct dispatch *d, struct link *link);
 void handed_sweep(struct dispatch *d);
 int handed_hello(struct call *call, const Pasid__V1__Hello *hello, struct session **ret_session);
 
+/* The connection that was made for the set last. */
+struct link *handed_newest(struct dispatch *d, struct set_id set);
+
+/* ---------------------------------------------------------------- dispatch_handover.c */
+
+/* The session ends, or another one begins to wait; NULL is fine. */
+void handover_end(struct dispatch *d, struct handover *handover);
+void handovers_free(struct dispatch *d);
+/* Those that nobody took in time. */
+void handover_tick(struct dispatch *d, uint64_t now);
+uint64_t handover_next_tick(const struct dispatch *d);
+/* Hello with a secret, on a connection of either kind. */
+int handover_hello(struct call *call, const Pasid__V1__Hello *hello, struct session **ret_session);
+/* A session of an earlier run may have been taken over. -ENOMEM. */
+int handover_recover(struct dispatch *d, struct session *session);
+
 /* ---------------------------------------------------------------- handlers' helpers
  * (dispatch_ref.c) */
 
@@ -393,6 +435,11 @@ int handle_get_status(struct call *call);
 int handle_watch(struct call *call);
 int handle_limit_list(struct call *call);
 int handle_recover(struct call *call);
+int handle_hand_over(struct call *call);
+/* May who says hello have this role? */
+int hello_check_role(struct call *call, enum role role);
+/* Goes on with it on this connection, whatever it had before. */
+void hello_go_on(struct call *call, struct session *session);
 
 int handle_set_create(struct call *call);
 int handle_set_adjust(struct call *call);

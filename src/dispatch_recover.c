@@ -44,7 +44,8 @@ static int recover_parked(struct recovered *all, struct session *session)
 		return r;
 	/* The period runs from now, when it can come back. */
 	session_park(d->sessions, session, all->now, user);
-	return recovered_add(all, session->id);
+	r = handover_recover(d, session);
+	return r ? r : recovered_add(all, session->id);
 }
 
 /*

@@ -148,6 +148,9 @@ static int refuse_role(struct call *call)
 
 static int check_role(struct call *call)
 {
+	if (call->link->bereft)
+		return error_set(&call->error, REASON_HANDED_OVER,
+			"the session of this connection was handed over to another process");
 	if (!call->session)
 		return call->type->no_hello
 			       ? 0

@@ -32,6 +32,7 @@ static const struct operation_type operation_types[] = {
 	OP(WATCH) = {READ(handle_watch), .roles = ALLOW_ALL},
 	OP(LIMIT_LIST) = {SEARCH(handle_limit_list), .roles = ALLOW_READERS},
 	OP(RECOVER) = {CHANGE(handle_recover), .roles = ALLOW_ADMIN, .has_result = true},
+	OP(HAND_OVER) = {READ(handle_hand_over), .roles = ALLOW_OWNERS, .cost = cost_work},
 
 	OP(SET_CREATE) = {CHANGE(handle_set_create), .roles = ALLOW_MAKERS, .has_result = true, .cost = cost_work},
 	OP(SET_ADJUST) = {CHANGE(handle_set_adjust), .roles = ALLOW_MAKERS, .has_result = true},

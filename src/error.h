@@ -47,6 +47,8 @@
 	R(SET_EMPTYING, "set-emptying", STATUS_RETRY)                                              \
 	R(SET_CONNECTED, "set-connected", STATUS_BUSY)                                             \
 	R(PEER, "peer-unknown", STATUS_DENIED)                                                     \
+	R(HANDOVER_UNKNOWN, "hand-over-unknown", STATUS_NOT_FOUND)                                 \
+	R(HANDED_OVER, "handed-over", STATUS_STATE)                                                \
 	R(SET_MODE, "set-mode", STATUS_STATE)                                                      \
 	R(SCOPE, "scope-not-allowed", STATUS_DENIED)                                               \
 	/* limits */                                                                               \

@@ -355,6 +355,7 @@ static int server_start_dispatch(struct server *server)
 		.notice_end = server_notice_end,
 		.revive = server_revive,
 		.confirmed = server_log_confirmed,
+		.handed_over = server_log_handed_over,
 		.hanging = server_hanging,
 		.close_own = server_close_own,
 		.ctx = server,

@@ -109,3 +109,14 @@ void server_log_confirmed(void *ctx, const struct actor *actor, bool was_blocked
 		actor->peer->uid,
 		was_blocked ? ": numbers are granted again" : ", of which there was no doubt");
 }
+
+void server_log_handed_over(
+	void *ctx, uint64_t session, struct set_id set, int32_t from, int32_t to)
+{
+	const struct log_about about = {
+		.operation = "hand-over", .session = session, .set = set.v, .by_client = true};
+
+	(void)ctx;
+	log_write(LOG_LEVEL_NOTICE, &about, "process %d took the session over from process %d", to,
+		from);
+}

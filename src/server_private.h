@@ -110,6 +110,9 @@ void server_discharge(struct server *server, struct conn *conn);
 void server_log_changes(struct server *server);
 /* Of the dispatcher's ports: an admin has confirmed that no VMM holds a device. */
 void server_log_confirmed(void *ctx, const struct actor *actor, bool was_blocked);
+/* The same: a session is another process's. */
+void server_log_handed_over(
+	void *ctx, uint64_t session, struct set_id set, int32_t from, int32_t to);
 /* Logs something about a connection. */
 __attribute__((format(printf, 4, 5))) void server_log_conn(struct server *server,
 	const struct conn *conn, const char *operation, const char *format, ...);

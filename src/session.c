@@ -128,13 +128,36 @@ static void session_free(struct sessions *sessions, struct session *session)
 	free(session);
 }
 
-void session_enter(struct sessions *sessions, struct session *session)
+static void session_list(struct sessions *sessions, struct session *session)
 {
 	struct session **bucket = session_bucket(sessions, session_token(sessions, session));
 
 	session->next = *bucket;
 	*bucket = session;
+}
+
+static void session_unlist(struct sessions *sessions, struct session *session)
+{
+	struct session **at = session_bucket(sessions, session_token(sessions, session));
+
+	while (*at != session)
+		at = &(*at)->next;
+	*at = session->next;
+}
+
+void session_enter(struct sessions *sessions, struct session *session)
+{
+	session_list(sessions, session);
 	sessions->count++;
+}
+
+void session_hand_over(
+	struct sessions *sessions, struct session *session, struct peer *peer, uint64_t secret)
+{
+	session_unlist(sessions, session);
+	session_follow(sessions, session, peer);
+	session_record_token(sessions, session, secret);
+	session_list(sessions, session);
 }
 
 int session_open(struct sessions *sessions, struct peer *peer, enum role role,
@@ -165,13 +188,9 @@ int session_open(struct sessions *sessions, struct peer *peer, enum role role,
 /* `record`: it is over in the records, too. */
 static void session_end(struct sessions *sessions, struct session *session, bool record)
 {
-	struct session **at = session_bucket(sessions, session_token(sessions, session));
-
 	assert(session->parked_until == 0);
 	session_memory_clear(sessions, session, record);
-	while (*at != session)
-		at = &(*at)->next;
-	*at = session->next;
+	session_unlist(sessions, session);
 	if (record)
 		session_record_close(sessions, session);
 	limits_release(sessions->config.limits, NULL, session->user, RESOURCE_SESSIONS, 1);

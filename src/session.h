@@ -79,6 +79,8 @@ struct remembered {
 };
 TAILQ_HEAD(remembered_list, remembered);
 
+struct handover;
+
 struct session {
 	uint64_t id; /* never 0, never used again while the host is up */
 	enum role role;
@@ -100,9 +102,10 @@ struct session {
 	bool handed; /* its connection serves its set, and it ends with that */
 	uint64_t parked_until;
 	TAILQ_ENTRY(session) parked;
-	struct session *next; /* with the same hash of the token */
-	uint32_t user;        /* a place in the limits */
-	uint32_t slot;        /* of the records, where its token is, too */
+	struct session *next;      /* with the same hash of the token */
+	uint32_t user;             /* a place in the limits */
+	uint32_t slot;             /* of the records, where its token is, too */
+	struct handover *handover; /* the dispatcher's; NULL: none */
 };
 
 struct session_config {
@@ -151,6 +154,14 @@ void session_use(struct sessions *sessions, struct session *session, struct set_
 void session_serve(struct sessions *sessions, struct session *session, struct set_id set);
 /* Another process goes on with it; takes a reference of its own. */
 void session_follow(struct sessions *sessions, struct session *session, struct peer *peer);
+/*
+ * The same for good: it gets another token, and `secret`, a digest that is not 0, is recorded as
+ * what the process took it over with.
+ */
+void session_hand_over(
+	struct sessions *sessions, struct session *session, struct peer *peer, uint64_t secret);
+/* What was recorded so; 0: its process did not take it over. */
+uint64_t session_taken(const struct sessions *sessions, const struct session *session);
 
 /* The session with this token that belongs to the user, compared in constant time; NULL: none. */
 struct session *session_by_token(

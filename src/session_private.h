@@ -94,6 +94,9 @@ void session_pool_give(struct session_pool *pool, uint32_t slot);
 /* Records a new session, in a slot that session_pool_prepare() made sure of. */
 void session_record_open(struct sessions *sessions, struct session *session);
 void session_record_close(struct sessions *sessions, struct session *session);
+/* Another token, and what it was taken over with. */
+void session_record_token(
+	struct sessions *sessions, const struct session *session, uint64_t secret);
 void session_record_floor(struct sessions *sessions, const struct session *session);
 
 /* Slots that a reply takes beyond its first. */

@@ -172,6 +172,7 @@ void session_record_open(struct sessions *sessions, struct session *session)
 	slot->uid = session->peer->uid;
 	slot->pid = session->peer->pid;
 	slot->charged = limits_user_uid(sessions->config.limits, session->user);
+	slot->taken = 0;
 	record_commit(sessions, &slot->word, record_word(session));
 }
 
@@ -184,6 +185,22 @@ void session_record_close(struct sessions *sessions, struct session *session)
 void session_record_floor(struct sessions *sessions, const struct session *session)
 {
 	record_commit(sessions, &sessions->slots[session->slot].floor, session->floor);
+}
+
+void session_record_token(struct sessions *sessions, const struct session *session, uint64_t secret)
+{
+	struct session_slot *slot = &sessions->slots[session->slot];
+	uint64_t token[ARRAY_SIZE(slot->token)];
+
+	sessions->random(sessions->random_ctx, token, sizeof(token));
+	for (size_t i = 0; i < ARRAY_SIZE(token); i++)
+		record_commit(sessions, &slot->token[i], token[i]);
+	record_commit(sessions, &slot->taken, secret);
+}
+
+uint64_t session_taken(const struct sessions *sessions, const struct session *session)
+{
+	return sessions->slots[session->slot].taken;
 }
 
 const uint8_t *session_token(const struct sessions *sessions, const struct session *session)

@@ -237,7 +237,9 @@ struct session_slot {
 		uint64_t who; /* both, to be written through the port */
 	};
 	uint32_t charged; /* the user who is charged */
-	uint8_t reserved[60];
+	uint8_t reserved4[4];
+	uint64_t taken; /* digest of the secret that its process took it over with; 0: none */
+	uint8_t reserved[48];
 };
 ASSERT_SIZE(struct session_slot, 128);
 

@@ -416,7 +416,7 @@ class Authority(unittest.TestCase):
             "binding_list": "bindings",
             "limit_list": "limits",
         }
-        harmless = {"hello", "ping", "get_status", "watch", "set_list"}
+        harmless = {"hello", "ping", "get_status", "watch", "set_list", "hand_over"}
         self.assertEqual(set(attempts) | set(lists) | harmless, set(OPERATIONS))
         without_set = {"set_create", "quarantine_end", "device_share", "device_drained", "host_find", "recover"}
         own_is_fine = {"device_add", "set_get", "set_export"}

@@ -118,6 +118,8 @@ class Operations(unittest.TestCase):
         self.assertEqual(vmm.call("ping", payload=payload).ping.payload, payload)
         vmm.call("watch")
         self.assertEqual(vmm.create("vm").pasids.limit, 1024)
+        self.assertEqual(len(vmm.call("hand_over").hand_over.secret), 16)
+        vmm.call("hand_over", cancel=True)
         number = self.numbers()
         self.exclusive(number)
         self.shared(number)

@@ -415,7 +415,8 @@ START_TEST(what_happens_at_the_edge_is_in_the_status_by_name)
 		/* Programs know these names: they stay as they are. */
 		static const char *const names[] = {"hello-timeouts", "stalled-disconnects",
 			"abuse-disconnects", "connections-turned-away", "accept-pauses-descriptors",
-			"accept-pauses-limit", "datagrams-refused", "connections-held"};
+			"accept-pauses-limit", "datagrams-refused", "connections-held",
+			"sessions-handed-over"};
 		struct link *link = rig_hello(r, ROLE_OBSERVER);
 		Pasid__V1__GetStatus get = PASID__V1__GET_STATUS__INIT;
 		const Pasid__V1__StatusResult *status;
