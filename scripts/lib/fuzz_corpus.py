@@ -18,7 +18,7 @@ STATE_RAW, STATE_SETTLED, STATE_SUMLESS, STATE_SPARSE, STATE_KILLED = 1, 2, 4, 8
 STATE_SET, STATE_ADD, STATE_BYTE, STATE_COPY, STATE_CUT = range(5)
 STATE_FIELDS_END = 64  # bytes of a record, behind which there is little
 HEADER, LOG = 7, 8
-CONNECT, ALLOCATE, FREE, AGAIN, REUSE, LIE, RESTART, LEAVE, TIME = range(9)  # tests/fuzz/fuzz_resume.c
+CONNECT, ALLOCATE, FREE, AGAIN, REUSE, LIE, RESTART, LEAVE, TIME, HAND_OVER = range(10)  # tests/fuzz/fuzz_resume.c
 CLIENTS = 3
 
 EXAMPLE = re.compile(r"^```json\n(.*?)^```", re.M | re.S)
@@ -139,11 +139,13 @@ def record_resumes():
         "twice": [(FREE, 0, 1), (RESTART, 0, 0), (CONNECT, 0, 0), (ALLOCATE, 0, 0), (RESTART, 0, 0)],
         "lost": [(LEAVE, 0, 0), (LIE, 1, 0), (LIE, 2, CLIENTS), (CONNECT, 0, 0)],
         "late": [(LEAVE, 0, 0), (TIME, 0, 200), (RESTART, 0, 0), (TIME, 0, 240), (CONNECT, 0, 0)],
+        "hand-over": [(HAND_OVER, 0, 0), (ALLOCATE, 0, 0), (RESTART, 0, 0), (CONNECT, 0, 0), (HAND_OVER, 0, 0), (LIE, 2, 0)],
         "too-late": [(RESTART, 0, 0), (TIME, 0, 255), (LIE, 2, 0)],
     }
     for stores in range(1, 7):
         histories[f"dies-allocating-{stores}"] = [(RESTART, 0, stores), (ALLOCATE, 0, 0)]
         histories[f"dies-freeing-{stores}"] = [(RESTART, 0, stores), (FREE, 0, 1)]
+        histories[f"dies-handing-over-{stores}"] = [(RESTART, 0, stores), (HAND_OVER, 0, 0)]
     for name, history in histories.items():
         (folder / name).write_bytes(bytes(byte for step in begun + history + asked for byte in step))
     for stores in (2, 5, 9):

@@ -5,13 +5,12 @@
  *
  * Promised: a session goes on for whoever has its token and is of its user, and for nobody else;
  * what was answered is so after the restart, and answered the same; what was not answered was done
- * once or not at all; what a daemon leaves is accepted by the check of records.
+ * once or not at all; what a daemon leaves is accepted by the check of records. A session that is
+ * handed over is the new process's or still the old one's, whenever the daemon dies.
  */
-#include "../unit/fixture.h"
-#include "dispatch.h"
 #include "fuzz.h"
 #include "grave.h"
-#include "state_check.h"
+#include "mortal.h"
 #include "wire.h"
 
 #include <errno.h>
@@ -40,6 +39,7 @@ enum action {
 	ACT_RESTART, /* now, or before so many stores more */
 	ACT_LEAVE,   /* the connection is lost */
 	ACT_TIME,
+	ACT_HAND_OVER, /* to another process of its user */
 	ACTIONS,
 };
 
@@ -56,113 +56,18 @@ struct client {
 	struct link *link;
 	uint8_t token[WIRE_TOKEN_SIZE];
 	uint64_t session, set, last_id, until; /* it may come back before that */
+	int process;                           /* how many it had before this one */
 	bool parked;
 	struct wish changes[CHANGES];
 	unsigned count;
 };
 
-static struct fixture f;
-static struct dispatch *dispatch;
-static struct dispatch_config config;
 static struct client clients[CLIENTS];
 static struct wire_arena arena;
-static struct error error;
 static uint8_t datagram[WIRE_DATAGRAM_MAX];
-static uint8_t randomness;
 static unsigned names;
 
-/* ---------------------------------------------------------------- ports */
-
-static uint64_t now_ms(void *ctx)
-{
-	(void)ctx;
-	return f.now_ms;
-}
-
-static void fill(void *ctx, void *ret_bytes, size_t size)
-{
-	(void)ctx;
-	memset(ret_bytes, ++randomness, size);
-}
-
-static void dispose(void *ctx, int fd)
-{
-	(void)ctx;
-	(void)fd;
-	FUZZ_CHECK(false); /* nobody sends any */
-}
-
-static void unpark(void *ctx, void *user)
-{
-	(void)ctx;
-	(void)user;
-}
-
-static int revive(void *ctx, struct session *session, int32_t pid, uint64_t born, void **ret_user)
-{
-	(void)ctx;
-	(void)pid;
-	(void)born;
-	*ret_user = session;
-	return 0;
-}
-
-/* ---------------------------------------------------------------- its start and its end */
-
-static void check_records(uint32_t used[static STATE_TABLES])
-{
-	struct state_problem problem = {.text = ""};
-	void *scratch;
-
-	for (unsigned t = 0; t < STATE_TABLES; t++)
-		used[t] = state_file_used(f.memory, (enum state_table)t);
-	scratch = malloc(state_check_scratch(used));
-	FUZZ_CHECK(scratch);
-	if (state_check(state_file_state(f.memory), used, scratch, &problem))
-		FUZZ_FAIL("what it left is refused: %s", problem.text);
-	free(scratch);
-}
-
-static void open_broker(void)
-{
-	struct broker_ports ports = {.hw = {&model_ops, &f.model},
-		.state = &grave.state,
-		.pages = state_file_pages(f.memory),
-		.now_ms = now_ms,
-		.policy = &f.policy};
-
-	FUZZ_CHECK(limits_new(&f.limits_config, &f.limits) == 0);
-	ports.limits = f.limits;
-	FUZZ_CHECK(broker_new(&f.config, &ports, &f.broker) == 0);
-}
-
-static void open_daemon(void)
-{
-	const struct dispatch_ports ports = {.now_ms = now_ms,
-		.random = fill,
-		.dispose_fd = dispose,
-		.unpark = unpark,
-		.revive = revive};
-	uint32_t used[STATE_TABLES];
-	const struct recovery recovery = {.used = used, .lane_stands = fixture_none_stands};
-
-	check_records(used);
-	open_broker();
-	if (broker_recover(f.broker, &recovery, &error))
-		FUZZ_FAIL("what it left is not taken up: %s", error.text);
-	config.limits = f.limits;
-	config.instance[0]++;
-	FUZZ_CHECK(dispatch_new(&config, &ports, f.broker, &dispatch) == 0);
-	FUZZ_CHECK(dispatch_recover(dispatch) == 0);
-}
-
-static void end_daemon(void)
-{
-	dispatch_free(dispatch);
-	broker_free(f.broker);
-	limits_free(f.limits);
-	f.model.count = 0;
-}
+/* ---------------------------------------------------------------- its end and the next one */
 
 /* Until one lives; it may die on its way, too. */
 static void restart(void)
@@ -170,14 +75,14 @@ static void restart(void)
 	if (!grave.dead)
 		grave_die();
 	do {
-		end_daemon();
+		mortal_end();
 		grave_rise();
-		open_daemon();
+		mortal_open();
 	} while (grave.dead);
 	for (unsigned i = 0; i < CLIENTS; i++) {
 		clients[i].link = NULL;
 		clients[i].parked = clients[i].session != 0;
-		clients[i].until = f.now_ms + GRACE_MS;
+		clients[i].until = mortal.f.now_ms + GRACE_MS;
 	}
 }
 
@@ -188,15 +93,20 @@ static uint32_t uid_of(unsigned who)
 	return 1000 + who;
 }
 
-static struct link *connect_as(unsigned who)
+static struct link *connect_from(unsigned who, int process)
 {
 	const struct dispatch_peer peer = {
 		.who = {.uid = uid_of(who), .group_count = 1, .groups = {uid_of(who)}},
-		.pid = 100 + (int)who};
+		.pid = 100 + (int)who + process * (int)CLIENTS};
 	struct link *link = NULL;
 
-	FUZZ_CHECK(dispatch_connect(dispatch, &peer, &link, &error) == 0);
+	FUZZ_CHECK(dispatch_connect(mortal.dispatch, &peer, &link, &mortal.error) == 0);
 	return link;
+}
+
+static struct link *connect_as(unsigned who)
+{
+	return connect_from(who, clients[who].process);
 }
 
 /* NULL: the daemon died over it, and another one lives. */
@@ -209,26 +119,39 @@ static const Pasid__V1__Reply *ask(
 	const struct dispatch_datagram *answer;
 
 	wire_out_request(&out, &head, message);
-	FUZZ_CHECK(dispatch_receive(dispatch, link, datagram, out.size, NULL, 0, false) == 0);
-	model_run(&f);
-	dispatch_pump(dispatch);
+	FUZZ_CHECK(
+		dispatch_receive(mortal.dispatch, link, datagram, out.size, NULL, 0, false) == 0);
+	model_run(&mortal.f);
+	dispatch_pump(mortal.dispatch);
 	if (grave.dead) {
 		restart();
 		return NULL;
 	}
-	answer = dispatch_peek(dispatch, link);
+	answer = dispatch_peek(mortal.dispatch, link);
 	FUZZ_CHECK(answer);
 	wire_arena_reset(&arena);
-	FUZZ_CHECK(wire_unpack_replies(&arena, answer->data, answer->size, &read, &error) == 0);
+	FUZZ_CHECK(
+		wire_unpack_replies(&arena, answer->data, answer->size, &read, &mortal.error) == 0);
 	FUZZ_CHECK(read->n_replies == 1 && read->replies[0]->id == id);
-	dispatch_sent(dispatch, link);
+	dispatch_sent(mortal.dispatch, link);
 	return read->replies[0];
 }
 
 static bool is_refused(const Pasid__V1__Reply *reply, enum reason reason)
 {
-	return reply->status && wire_read_status(reply->status, &error) > 0 &&
-	       error.reason == reason && error.text[0];
+	return reply->status && wire_read_status(reply->status, &mortal.error) > 0 &&
+	       mortal.error.reason == reason && mortal.error.text[0];
+}
+
+/* Takes over a session with a secret. */
+static const Pasid__V1__Reply *say_taking(struct link *link, uint8_t *secret)
+{
+	Pasid__V1__Hello hello = PASID__V1__HELLO__INIT;
+
+	hello.version_min = hello.version_max = 1;
+	hello.resume_case = PASID__V1__HELLO__RESUME_TAKE_OVER;
+	hello.take_over = (ProtobufCBinaryData){WIRE_TOKEN_SIZE, secret};
+	return ask(link, UINT64_C(1) << 40, OPERATION(HELLO), &hello);
 }
 
 static const Pasid__V1__Reply *say_hello(struct link *link, const uint8_t *token)
@@ -417,7 +340,80 @@ static void lie(unsigned who, uint8_t number)
 	if (!reply)
 		return;
 	FUZZ_CHECK(is_refused(reply, REASON_RESUME_UNKNOWN));
-	FUZZ_CHECK(dispatch_disconnect(dispatch, link, false, NULL) == NULL);
+	FUZZ_CHECK(dispatch_disconnect(mortal.dispatch, link, false, NULL) == NULL);
+}
+
+/* ---------------------------------------------------------------- another process */
+
+static void drop(struct link *link)
+{
+	FUZZ_CHECK(dispatch_disconnect(mortal.dispatch, link, false, NULL) == NULL);
+}
+
+/* The new process has it: the old one is told, and has nothing that leads there. */
+static void taken_over(struct client *c, unsigned who, struct link *link,
+	const Pasid__V1__HelloResult *hello, const uint8_t *secret)
+{
+	uint8_t old[WIRE_TOKEN_SIZE], copy[WIRE_TOKEN_SIZE];
+	const Pasid__V1__Reply *reply;
+	struct link *liar;
+
+	FUZZ_CHECK(hello->resumed && hello->session == c->session);
+	FUZZ_CHECK(!c->set || hello->set == c->set);
+	memcpy(old, c->token, sizeof(old));
+	memcpy(copy, secret, sizeof(copy));
+	memcpy(c->token, hello->resume_token.data, sizeof(c->token));
+	FUZZ_CHECK(memcmp(old, c->token, sizeof(old)) != 0);
+	if (c->link) {
+		FUZZ_CHECK(!dispatch_readable(mortal.dispatch, c->link));
+		drop(c->link);
+	}
+	c->link = link;
+	c->parked = false;
+	liar = connect_as(who);
+	c->process++;
+	reply = say_taking(liar, copy);
+	if (!reply)
+		return;
+	FUZZ_CHECK(is_refused(reply, REASON_HANDOVER_UNKNOWN));
+	reply = say_hello(liar, old);
+	if (!reply)
+		return;
+	FUZZ_CHECK(is_refused(reply, REASON_RESUME_UNKNOWN));
+	drop(liar);
+}
+
+/* If the daemon dies over it, it is the new process's, which asks again, or still the old one's. */
+static void hand_over(unsigned who)
+{
+	const Pasid__V1__HandOver message = PASID__V1__HAND_OVER__INIT;
+	struct client *c = &clients[who];
+	const Pasid__V1__Reply *reply;
+	uint8_t secret[WIRE_TOKEN_SIZE];
+	struct link *link;
+
+	if (!c->link || !c->session)
+		return;
+	reply = ask(c->link, UINT64_C(1) << 40, OPERATION(HAND_OVER), &message);
+	if (!reply)
+		return;
+	FUZZ_CHECK(!reply->status && reply->hand_over->secret.len == sizeof(secret));
+	memcpy(secret, reply->hand_over->secret.data, sizeof(secret));
+	link = connect_from(who, c->process + 1);
+	reply = say_taking(link, secret);
+	if (!reply) {
+		link = connect_from(who, c->process + 1);
+		reply = say_taking(link, secret);
+		FUZZ_CHECK(reply); /* it dies once at most */
+		if (is_refused(reply, REASON_HANDOVER_UNKNOWN)) {
+			drop(link);
+			come(who);
+			return;
+		}
+	}
+	if (reply->status)
+		FUZZ_FAIL("it is not taken over: %s", reply->status->message);
+	taken_over(c, who, link, reply->hello, secret);
 }
 
 /* ---------------------------------------------------------------- is it so? */
@@ -443,7 +439,7 @@ static unsigned count_of(const struct client *c, uint32_t number, bool *ret_may_
 /* Its set has what it was told, and besides at most what it has not heard of yet. */
 static void check_client(const struct client *c)
 {
-	const struct actor admin = {ROLE_ADMIN, UINT64_MAX, {0}, &f.peer};
+	const struct actor admin = {ROLE_ADMIN, UINT64_MAX, {0}, &mortal.f.peer};
 	struct grant_info info;
 	uint64_t cursor = 0;
 	unsigned extra = 0, seen = 0, wanted = 0, gone = 0;
@@ -459,7 +455,7 @@ static void check_client(const struct client *c)
 		gone += may_be_gone;
 	}
 	while (broker_grant_next(
-		f.broker, &admin, (struct set_id){c->set}, false, &cursor, &info)) {
+		mortal.f.broker, &admin, (struct set_id){c->set}, false, &cursor, &info)) {
 		if (info.state != GRANT_IDLE && info.state != GRANT_ACTIVE)
 			continue;
 		if (count_of(c, info.host.v, &may_be_gone))
@@ -475,8 +471,8 @@ static void check_client(const struct client *c)
 
 static void check(void)
 {
-	if (broker_recount(f.broker, &error))
-		FUZZ_FAIL("%s", error.text);
+	if (broker_recount(mortal.f.broker, &mortal.error))
+		FUZZ_FAIL("%s", mortal.error.text);
 	for (unsigned i = 0; i < CLIENTS; i++) {
 		if (clients[i].session && clients[i].set)
 			check_client(&clients[i]);
@@ -491,21 +487,21 @@ static void leave(unsigned who)
 
 	if (!c->link)
 		return;
-	(void)dispatch_disconnect(dispatch, c->link, false, c);
+	(void)dispatch_disconnect(mortal.dispatch, c->link, false, c);
 	c->link = NULL;
 	c->parked = c->session != 0;
-	c->until = f.now_ms + GRACE_MS;
-	dispatch_pump(dispatch);
+	c->until = mortal.f.now_ms + GRACE_MS;
+	dispatch_pump(mortal.dispatch);
 }
 
 static void pass(uint32_t ms)
 {
-	f.now_ms += ms;
-	dispatch_tick(dispatch);
-	model_run(&f);
-	dispatch_pump(dispatch);
+	mortal.f.now_ms += ms;
+	dispatch_tick(mortal.dispatch);
+	model_run(&mortal.f);
+	dispatch_pump(mortal.dispatch);
 	for (unsigned i = 0; i < CLIENTS; i++) {
-		if (clients[i].parked && f.now_ms >= clients[i].until)
+		if (clients[i].parked && mortal.f.now_ms >= clients[i].until)
 			clients[i] = (struct client){0};
 	}
 }
@@ -537,6 +533,9 @@ static void play(const uint8_t *record)
 	case ACT_LEAVE:
 		leave(who);
 		break;
+	case ACT_HAND_OVER:
+		hand_over(who);
+		break;
 	case ACT_TIME:
 	case ACTIONS:
 		pass(20u * record[2]);
@@ -551,28 +550,28 @@ static void begin(void)
 	if (!arena.size)
 		wire_arena_init(&arena, NULL, WIRE_ARENA_SIZE);
 	memset(clients, 0, sizeof(clients));
-	randomness = 0;
+	mortal.randomness = 0;
 	names = 0;
-	fixture_config(&f);
-	f.policy.vmms.everyone = true;
-	f.policy.global.everyone = f.policy.rids.everyone = true;
-	f.config.capacity = 160;
-	f.config.set_quota_default = 24;
-	f.config.set_quota_max = 32;
-	FUZZ_CHECK(state_file_memory(&f.memory) == 0);
-	grave_open(f.memory);
+	fixture_config(&mortal.f);
+	mortal.f.policy.vmms.everyone = true;
+	mortal.f.policy.global.everyone = mortal.f.policy.rids.everyone = true;
+	mortal.f.config.capacity = 160;
+	mortal.f.config.set_quota_default = 24;
+	mortal.f.config.set_quota_max = 32;
+	FUZZ_CHECK(state_file_memory(&mortal.f.memory) == 0);
+	grave_open(mortal.f.memory);
 	grave.state.capacity[STATE_SETS] = grave.state.capacity[STATE_DEVICES] = 64;
 	grave.state.capacity[STATE_BINDINGS] = 64;
-	config = (struct dispatch_config){.version = "0",
+	mortal.config = (struct dispatch_config){.version = "0",
 		.backend = "simulated",
 		.grace_ms = GRACE_MS,
 		.operations_per_session = 12,
 		.operations_max = 64,
 		.output_max = 1 << 17,
 		.events_max = 16,
-		.policy = &f.policy,
+		.policy = &mortal.f.policy,
 		.state = &grave.state};
-	open_daemon();
+	mortal_open();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -589,7 +588,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			play_again(&clients[i], (uint8_t)k, false);
 	}
 	check();
-	end_daemon();
-	state_file_free(f.memory);
+	mortal_end();
+	state_file_free(mortal.f.memory);
 	return 0;
 }

@@ -334,10 +334,14 @@ void record_gone(enum world_slot slot)
 	}
 }
 
-struct pasid_client *record_client(enum world_slot slot, enum pasid_role role)
+static struct pasid_client *record_open(
+	enum world_slot slot, enum pasid_role role, const struct pasid_hand_over *take_over)
 {
-	struct pasid_options options = {
-		.path = r->path, .role = role, .name = "recorder", .timeout_ms = 10000};
+	struct pasid_options options = {.path = r->path,
+		.role = role,
+		.name = "recorder",
+		.timeout_ms = 10000,
+		.take_over = take_over};
 	struct pasid_client *client;
 	struct pasid_error error;
 
@@ -345,6 +349,16 @@ struct pasid_client *record_client(enum world_slot slot, enum pasid_role role)
 	if (pasid_open(&options, &client, &error))
 		errx(1, "%s: %s", r->name, error.message);
 	return client;
+}
+
+struct pasid_client *record_client(enum world_slot slot, enum pasid_role role)
+{
+	return record_open(slot, role, NULL);
+}
+
+struct pasid_client *record_taking(enum world_slot slot, const struct pasid_hand_over *take_over)
+{
+	return record_open(slot, PASID_ROLE_VMM, take_over);
 }
 
 void record_hardware(bool is_quick)

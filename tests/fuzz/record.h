@@ -17,6 +17,8 @@ void record_end(void);
 
 /* A client of the user who has this slot. */
 struct pasid_client *record_client(enum world_slot slot, enum pasid_role role);
+/* The same, and it takes over a session. */
+struct pasid_client *record_taking(enum world_slot slot, const struct pasid_hand_over *take_over);
 /* The next connection is taken for this slot. */
 void record_expect(enum world_slot slot);
 /* Waits until it was noticed that the client of this slot has gone. */

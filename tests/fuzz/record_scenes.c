@@ -3,6 +3,7 @@
 
 #include <err.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define ADDRESS_OPENED "00:00.3" /* an exclusive function that the daemon may open */
 #define ADDRESS_SHARED "00:00.2"
@@ -480,6 +481,31 @@ static void scene_resume(void)
 	record_end();
 }
 
+/* One process hands its session over, and another one of the same user goes on. */
+static void scene_hand_over(void)
+{
+	struct pasid_hand_over over;
+	struct pasid_client *old;
+	int fd = -1;
+
+	record_begin("hand-over", true);
+	c = old = record_client(WORLD_A, PASID_ROLE_VMM);
+	make_set("handing");
+	(void)allocate();
+	DONE(pasid_hand_over(c, &over, &fd));
+	DONE(pasid_hand_over_cancel(c));
+	DONE(pasid_hand_over(c, &over, &fd));
+	c = record_taking(WORLD_A2, &over);
+	(void)allocate();
+	NOT(pasid_ping(old));
+	if (strcmp(pasid_last_error(old)->reason, "handed-over") != 0)
+		errx(1, "%s", pasid_last_error(old)->message);
+	pasid_close(old);
+	DONE(pasid_set_get(c, &(struct pasid_set_ref){0}, NULL));
+	pasid_close(c);
+	record_end();
+}
+
 void record_scenes(void)
 {
 	scene_session();
@@ -493,4 +519,5 @@ void record_scenes(void)
 	scene_batch();
 	scene_late();
 	scene_resume();
+	scene_hand_over();
 }
