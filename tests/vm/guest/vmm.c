@@ -81,6 +81,63 @@ static void vmm_connect(char **words)
 		vmm_refused(r, &error);
 }
 
+/* hand-over [cancel]: answers with the secret in hexadecimal, for another process's "take-over". */
+static void vmm_hand_over(char **words)
+{
+	struct pasid_hand_over over = {0};
+	int fd = -1;
+	int r;
+
+	if (words[1] && strcmp(words[1], "cancel") == 0) {
+		vmm_report(pasid_hand_over_cancel(client));
+		return;
+	}
+	r = pasid_hand_over(client, &over, &fd);
+	if (r != 0) {
+		vmm_report(r);
+		return;
+	}
+	printf("ok ");
+	for (size_t i = 0; i < sizeof(over.secret); i++)
+		printf("%02x", over.secret[i]);
+	putchar('\n');
+}
+
+/* take-over SECRET: instead of "connect"; answers with the set. */
+static void vmm_take_over(char **words)
+{
+	struct pasid_hand_over over = {0};
+	struct pasid_options options = {.name = "test-heir", .take_over = &over};
+	struct pasid_error error = {0};
+	uint64_t set;
+	int r;
+
+	for (size_t i = 0; words[1] && i < sizeof(over.secret) && words[1][2 * i]; i++) {
+		const char digits[3] = {words[1][2 * i], words[1][2 * i + 1], '\0'};
+
+		over.secret[i] = (uint8_t)strtoul(digits, NULL, 16);
+	}
+	r = pasid_open(&options, &client, &error);
+	if (r != 0) {
+		vmm_refused(r, &error);
+		return;
+	}
+	set = pasid_session_info(client)->set;
+	agent_ok_numbers(1, &set);
+}
+
+/* change-process: the kernel charges us for what is mapped through the iommufd that we pass. */
+static void vmm_change_process(char **words)
+{
+	int r = pasid_change_process(foreign_iommufd >= 0 ? foreign_iommufd : kernel_iommufd());
+
+	(void)words;
+	if (r < 0)
+		agent_fail(-r);
+	else
+		agent_ok();
+}
+
 /* connected: is the daemon still there? */
 static void vmm_connected(char **words)
 {
@@ -436,6 +493,9 @@ static void vmm_unbind(char **words)
 
 static const struct agent_command vmm_commands[] = {
 	{"connect", vmm_connect},
+	{"hand-over", vmm_hand_over},
+	{"take-over", vmm_take_over},
+	{"change-process", vmm_change_process},
 	{"connected", vmm_connected},
 	{"timeout", vmm_timeout},
 	{"set", vmm_set},
