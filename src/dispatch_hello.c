@@ -110,15 +110,11 @@ static int hello_begin(
 {
 	if (call->link->handed)
 		return handed_hello(call, hello, ret_session);
-	switch (hello->resume_case) {
-	case PASID__V1__HELLO__RESUME_RESUME_TOKEN:
+	if (hello->resume_case == PASID__V1__HELLO__RESUME_RESUME_TOKEN)
 		return hello_resume(call, hello, ret_session);
-	case PASID__V1__HELLO__RESUME_TAKE_OVER:
+	if (hello->resume_case == PASID__V1__HELLO__RESUME_TAKE_OVER)
 		return handover_hello(call, hello, ret_session);
-	case PASID__V1__HELLO__RESUME__NOT_SET:
-	default:
-		return hello_open(call, hello, ret_session);
-	}
+	return hello_open(call, hello, ret_session);
 }
 
 static void hello_write(struct call *call, const struct session *session, bool resumed)
