@@ -279,6 +279,8 @@ const char *pasid_event_text(enum pasid_event_kind kind)
 		return "binding-unbound";
 	case PASID_EVENT_BINDING_LOST:
 		return "binding-lost";
+	case PASID_EVENT_BINDING_REPLACED:
+		return "binding-replaced";
 	case PASID_EVENT_DEVICE_ADDED:
 		return "device-added";
 	case PASID_EVENT_DEVICE_REMOVED:

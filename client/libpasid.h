@@ -608,6 +608,23 @@ int pasid_rid_detach(struct pasid_client *client, const struct pasid_device_ref 
 int pasid_rid_detach_async(struct pasid_client *client, const struct pasid_device_ref *device,
 	pasid_callback callback, void *userdata);
 
+struct pasid_replace_args {
+	struct pasid_set_ref set;
+	bool rid;                  /* the table of the RID itself; pasid is not looked at */
+	struct pasid_number pasid; /* whose table it is otherwise */
+	struct pasid_pair pair;    /* where, and the table that is to stand there */
+};
+/*
+ * Puts another page table in the place of the one that is bound, in one step: there is never a
+ * third table, and on VT-d for a moment (microseconds) none. When it fails the earlier one stands
+ * as before, but for the reasons "binding-lost" (nothing is bound there any more), "undo-failed"
+ * and "worker-lost" (unbind, or register the device anew). ret_table may be NULL.
+ */
+int pasid_replace(struct pasid_client *client, const struct pasid_replace_args *args,
+	struct pasid_attached *ret_table);
+int pasid_replace_async(struct pasid_client *client, const struct pasid_replace_args *args,
+	pasid_callback callback, void *userdata);
+
 int pasid_binding_list(struct pasid_client *client, const struct pasid_list_args *args,
 	int (*each)(const struct pasid_binding_info *info, void *userdata), void *userdata);
 int pasid_binding_list_async(struct pasid_client *client, const struct pasid_list_args *args,

@@ -368,6 +368,9 @@ int decode_reply(struct call *call, const Pasid__V1__Reply *reply)
 	case PASID__V1__REPLY__RESULT_BIND:
 		return decode_bound(
 			call, reply->bind->host_pasid, reply->bind->tables, reply->bind->n_tables);
+	case PASID__V1__REPLY__RESULT_REPLACE:
+		return decode_bound(call, reply->replace->host_pasid, reply->replace->tables,
+			reply->replace->n_tables);
 	case PASID__V1__REPLY__RESULT_RID_ATTACH:
 		return decode_bound(call, 0, &reply->rid_attach, 1);
 	case PASID__V1__REPLY__RESULT_SET_LIST:

@@ -338,3 +338,36 @@ static int start_rid_detach(
 
 ASYNC_FUNCTION(rid_detach, const struct pasid_device_ref *)
 SYNC_FUNCTION(rid_detach, const struct pasid_device_ref *)
+
+static int start_replace(
+	struct pasid_client *client, const struct pasid_replace_args *args, struct target target)
+{
+	struct set_key key;
+	struct pair_message pair;
+	Pasid__V1__PasidRef number;
+	Pasid__V1__Replace replace = PASID__V1__REPLACE__INIT;
+	if (pair_make(&pair, &args->pair) < 0)
+		return pair_refused(client, &args->pair);
+	number_key(&number, args->pasid);
+	replace.set = set_key(&key, &args->set);
+	replace.pasid = args->rid ? NULL : &number;
+	replace.pair = &pair.pair;
+	return call_start(
+		client, PASID__V1__REQUEST__OPERATION_REPLACE, &replace.base, NULL, 0, target);
+}
+
+ASYNC_FUNCTION(replace, const struct pasid_replace_args *)
+
+int pasid_replace(struct pasid_client *client, const struct pasid_replace_args *args,
+	struct pasid_attached *ret_table)
+{
+	SYNC(client);
+	int r = sync_wait(&sync, start_replace(client, args, target_sync(&sync)));
+	if (r == 0 && sync.call->result.bound.count != 1)
+		return client_fail(client, -EPROTO, "malformed",
+			"the daemon tells %zu page tables where one was replaced",
+			sync.call->result.bound.count);
+	if (r == 0 && ret_table != NULL)
+		*ret_table = sync.call->result.bound.tables[0];
+	return r;
+}

@@ -403,6 +403,18 @@ int broker_rid_attach(struct broker *broker, const struct actor *actor, struct s
 int broker_rid_detach(struct broker *broker, const struct actor *actor, struct set_id set,
 	struct device_id device, uint64_t cookie, struct error *ret_error);
 
+/*
+ * Another page table in the place of the one that is bound under the number, or under the RID of an
+ * exclusive device when ref is NULL, in one step (F34). The pair may name any function of the
+ * group, but for address spaces, which are those of the one that it is bound through. On VT-d the
+ * entry is absent for a moment. Outcome: host and tables[0]. When it fails the earlier table
+ * stands, but for REASON_BINDING_LOST (nothing is bound there any more), REASON_UNDO_FAILED
+ * and REASON_WORKER_LOST (it is tainted, or was detached with a shared device).
+ */
+int broker_replace(struct broker *broker, const struct actor *actor, struct set_id set,
+	const struct pasid_ref *ref, const struct bind_pair *pair, uint64_t cookie,
+	struct error *ret_error);
+
 struct binding_info {
 	uint64_t id;
 	struct set_id set;
@@ -465,6 +477,7 @@ enum change_kind { /* the numbers of pasid.v1.EventKind */
 	CHANGE_BINDING_BOUND = 32,
 	CHANGE_BINDING_UNBOUND = 33,
 	CHANGE_BINDING_LOST = 34,
+	CHANGE_BINDING_REPLACED = 40,
 	CHANGE_DEVICE_ADDED = 48,
 	CHANGE_DEVICE_REMOVED = 49,
 	CHANGE_DEVICE_TAINTED = 50,

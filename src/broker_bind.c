@@ -13,7 +13,7 @@
 
 /* ------------------------------------------------------------------ bind: checks */
 
-static int check_table(
+int bind_check_table(
 	struct broker *b, uint32_t device, const struct hw_table *table, struct error *ret_error)
 {
 	bool slice = device_kind(b, device) == DEVICE_SLICE;
@@ -65,7 +65,7 @@ int device_check_width(
 	return 0;
 }
 
-static int check_device(
+int bind_check_device(
 	struct broker *b, const struct op *op, const struct op_pair *pair, struct error *ret_error)
 {
 	uint32_t device = pair->device;
@@ -158,14 +158,14 @@ static int check_pair(struct broker *b, struct op *op, uint32_t index, struct er
 	struct op_pair *pair = &op->pairs[index];
 	int r;
 
-	r = check_device(b, op, pair, ret_error);
+	r = bind_check_device(b, op, pair, ret_error);
 	if (r == 0 && op->grant != STATE_NONE)
 		r = device_check_width(
 			b, pair->device, grant_host(&b->grant_slots[op->grant]), ret_error);
 	if (r == 0 && op->grant != STATE_NONE)
 		r = scope_check_bind(b, op->grant, pair->device, ret_error);
 	if (r == 0)
-		r = check_table(b, pair->device, &pair->table, ret_error);
+		r = bind_check_table(b, pair->device, &pair->table, ret_error);
 	if (r == 0)
 		r = check_present(b, op, pair, ret_error);
 	return r;
@@ -284,7 +284,7 @@ void bind_start(struct broker *b, struct op *op)
 	bind_next(b, op);
 }
 
-static void bind_tell_table(struct broker *b, struct op *op, uint32_t index)
+void bind_tell_table(struct broker *b, struct op *op, uint32_t index)
 {
 	const struct op_pair *pair = &op->pairs[index];
 	struct attached_table *told = &op->outcome.tables[index];

@@ -77,6 +77,7 @@ void binding_release_tables(struct broker *b, uint32_t binding, uint32_t device)
 	table_release(b, device, &charge);
 	slot->table_shared = STATE_NONE;
 	slot->table_own = 0;
+	replace_forget(b, binding);
 }
 
 /* A record and what it is charged for; nothing of it when there is no room for all. */
@@ -120,6 +121,7 @@ int binding_make(struct broker *b, uint32_t set, uint32_t grant, const struct op
 	slot->set = set;
 	slot->grant = grant;
 	slot->table_id = pair->table.id;
+	slot->next_shared = STATE_NONE;
 	slot->grant_next = STATE_NONE;
 	if (grant != STATE_NONE) {
 		word |= BINDING_WORD_PASID;
@@ -145,8 +147,8 @@ void binding_recover(struct broker *b, uint32_t binding)
 	int r = 0;
 
 	set_charge_anyway(b, slot->set, RESOURCE_BINDINGS, 1);
-	slot->table_shared = slot->grant_next = STATE_NONE;
-	slot->table_own = 0;
+	slot->table_shared = slot->next_shared = slot->grant_next = STATE_NONE;
+	slot->table_own = slot->next_own = 0;
 	if (slot->grant != STATE_NONE) {
 		slot->grant_next = b->grant_slots[slot->grant].bindings;
 		b->grant_slots[slot->grant].bindings = binding;
@@ -161,6 +163,8 @@ void binding_recover(struct broker *b, uint32_t binding)
 		r = binding_charge_tables(b, binding, slot->device, &table, &error);
 	assert(r == 0); /* limits are waived */
 	(void)r;
+	if (binding_is_replaced(b, binding))
+		replace_recover(b, binding);
 }
 
 static void grant_chain_remove(struct broker *b, uint32_t binding)
@@ -235,6 +239,7 @@ void binding_taint(struct broker *b, uint32_t binding)
 
 	if (binding_state(b, binding) == BINDING_TAINTED)
 		return;
+	replace_forget(b, binding);
 	binding_commit_state(b, binding, BINDING_TAINTED);
 	metrics_add(&b->metrics, METRIC_TAINTED, 1);
 	device_taint(b, b->binding_slots[binding].device);

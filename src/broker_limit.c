@@ -76,13 +76,16 @@ static bool tables_agree(const struct broker *b, uint32_t device)
 
 	for (uint32_t i = b->devices[device].bindings; i != STATE_NONE;
 		i = b->binding_slots[i].device_next) {
-		uint32_t place = b->binding_slots[i].table_shared;
+		const struct binding_slot *slot = &b->binding_slots[i];
+		const uint32_t places[] = {slot->table_shared, slot->next_shared};
 
-		if (place != STATE_NONE && place >= DEVICE_TABLES)
-			return false;
-		rid = b->binding_slots[i].grant == STATE_NONE ? i : rid;
-		if (place != STATE_NONE)
-			refs[place]++;
+		rid = slot->grant == STATE_NONE ? i : rid;
+		for (size_t k = 0; k < ARRAY_SIZE(places); k++) {
+			if (places[k] != STATE_NONE && places[k] >= DEVICE_TABLES)
+				return false;
+			if (places[k] != STATE_NONE)
+				refs[places[k]]++;
+		}
 	}
 	for (uint32_t i = 0; i < DEVICE_TABLES; i++) {
 		if (refs[i] != b->devices[device].tables[i].refs)
@@ -104,7 +107,8 @@ static bool count_devices(const struct broker *b, uint32_t set, uint32_t *counts
 		counts[RESOURCE_PAGE_TABLES] += table_count(b, d);
 		for (uint32_t i = b->devices[d].bindings; i != STATE_NONE;
 			i = b->binding_slots[i].device_next)
-			counts[RESOURCE_PAGE_TABLES] += b->binding_slots[i].table_own;
+			counts[RESOURCE_PAGE_TABLES] +=
+				b->binding_slots[i].table_own + b->binding_slots[i].next_own;
 	}
 	return true;
 }

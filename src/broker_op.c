@@ -146,12 +146,14 @@ static bool op_may_unbind(const struct broker *b, const struct op *op, uint32_t 
 	       binding_find(b, op->grant, device) != STATE_NONE;
 }
 
-/* An unbind may find what it names bound through another function of the group. */
+/* An unbind, and a replacement, may find what it names bound through another function of the group.
+ */
 static bool op_has_table(
 	const struct broker *b, const struct op *op, uint32_t named, uint32_t device)
 {
-	return named == device || (op->kind == OP_UNBIND && b->device_slots[named].group ==
-								    b->device_slots[device].group);
+	return named == device ||
+	       ((op->kind == OP_UNBIND || op->kind == OP_REPLACE) &&
+		       b->device_slots[named].group == b->device_slots[device].group);
 }
 
 static bool op_has_device(const struct broker *b, const struct op *op, uint32_t device)
@@ -200,6 +202,7 @@ static const struct {
 	[OP_UNBIND] = {unbind_start, unbind_completed},
 	[OP_RID_ATTACH] = {bind_start, bind_completed},
 	[OP_RID_DETACH] = {unbind_start, unbind_completed},
+	[OP_REPLACE] = {replace_start, replace_completed},
 	[OP_DESTROY] = {destroy_start, destroy_completed},
 	[OP_RECOVER] = {recover_start, recover_completed},
 };
@@ -339,7 +342,7 @@ bool op_grant_is_meant(const struct broker *b, const struct op *op)
 static bool hw_must_be_done(enum hw_kind kind)
 {
 	return kind == HW_CLOSE || kind == HW_DETACH || kind == HW_LEAVE || kind == HW_END ||
-	       kind == HW_REPORT;
+	       kind == HW_REPORT || kind == HW_LOOK;
 }
 
 static void op_refused(struct broker *b, struct op *op)
@@ -364,7 +367,7 @@ void broker_set_until(struct broker *b, uint64_t until_ms)
  * is lost until somebody frees it. */
 static uint64_t op_until(const struct broker *b, const struct op *op, uint32_t kind)
 {
-	if (op->until_ms && kind == HW_ATTACH)
+	if (op->until_ms && (kind == HW_ATTACH || kind == HW_REPLACE))
 		return op->until_ms;
 	return broker_now(b) + BROKER_PATIENCE_MS;
 }

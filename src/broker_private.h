@@ -90,6 +90,7 @@ enum op_kind {
 	OP_UNBIND,
 	OP_RID_ATTACH,
 	OP_RID_DETACH,
+	OP_REPLACE,
 	OP_DESTROY, /* of a set: by request, or after its session's end */
 	OP_RECOVER, /* of a set, or of one shared device: what an earlier run left unfinished */
 };
@@ -115,6 +116,7 @@ enum op_phase {
 	PHASE_LEAVE,       /* of a slice */
 	PHASE_END,         /* of a lane */
 	PHASE_NUMBERS,     /* of a set, many of which are still to be freed */
+	PHASE_LOOK,        /* a recovery: whether a replacement took effect */
 };
 
 struct op_pair {
@@ -513,10 +515,40 @@ void binding_hw(const struct broker *b, uint32_t binding, enum hw_kind kind, str
 void binding_submit_detach(struct broker *b, struct op *op, uint32_t binding, enum op_phase phase);
 void bind_start(struct broker *b, struct op *op);
 void bind_completed(struct broker *b, struct op *op, const struct hw_result *result);
+/* A new operation on a set, and on a grant of it when ref is given. */
+int bind_op_new(struct broker *b, const struct actor *actor, enum op_kind kind, struct set_id id,
+	const struct pasid_ref *ref, uint64_t cookie, struct op **ret_op, struct error *ret_error);
+int bind_op_add_pairs(struct broker *b, const struct actor *actor, struct op *op,
+	const struct bind_pair *pairs, size_t count, struct error *ret_error);
+/* Whether the pair's device can take a table at all, and one of that kind. */
+int bind_check_device(
+	struct broker *b, const struct op *op, const struct op_pair *pair, struct error *ret_error);
+int bind_check_table(
+	struct broker *b, uint32_t device, const struct hw_table *table, struct error *ret_error);
+/* What stands there for the pair, in the outcome. */
+void bind_tell_table(struct broker *b, struct op *op, uint32_t index);
+/* Whether a binding is an operation's to detach, or to replace its table. */
+int unbind_check_binding(struct broker *b, uint32_t binding, struct error *ret_error);
 void unbind_start(struct broker *b, struct op *op);
 void unbind_completed(struct broker *b, struct op *op, const struct hw_result *result);
 void memory_start(struct broker *b, struct op *op);
 void memory_completed(struct broker *b, struct op *op, const struct hw_result *result);
+
+/* ------------------------------------------------------------------ broker_replace.c */
+
+void replace_start(struct broker *b, struct op *op);
+void replace_completed(struct broker *b, struct op *op, const struct hw_result *result);
+/* Whether the table of a binding is being replaced, or was when an earlier run died. */
+static inline bool binding_is_replaced(const struct broker *b, uint32_t binding)
+{
+	return b->binding_slots[binding].next_table != 0;
+}
+/* The table that it was to have, charged anew. */
+void replace_recover(struct broker *b, uint32_t binding);
+/* Nothing comes of it: what was charged for the new table is given back. */
+void replace_forget(struct broker *b, uint32_t binding);
+/* What the worker says stands there is what is recorded. */
+void replace_looked(struct broker *b, uint32_t binding, const struct hw_result *result);
 
 /* ------------------------------------------------------------------ broker_table.c */
 

@@ -218,15 +218,17 @@ static void recover_reap(struct broker *b)
 /* ------------------------------------------------------------------ lanes whose worker lives */
 
 /*
- * A binding on the device whose attach or detach was under way; STATE_NONE: none. On a shared
- * device a set that has its recovery behind it may be at one that is tainted, which is its own.
+ * A binding on the device whose attach, detach or replacement was under way; STATE_NONE: none. On a
+ * shared device a set that has its recovery behind it may be at one that is tainted, which is its
+ * own.
  */
 static uint32_t next_intent(const struct broker *b, uint32_t device)
 {
 	for (uint32_t i = b->devices[device].bindings; i != STATE_NONE;
 		i = b->binding_slots[i].device_next) {
 		if ((binding_state(b, i) == BINDING_BINDING ||
-			    binding_state(b, i) == BINDING_UNBINDING) &&
+			    binding_state(b, i) == BINDING_UNBINDING ||
+			    binding_is_replaced(b, i)) &&
 			!op_has_binding(b, i))
 			return i;
 	}
@@ -242,6 +244,19 @@ static void submit_device(
 	op->step = device;
 	op->device_name = device_name_of(b, device);
 	device_hw(b, device, kind, &hw);
+	op_submit(b, op, &hw);
+}
+
+/* Which table stands there: the worker has what nobody heard of. */
+static void submit_look(struct broker *b, struct op *op, uint32_t binding)
+{
+	struct hw_op hw;
+
+	op->phase = PHASE_LOOK;
+	op->pair_count = 1;
+	op->pairs[0].device = b->binding_slots[binding].device;
+	op->pairs[0].binding = binding;
+	binding_hw(b, binding, HW_LOOK, &hw);
 	op_submit(b, op, &hw);
 }
 
@@ -262,7 +277,9 @@ static bool recover_step(struct broker *b, struct op *op, uint32_t device)
 		return true;
 	}
 	binding = next_intent(b, device);
-	if (binding != STATE_NONE)
+	if (binding != STATE_NONE && binding_is_replaced(b, binding))
+		submit_look(b, op, binding);
+	else if (binding != STATE_NONE)
 		binding_submit_detach(b, op, binding, PHASE_UNDO);
 	return binding != STATE_NONE;
 }
@@ -388,6 +405,15 @@ static void recover_detached(struct broker *b, struct op *op, const struct hw_re
 	binding_gone(b, binding);
 }
 
+static void recover_looked(struct broker *b, struct op *op, const struct hw_result *result)
+{
+	const uint32_t binding = op->pairs[0].binding;
+
+	op->pair_count = 0;
+	if (binding != STATE_NONE) /* not lost with its worker */
+		replace_looked(b, binding, result);
+}
+
 void recover_completed(struct broker *b, struct op *op, const struct hw_result *result)
 {
 	if (op->phase == PHASE_END) {
@@ -400,6 +426,8 @@ void recover_completed(struct broker *b, struct op *op, const struct hw_result *
 			recover_reported(b, op, result);
 	} else if (op->phase == PHASE_UNDO) {
 		recover_detached(b, op, result);
+	} else if (op->phase == PHASE_LOOK) {
+		recover_looked(b, op, result);
 	} else {
 		assert(op->phase == PHASE_CLOSE);
 		device_drop(b, op->step); /* nothing was attached yet */

@@ -6,7 +6,7 @@
 
 #include <assert.h>
 
-static int op_add_pairs(struct broker *b, const struct actor *actor, struct op *op,
+int bind_op_add_pairs(struct broker *b, const struct actor *actor, struct op *op,
 	const struct bind_pair *pairs, size_t count, struct error *ret_error)
 {
 	int r;
@@ -32,17 +32,15 @@ static int pair_count_check(size_t count, struct error *ret_error)
 		"one request names 1 to %u devices, not %zu", BROKER_PAIRS_MAX, count);
 }
 
-/* A new operation on a set, and on a grant of it when ref is given. */
-static int op_on_grant(struct broker *b, const struct actor *actor, enum op_kind kind,
-	struct set_id id, const struct pasid_ref *ref, uint64_t cookie, struct op **ret_op,
-	struct error *ret_error)
+int bind_op_new(struct broker *b, const struct actor *actor, enum op_kind kind, struct set_id id,
+	const struct pasid_ref *ref, uint64_t cookie, struct op **ret_op, struct error *ret_error)
 {
 	uint32_t set, grant = STATE_NONE;
 	struct op *op;
 	int r;
 
 	r = set_for_change(b, actor, id, &set, ret_error);
-	if (r == 0 && (kind == OP_BIND || kind == OP_RID_ATTACH))
+	if (r == 0 && (kind == OP_BIND || kind == OP_RID_ATTACH || kind == OP_REPLACE))
 		r = recover_check_confirmed(b, ret_error);
 	if (r == 0 && ref)
 		r = grant_resolve(b, set, *ref, &grant, ret_error);
@@ -66,10 +64,10 @@ int broker_bind(struct broker *b, const struct actor *actor, struct set_id id, s
 	r = pair_count_check(pair_count, ret_error);
 	if (r)
 		return r;
-	r = op_on_grant(b, actor, OP_BIND, id, &ref, cookie, &op, ret_error);
+	r = bind_op_new(b, actor, OP_BIND, id, &ref, cookie, &op, ret_error);
 	if (r)
 		return r;
-	r = op_add_pairs(b, actor, op, pairs, pair_count, ret_error);
+	r = bind_op_add_pairs(b, actor, op, pairs, pair_count, ret_error);
 	if (r) {
 		op_discard(b, op);
 		return r;
@@ -84,10 +82,10 @@ int broker_rid_attach(struct broker *b, const struct actor *actor, struct set_id
 	struct op *op;
 	int r;
 
-	r = op_on_grant(b, actor, OP_RID_ATTACH, id, NULL, cookie, &op, ret_error);
+	r = bind_op_new(b, actor, OP_RID_ATTACH, id, NULL, cookie, &op, ret_error);
 	if (r)
 		return r;
-	r = op_add_pairs(b, actor, op, pair, 1, ret_error);
+	r = bind_op_add_pairs(b, actor, op, pair, 1, ret_error);
 	if (r) {
 		op_discard(b, op);
 		return r;
@@ -100,10 +98,10 @@ int broker_rid_attach(struct broker *b, const struct actor *actor, struct set_id
 /* ------------------------------------------------------------------ unbind */
 
 /*
- * Whether a binding is this operation's to detach. One that another operation works on may be gone
- * when that is done; one whose device was closed can be detached by nobody here.
+ * One that another operation works on may be gone when that is done; one whose device was closed
+ * can be detached by nobody here.
  */
-static int unbind_check_binding(struct broker *b, uint32_t binding, struct error *ret_error)
+int unbind_check_binding(struct broker *b, uint32_t binding, struct error *ret_error)
 {
 	uint32_t device = b->binding_slots[binding].device;
 	struct rid rid = {b->device_slots[device].rid};
@@ -119,10 +117,11 @@ static int unbind_check_binding(struct broker *b, uint32_t binding, struct error
 		return error_set_limit(ret_error, REASON_DEVICE_GOING, device_name_of(b, device), 0,
 			0, "device " RID_FORMAT " is being removed, which detaches everything",
 			RID_ARGS(rid));
-	if (binding_state(b, binding) != BINDING_BOUND &&
-		binding_state(b, binding) != BINDING_TAINTED)
+	if ((binding_state(b, binding) != BINDING_BOUND &&
+		    binding_state(b, binding) != BINDING_TAINTED) ||
+		binding_is_replaced(b, binding))
 		return error_set_limit(ret_error, REASON_BUSY, device_name_of(b, device), 0, 0,
-			"another attach or detach in the IOMMU group of device " RID_FORMAT
+			"another attach, detach or replacement in the IOMMU group of device " RID_FORMAT
 			" is under way; wait for its reply",
 			RID_ARGS(rid));
 	return 0;
@@ -247,7 +246,7 @@ int broker_unbind(struct broker *b, const struct actor *actor, struct set_id id,
 
 	if (r)
 		return r;
-	r = op_on_grant(b, actor, OP_UNBIND, id, &ref, cookie, &op, ret_error);
+	r = bind_op_new(b, actor, OP_UNBIND, id, &ref, cookie, &op, ret_error);
 	if (r)
 		return r;
 	for (size_t i = 0; r == 0 && i < device_count; i++) {
@@ -270,7 +269,7 @@ int broker_rid_detach(struct broker *b, const struct actor *actor, struct set_id
 	struct op *op;
 	int r;
 
-	r = op_on_grant(b, actor, OP_RID_DETACH, id, NULL, cookie, &op, ret_error);
+	r = bind_op_new(b, actor, OP_RID_DETACH, id, NULL, cookie, &op, ret_error);
 	if (r)
 		return r;
 	r = device_for_change(b, actor, op->set, device, &op->pairs[0].device, ret_error);

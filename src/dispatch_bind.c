@@ -168,6 +168,27 @@ int handle_rid_detach(struct call *call)
 		call->d->broker, &call->actor, set, device, call->cookie, &call->error);
 }
 
+/* ---------------------------------------------------------------- either */
+
+/* Without a number it is the RID. */
+int handle_replace(struct call *call)
+{
+	const Pasid__V1__Replace *request = (const void *)call->message;
+	struct dispatch *d = call->d;
+	struct pasid_ref ref;
+	struct set_id set;
+	int r = ref_set(call, request->set, &set);
+
+	if (!r && request->pasid)
+		r = ref_pasid(call, request->pasid, &ref);
+	if (!r)
+		r = pair_read(call, request->pair, &d->pairs[0]);
+	if (r)
+		return r;
+	return broker_replace(d->broker, &call->actor, set, request->pasid ? &ref : NULL,
+		&d->pairs[0], call->cookie, &call->error);
+}
+
 /* ---------------------------------------------------------------- what there is */
 
 struct binding_message {

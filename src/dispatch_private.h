@@ -479,6 +479,7 @@ int handle_unbind(struct call *call);
 int handle_rid_attach(struct call *call);
 int finish_rid_attach(struct call *call, const struct outcome *outcome);
 int handle_rid_detach(struct call *call);
+int handle_replace(struct call *call);
 int handle_binding_list(struct call *call);
 
 #endif

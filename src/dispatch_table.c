@@ -84,11 +84,13 @@ static const struct operation_type operation_types[] = {
 	OP(RID_DETACH) = {ASYNC(handle_rid_detach, NULL), .roles = ALLOW_OWNERS,
 		.fd_counts = FDS_NONE, .cost = cost_work, .done = {REASON_NOT_BOUND, REASON_NO_DEVICE}},
 	OP(BINDING_LIST) = {SEARCH(handle_binding_list), .roles = ALLOW_READERS},
+	OP(REPLACE) = {ASYNC(handle_replace, finish_bind), .roles = ALLOW_OWNERS,
+		.fd_counts = FDS_NONE, .has_result = true, .cost = cost_work},
 };
 /* clang-format on */
 
 /* An operation that is appended to the protocol does not build until it has its line here. */
-#define OPERATION_LAST PASID__V1__REQUEST__OPERATION_BINDING_LIST
+#define OPERATION_LAST PASID__V1__REQUEST__OPERATION_REPLACE
 _Static_assert(ARRAY_SIZE(operation_types) == OPERATION_LAST + 1, "a line for the last operation");
 
 const struct operation_type *operation_type(uint32_t operation)

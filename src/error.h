@@ -102,6 +102,7 @@
 	R(MEMLOCK, "memlock-limit", STATUS_HARDWARE)                                               \
 	R(WORKER_LOST, "worker-lost", STATUS_HARDWARE)                                             \
 	R(UNDO_FAILED, "undo-failed", STATUS_HARDWARE)                                             \
+	R(BINDING_LOST, "binding-lost", STATUS_HARDWARE)                                           \
 	/* ours */                                                                                 \
 	R(UNCONFIRMED, "unconfirmed", STATUS_STATE)                                                \
 	R(NO_MEMORY, "no-memory", STATUS_RETRY)                                                    \

@@ -27,6 +27,8 @@ struct account {
 	M(BINDS, "binds")                                                                          \
 	M(BIND_FAILURES, "binds-failed")                                                           \
 	M(UNBINDS, "unbinds")                                                                      \
+	M(REPLACES, "replacements")                                                                \
+	M(REPLACE_FAILURES, "replacements-failed")                                                 \
 	M(DEVICES_ADDED, "devices-added")                                                          \
 	M(DEVICES_REMOVED, "devices-removed")                                                      \
 	M(SETS_CREATED, "sets-created")                                                            \

@@ -19,6 +19,8 @@ static const char *server_hang_name(uint32_t kind)
 		[HW_LEAVE] = "giving up a slice",
 		[HW_END] = "closing everything",
 		[HW_REPORT] = "an account of a device",
+		[HW_REPLACE] = "a replacement",
+		[HW_LOOK] = "a look at a table",
 	};
 
 	return kind < ARRAY_SIZE(names) && names[kind] ? names[kind] : "what an earlier run asked";

@@ -44,6 +44,8 @@ static struct change_text server_change_text(enum change_kind kind)
 	case CHANGE_BINDING_LOST:
 		return (struct change_text){
 			LOG_LEVEL_WARNING, "bind", "binding lost with its worker"};
+	case CHANGE_BINDING_REPLACED:
+		return (struct change_text){LOG_LEVEL_DEBUG, "replace", "page table replaced"};
 	case CHANGE_DEVICE_ADDED:
 		return (struct change_text){LOG_LEVEL_INFO, "device-add", "device registered"};
 	case CHANGE_DEVICE_REMOVED:

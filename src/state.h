@@ -172,6 +172,11 @@ enum binding_state {
 
 #define BINDING_WORD_PASID (UINT64_C(1) << 4)
 
+/* of struct binding_slot.next_table: kind | kind of its parent << 4 | id << 32 */
+#define BINDING_NEXT_KIND(next)   ((next)&0xf)
+#define BINDING_NEXT_PARENT_SHIFT 4
+#define BINDING_NEXT_ID_SHIFT     32
+
 /*
  * word: state | has pasid << 4 | table made by us << 5 | table kind << 8 | kind of its parent << 12
  *       | generation << 24
@@ -186,7 +191,10 @@ struct binding_slot {
 	uint32_t device_prev;             /* volatile */
 	uint32_t table_id;
 	uint32_t table_shared, table_own; /* volatile: as charged; see struct table_charge */
-	uint8_t reserved[16];
+	/* an intent: the table that is to stand there instead, BINDING_NEXT_*; 0: none. BOUND only
+	 */
+	uint64_t next_table;
+	uint32_t next_shared, next_own; /* volatile: as charged for that */
 };
 ASSERT_SIZE(struct binding_slot, 64);
 

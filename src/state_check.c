@@ -401,6 +401,10 @@ static int state_check_binding(const struct state_checking *c, uint32_t slot)
 	if (!(binding->word & BINDING_WORD_PASID) != (grant == STATE_NONE))
 		return state_check_fail(
 			c, STATE_BINDINGS, slot, binding->word, "it is of a PASID and of a RID");
+	if (binding->next_table && (STATE_WORD_STATE(binding->word) != BINDING_BOUND ||
+					   !BINDING_NEXT_KIND(binding->next_table)))
+		return state_check_fail(c, STATE_BINDINGS, slot, binding->next_table,
+			"a page table is replaced that is not bound, or by none");
 	if (state_is_misplaced(c, binding))
 		return state_check_fail(c, STATE_BINDINGS, slot, binding->device,
 			"what is left of it belongs to a shared device");

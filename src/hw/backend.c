@@ -24,15 +24,24 @@ int backend_new(const struct calls *calls, void *ctx, struct backend **ret_backe
 	return 0;
 }
 
+static uint64_t backend_now_ms(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_BOOTTIME, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+void backend_be_patient(struct backend *b)
+{
+	b->until_ms = backend_now_ms() + BACKEND_REPAIR_MS;
+}
+
 bool backend_again(const struct backend *b, int r)
 {
 	const struct timespec pause = {.tv_nsec = BACKEND_PAUSE_MS * 1000000L};
-	struct timespec now;
 
-	if (r != -EBUSY)
-		return false;
-	(void)clock_gettime(CLOCK_BOOTTIME, &now);
-	if ((uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000 >= b->until_ms)
+	if (r != -EBUSY || backend_now_ms() >= b->until_ms)
 		return false;
 	(void)nanosleep(&pause, NULL);
 	return true;
@@ -358,8 +367,10 @@ static const struct backend_need {
 	[HW_LEAVE] = {0, 0, true},
 	[HW_END] = {0, 0, false},
 	[HW_REPORT] = {0, 0, true},
+	[HW_REPLACE] = {0, 0, true},
+	[HW_LOOK] = {0, 0, true},
 };
-_Static_assert(ARRAY_SIZE(needs) == HW_REPORT + 1, "every kind says what it needs");
+_Static_assert(ARRAY_SIZE(needs) == HW_LOOK + 1, "every kind says what it needs");
 
 static int backend_run_device(struct backend *b, const struct hw_op *op,
 	struct backend_device **place, const struct backend_fds *fds, struct hw_result *result)
@@ -383,6 +394,11 @@ static int backend_run_device(struct backend *b, const struct hw_op *op,
 		return backend_leave(b, *place, op->owner, &result->error);
 	case HW_REPORT:
 		backend_tell(*place, result);
+		return 0;
+	case HW_REPLACE:
+		return backend_replace(b, *place, op, result);
+	case HW_LOOK:
+		backend_look(*place, op, result);
 		return 0;
 	case HW_IDENTIFY:
 	case HW_END:
@@ -427,7 +443,7 @@ void backend_execute(struct backend *backend, const struct hw_op *op, struct hw_
 		if (i < op->fd_count)
 			fds.fd[i] = op->fds[i];
 	}
-	if (op->kind < HW_IDENTIFY || op->kind > HW_REPORT)
+	if (op->kind < HW_IDENTIFY || op->kind > HW_LOOK)
 		ret_result->status =
 			error_set(&ret_result->error, REASON_INTERNAL, "no such operation");
 	else

@@ -37,6 +37,7 @@ struct backend_attachment {
 	struct backend_hwpt *made; /* holds a reference; NULL: the VMM's own page table */
 	uint32_t pt_id;
 	bool used;
+	bool doubtful; /* a replacement failed, and what stands there could not be detached */
 };
 
 /* Attachments by PASID, in two levels: devices hold a handful of numbers, or hundred thousands. */
@@ -82,13 +83,16 @@ struct backend {
 
 /* --- backend.c --- */
 
-#define BACKEND_PAUSE_MS 10 /* between two tries */
+#define BACKEND_PAUSE_MS  10    /* between two tries */
+#define BACKEND_REPAIR_MS 10000 /* a reset takes a tenth of a second */
 
 /*
  * After a call that gave `r`: whether to make it again, because a reset refused it. Sleeps a
  * moment before it says so: a reset takes a tenth of a second, and nothing tells of its end.
  */
 bool backend_again(const struct backend *b, int r);
+/* From now on as long as what must be done takes, whatever the caller's deadline is. */
+void backend_be_patient(struct backend *b);
 
 /* --- backend_error.c: what the kernel says, in words --- */
 
@@ -143,8 +147,28 @@ int backend_leave(
 	struct backend *b, struct backend_device *device, uint64_t owner, struct error *ret_error);
 /* Detaches PASIDs, then the RID; destroys what was made, children first. See backend_execute(). */
 int backend_strip(struct backend *b, struct backend_device *device, struct error *ret_error);
+/* Numbers that the kernel would accept and treat wrongly, or not at all. */
+int backend_check_pasid(
+	const struct backend_device *device, const struct hpasid *pasid, struct error *ret_error);
+/* What can be known of a table before the kernel is asked. */
+int backend_check_table(
+	const struct backend_device *device, const struct hw_table *table, struct error *ret_error);
+/* The table of an operation, made if need be, with a reference; *ret_hwpt stays NULL for a page
+ * table of the VMM's own. */
+int backend_table_get(struct backend *b, struct backend_device *device, const struct hw_op *op,
+	struct backend_hwpt **ret_hwpt, struct error *ret_error);
+/* Gives a reference back; the last one destroys it. NULL: nothing. */
+void backend_hwpt_put(struct backend *b, struct backend_device *device, struct backend_hwpt *hwpt);
 /* Frees the memory of all this without a call to the kernel. */
 void backend_forget(struct backend_device *device);
+
+/* --- backend_replace.c --- */
+
+/* 0, or a status with the error and result->left filled. */
+int backend_replace(struct backend *b, struct backend_device *device, const struct hw_op *op,
+	struct hw_result *result);
+/* What is attached, as far as is known here. */
+void backend_look(struct backend_device *device, const struct hw_op *op, struct hw_result *result);
 
 /* --- backend_attachment.c: who is attached where --- */
 

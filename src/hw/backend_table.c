@@ -138,8 +138,7 @@ static void backend_hwpt_destroy(struct backend *b, struct backend_device *devic
 	free(hwpt);
 }
 
-static void backend_hwpt_put(
-	struct backend *b, struct backend_device *device, struct backend_hwpt *hwpt)
+void backend_hwpt_put(struct backend *b, struct backend_device *device, struct backend_hwpt *hwpt)
 {
 	struct backend_hwpt *parent;
 
@@ -260,8 +259,7 @@ static int backend_hwpt_nested(struct backend *b, struct backend_device *device,
 
 /* --- attachments --- */
 
-/* Numbers that the kernel would accept and treat wrongly, or not at all. */
-static int backend_check_pasid(
+int backend_check_pasid(
 	const struct backend_device *device, const struct hpasid *pasid, struct error *ret_error)
 {
 	uint32_t width = device->info.pasid_width;
@@ -290,7 +288,7 @@ static bool backend_table_foreign(const struct backend_device *device, const str
 	       (table->kind == HW_TABLE_VTD_S1 && table->parent_kind != HW_TABLE_SPACE);
 }
 
-static int backend_check_table(
+int backend_check_table(
 	const struct backend_device *device, const struct hw_table *table, struct error *ret_error)
 {
 	bool nested = table->kind == HW_TABLE_VTD_S1;
@@ -311,9 +309,8 @@ static int backend_check_table(
 	return device->kind->check_nested(&device->info, table, ret_error);
 }
 
-/* *ret_hwpt stays NULL for a page table of the VMM's own. */
-static int backend_table_get(struct backend *b, struct backend_device *device,
-	const struct hw_op *op, struct backend_hwpt **ret_hwpt, struct error *ret_error)
+int backend_table_get(struct backend *b, struct backend_device *device, const struct hw_op *op,
+	struct backend_hwpt **ret_hwpt, struct error *ret_error)
 {
 	uint32_t flags = device->info.pasid_width > 0 ? CALLS_HWPT_PASID : 0;
 

@@ -50,6 +50,14 @@ enum hw_kind {
 	/* Says what the lane has of an opened device, for a daemon that was started anew; changes
 	   nothing. answers: rid, group, iommufd_key, dev_id. */
 	HW_REPORT,
+	/* Puts `table` in the place of what is attached to `pasid`, or to the RID. What can be
+	   known to fail is refused before anything is touched; what fails nevertheless is made good
+	   by a detach and an attach of the earlier table. answers: pt_id, made_pt; on failure
+	   left. */
+	HW_REPLACE,
+	/* Says what stands there as far as the lane knows, for a daemon that was started anew;
+	   changes nothing. answers: pt_id, made_pt, left. */
+	HW_LOOK,
 };
 
 /* Where the page table of an attach comes from. */
@@ -123,6 +131,13 @@ struct hw_info {
 			    idr[] */
 };
 
+/* What a replacement that failed left in the entry. */
+enum hw_left {
+	HW_LEFT_EARLIER = 0, /* the earlier table, as if nothing had been asked */
+	HW_LEFT_NOTHING,     /* proven absent */
+	HW_LEFT_DOUBT,       /* nothing, the earlier table or the new one: a detach failed */
+};
+
 struct hw_result {
 	uint64_t id;
 	int32_t status; /* as everywhere: 0, a status, or -errno; error is filled unless 0 */
@@ -134,6 +149,7 @@ struct hw_result {
 	uint32_t dev_id;      /* iommufd's name for the device */
 	uint32_t pt_id;       /* iommufd's name for the attached page table */
 	uint32_t made_pt;     /* 1: the page table was made by the attach, goes with the detach */
+	uint32_t left;        /* enum hw_left */
 	uint32_t fd_count;
 	int32_t fds[HW_FDS_MAX];
 	struct hw_info info;

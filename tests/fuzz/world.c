@@ -472,7 +472,7 @@ void world_fail(struct world *w, unsigned kind, unsigned status, unsigned skip, 
 {
 	struct model *model = &w->f.model;
 
-	model->fail_kind = (enum hw_kind)(HW_IDENTIFY + kind % HW_REPORT);
+	model->fail_kind = (enum hw_kind)(HW_IDENTIFY + kind % HW_LOOK);
 	model->fail_status = status % 2 ? STATUS_HARDWARE : -EIO;
 	model->fail_skip = skip % 4;
 	model->fail_times = 1 + times % 3;

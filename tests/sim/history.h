@@ -31,6 +31,7 @@
 	S(DRAINED, "drained", 4)                                                                   \
 	S(BIND, "bind", 44)                                                                        \
 	S(UNBIND, "unbind", 26)                                                                    \
+	S(REPLACE, "replace", 12)                                                                  \
 	S(RID_ATTACH, "rid-attach", 6)                                                             \
 	S(RID_DETACH, "rid-detach", 5)                                                             \
 	S(MAP, "map", 6)                                                                           \

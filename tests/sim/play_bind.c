@@ -41,7 +41,7 @@ static enum reason bind_wanted(struct play *play, const struct asker *asker, boo
 	return wanted;
 }
 
-static void under_way(struct play *play, const struct asker *asker, uint32_t host,
+static struct truth_op *under_way(struct play *play, const struct asker *asker, uint32_t host,
 	const uint64_t *names, uint32_t count)
 {
 	struct truth_op *op =
@@ -53,6 +53,7 @@ static void under_way(struct play *play, const struct asker *asker, uint32_t hos
 	for (uint32_t i = 0; i < count; i++)
 		op->devices[i] = names[i];
 	play_say(play, ", as %llu", (unsigned long long)play->cookies);
+	return op;
 }
 
 /* What was asked to be detached may be gone at any time from now. */
@@ -105,7 +106,7 @@ static void do_bind(struct play *play)
 		&play->world.error);
 	play_expect_or_load(play, r, wanted);
 	if (r == 0)
-		under_way(play, &asker, host, names, count);
+		(void)under_way(play, &asker, host, names, count);
 }
 
 static void do_unbind(struct play *play)
@@ -132,8 +133,31 @@ static void do_unbind(struct play *play)
 	play_expect_or_load(play, r, wanted);
 	if (r)
 		return;
-	under_way(play, &asker, host, names, count);
+	(void)under_way(play, &asker, host, names, count);
 	leaving(play, host, names, count);
+}
+
+static void do_replace(struct play *play)
+{
+	bool rid = play_arg(play, 2, 8) == 0;
+	struct pasid_ref ref = {0};
+	struct bind_pair pair;
+	struct asker asker;
+	enum reason wanted;
+	int r;
+
+	play_asker_with(play, true, true, &asker);
+	ref.number = rid ? 0 : play_pick_such(play, &asker, play->step->arg[1], is_bound);
+	pair.device.v = play_pick_device(play, &asker, play->step->arg[3]);
+	table_choose(play, 6, &pair.table);
+	play_say(play, "%s replaces the table of %u on %llx", asker.name, ref.number,
+		(unsigned long long)pair.device.v);
+	wanted = bind_wanted(play, &asker, true, rid ? NULL : &ref.number, &pair.device.v, 1);
+	r = broker_replace(play->world.broker, &asker.actor, asker.id, rid ? NULL : &ref, &pair,
+		++play->cookies, &play->world.error);
+	play_expect_or_load(play, r, wanted);
+	if (r == 0)
+		under_way(play, &asker, ref.number, &pair.device.v, 1)->table = pair.table;
 }
 
 static void do_rid(struct play *play)
@@ -160,7 +184,7 @@ static void do_rid(struct play *play)
 	play_expect_or_load(play, r, wanted);
 	if (r)
 		return;
-	under_way(play, &asker, 0, &name, 1);
+	(void)under_way(play, &asker, 0, &name, 1);
 	if (!attach)
 		leaving(play, 0, &name, 1);
 }
@@ -173,6 +197,9 @@ void play_bind_step(struct play *play)
 		break;
 	case STEP_UNBIND:
 		do_unbind(play);
+		break;
+	case STEP_REPLACE:
+		do_replace(play);
 		break;
 	default:
 		do_rid(play);

@@ -5,6 +5,8 @@
  */
 #include "play.h"
 
+#include <string.h>
+
 /* ------------------------------------------------------------------ devices */
 
 static void device_added(struct play *play, const struct truth_op *op, uint64_t name, bool shared)
@@ -134,6 +136,7 @@ static void bound(struct play *play, const struct truth_op *op)
 		made.device = device->name;
 		made.lane = device->lane;
 		made.rid = device->rid;
+		made.table = entry->table;
 		made.leaving = is_leaving(play, op, made.device);
 		truth_bound_add(&play->now, &made);
 		if (op->host)
@@ -216,6 +219,51 @@ static void unbind_failed(struct play *play, const struct truth_op *op, enum rea
 	}
 }
 
+/* ------------------------------------------------------------------ replaced */
+
+static void replaced(struct play *play, const struct truth_op *op)
+{
+	const struct truth_device *device = truth_device(&play->now, op->devices[0]);
+	const struct model_entry *entry;
+
+	if (!device)
+		world_fail("a table is replaced on a device that is gone");
+	entry = entry_of(play, op->host, device->rid);
+	if (!entry || entry->owner != op->set ||
+		memcmp(&entry->table, &op->table, sizeof(op->table)) != 0)
+		world_fail("the table of %u is said to be replaced on function %u, and is not",
+			op->host, device->rid);
+	if (!play_set_lives(play, op->set))
+		truth_doubt(&play->now, op->host);
+	for (uint32_t i = 0; i < play->now.bound_count; i++) {
+		if (is_meant(play, op, &play->now.bound[i]))
+			play->now.bound[i].table = op->table;
+	}
+}
+
+/* It is gone, or nobody knows; after any other refusal the earlier table stands. */
+static void replace_failed(struct play *play, const struct truth_op *op, enum reason reason)
+{
+	bool open = reason == REASON_BINDING_LOST || reason == REASON_UNDO_FAILED ||
+		    reason == REASON_WORKER_LOST || reason == REASON_NO_DEVICE;
+
+	if (open)
+		truth_doubt(&play->now, op->host);
+	for (uint32_t i = 0; open && i < play->now.bound_count; i++) {
+		struct truth_bound *bound = &play->now.bound[i];
+		const struct model_entry *entry;
+
+		if (!is_meant(play, op, bound))
+			continue;
+		entry = entry_of(play, bound->host, bound->rid);
+		if (reason == REASON_BINDING_LOST && entry && entry->owner == op->set)
+			world_fail("%u is said to be bound on function %u no more, and is",
+				bound->host, bound->rid);
+		truth_bound_drop(&play->now, bound);
+		i--;
+	}
+}
+
 /* ------------------------------------------------------------------ one outcome */
 
 static void ended(struct play *play, const struct truth_op *op, const struct outcome *outcome)
@@ -239,6 +287,12 @@ static void ended(struct play *play, const struct truth_op *op, const struct out
 			bound(play, op);
 		else
 			bind_failed(play, op, reason);
+		break;
+	case STEP_REPLACE:
+		if (ok)
+			replaced(play, op);
+		else
+			replace_failed(play, op, reason);
 		break;
 	case STEP_UNBIND:
 	case STEP_RID_DETACH:

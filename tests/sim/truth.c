@@ -282,6 +282,13 @@ void truth_interrupt(struct truth *truth)
 		if (device && (op->kind == STEP_REMOVE || op->kind == STEP_GOING))
 			device->interrupted = true;
 	}
+	/* a replacement may have failed so badly that nothing stands there any more */
+	for (uint32_t i = 0; i < truth->op_count; i++) {
+		for (uint32_t k = 0; k < truth->bound_count; k++)
+			truth->bound[k].leaving |= truth->ops[i].kind == STEP_REPLACE &&
+						   truth->bound[k].host == truth->ops[i].host &&
+						   truth->bound[k].set == truth->ops[i].set;
+	}
 	truth->op_count = 0;
 	for (uint32_t i = 0; i < truth->bound_count; i++) {
 		if (truth->bound[i].leaving) {

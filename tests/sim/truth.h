@@ -50,8 +50,9 @@ struct truth_device {
 
 struct truth_bound {
 	uint64_t set, device, lane;
-	uint32_t rid, host; /* host 0: the RID itself */
-	bool leaving;       /* its end was asked for */
+	uint32_t rid, host;    /* host 0: the RID itself */
+	bool leaving;          /* its end was asked for */
+	struct hw_table table; /* what stands there */
 };
 
 struct truth_op {
@@ -59,7 +60,8 @@ struct truth_op {
 	uint64_t devices[3];
 	uint32_t host; /* 0: none */
 	uint32_t rid;
-	uint8_t kind; /* enum step_kind of who asked */
+	struct hw_table table; /* of a replacement */
+	uint8_t kind;          /* enum step_kind of who asked */
 	uint8_t count;
 };
 

@@ -47,7 +47,7 @@ static unsigned hw_heads(const struct model *hw, unsigned heads[static WORLD_OPS
 /* What a kernel may refuse; the rest only closes and asks. */
 static bool hw_may_refuse(enum hw_kind kind)
 {
-	return kind != HW_END && kind != HW_REPORT;
+	return kind != HW_END && kind != HW_REPORT && kind != HW_LOOK;
 }
 
 static void hw_carry_out(struct world *world, unsigned index, bool fail)
@@ -68,6 +68,7 @@ static void hw_carry_out(struct world *world, unsigned index, bool fail)
 		hw->fail_status = STATUS_HARDWARE;
 		hw->fail_skip = 0;
 		hw->fail_times = 1;
+		hw->fail_left = (enum hw_left)((op.id >> 32) % 3);
 	}
 	model_perform(hw, &op, &done->result);
 	hw->fail_status = 0;

@@ -52,6 +52,7 @@ struct fake {
 	unsigned int calls, fail_at;
 	const char *fail_name;
 	int fail_error;
+	int fail_at_error;       /* of that number; 0: fail_error */
 	unsigned int fail_times; /* with fail_name: so often only; 0: always */
 	char log[2048];
 };
@@ -71,7 +72,7 @@ static inline int fake_fails(struct fake *fake, const char *name)
 {
 	fake->calls++;
 	if (fake->calls == fake->fail_at)
-		return -fake->fail_error;
+		return fake->fail_at_error ? -fake->fail_at_error : -fake->fail_error;
 	if (fake->fail_name && strcmp(fake->fail_name, name) == 0) {
 		if (fake->fail_times && --fake->fail_times == 0)
 			fake->fail_name = NULL;

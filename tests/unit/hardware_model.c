@@ -110,6 +110,16 @@ static void model_open(struct model *model, const struct hw_op *op, struct hw_re
 	}
 }
 
+static void model_table(struct model *model, struct model_entry *entry, const struct hw_op *op,
+	struct hw_result *result)
+{
+	bool made = op->table.kind != HW_TABLE_HWPT; /* that one is the VMM's */
+
+	entry->table = op->table;
+	entry->made_pt = result->made_pt = made;
+	entry->pt_id = result->pt_id = made ? 500 + model->tables++ : op->table.id;
+}
+
 static void model_attach(struct model *model, const struct hw_op *op, struct hw_result *result)
 {
 	struct model_device *device = model_device(model, op->device);
@@ -143,11 +153,55 @@ static void model_attach(struct model *model, const struct hw_op *op, struct hw_
 			.key = device->key,
 			.owner = op->owner,
 		};
-		result->pt_id = 500 + i;
-		result->made_pt = op->table.kind != HW_TABLE_HWPT; /* that one is the VMM's */
+		model_table(model, &model->entries[i], op, result);
 		return;
 	}
 	ck_abort_msg("too many entries for the model");
+}
+
+/* A replacement that fails detaches, if it went so far, and may be unable to attach again. */
+static void model_left(struct model *model, const struct hw_op *op, struct hw_result *result)
+{
+	const struct model_device *device = model_device(model, op->device);
+	struct model_entry *entry =
+		model_entry(model, model->group_of[device->rid], op->has_pasid, op->pasid.v);
+
+	result->left = model->fail_left;
+	if (entry && model->fail_left == HW_LEFT_NOTHING)
+		entry->used = false;
+	else if (entry)
+		entry->doubtful = model->fail_left == HW_LEFT_DOUBT;
+}
+
+/* The entry must be there, and must be the set's: the kernel would replace anybody's. */
+static void model_replace(struct model *model, const struct hw_op *op, struct hw_result *result)
+{
+	struct model_device *device = model_device(model, op->device);
+	struct model_entry *entry;
+
+	ck_assert_ptr_nonnull(device);
+	ck_assert(device->open && device->lane == op->lane);
+	entry = model_entry(model, model->group_of[device->rid], op->has_pasid, op->pasid.v);
+	if (!entry)
+		ck_abort_msg("PASID %u was replaced, and is not attached", op->pasid.v);
+	if (entry->owner != op->owner || entry->handle != op->device)
+		ck_abort_msg("PASID %u was replaced by somebody else", op->pasid.v);
+	model_table(model, entry, op, result);
+}
+
+static void model_look(struct model *model, const struct hw_op *op, struct hw_result *result)
+{
+	const struct model_device *device = model_device(model, op->device);
+	const struct model_entry *entry =
+		model_entry(model, model->group_of[device->rid], op->has_pasid, op->pasid.v);
+
+	if (entry) {
+		result->pt_id = entry->pt_id;
+		result->made_pt = entry->made_pt;
+		result->left = entry->doubtful ? HW_LEFT_DOUBT : HW_LEFT_EARLIER;
+	} else {
+		result->left = HW_LEFT_NOTHING;
+	}
 }
 
 static void model_detach(struct model *model, const struct hw_op *op)
@@ -239,6 +293,12 @@ static void model_effect(struct model *model, const struct hw_op *op, struct hw_
 	case HW_REPORT:
 		model_report(model, op, result);
 		break;
+	case HW_REPLACE:
+		model_replace(model, op, result);
+		break;
+	case HW_LOOK:
+		model_look(model, op, result);
+		break;
 	}
 }
 
@@ -251,6 +311,8 @@ static bool model_fails(struct model *model, const struct hw_op *op, struct hw_r
 		return false;
 	}
 	result->status = model->fail_status;
+	if (op->kind == HW_REPLACE)
+		model_left(model, op, result);
 	(void)error_set(&result->error,
 		model->fail_status > 0 ? REASON_KERNEL_REFUSED : REASON_WORKER_LOST, "as arranged");
 	if (--model->fail_times == 0)
@@ -294,7 +356,12 @@ void model_outlive(struct model *model, uint64_t lane, bool stands)
 		model_end(model, lane);
 }
 
-bool model_stands_in(const struct model *model, uint32_t rid, uint32_t pasid)
+const struct model_entry *model_entry_in(const struct model *model, uint32_t rid, uint32_t pasid)
 {
 	return model_entry((struct model *)model, model->group_of[rid], pasid != 0, pasid);
+}
+
+bool model_stands_in(const struct model *model, uint32_t rid, uint32_t pasid)
+{
+	return model_entry_in(model, rid, pasid);
 }

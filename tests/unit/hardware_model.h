@@ -24,6 +24,9 @@ struct model_entry {
 	bool used, has_pasid;
 	uint32_t group, pasid, handle, rid;
 	uint64_t owner, key;
+	uint32_t pt_id, made_pt;
+	bool doubtful; /* its worker does not know what stands there */
+	struct hw_table table;
 };
 
 struct model_device {
@@ -42,11 +45,13 @@ struct model {
 	enum hw_kind fail_kind;
 	int fail_status;
 	unsigned fail_skip, fail_times;
-	uint64_t hung_lane; /* nothing of it is carried out */
-	int submit_status;  /* what submit itself returns */
-	uint32_t lacks;     /* capabilities that no function has */
-	int next_fd;        /* of a device that was opened for a set; 0: none comes back */
+	enum hw_left fail_left; /* what a replacement that fails so leaves */
+	uint64_t hung_lane;     /* nothing of it is carried out */
+	int submit_status;      /* what submit itself returns */
+	uint32_t lacks;         /* capabilities that no function has */
+	int next_fd;            /* of a device that was opened for a set; 0: none comes back */
 	unsigned carried_out;
+	uint32_t tables; /* page tables that were made */
 };
 
 /* Its context is the model: keeps the operation until it is carried out. */
@@ -61,6 +66,8 @@ void model_perform(struct model *model, const struct hw_op *op, struct hw_result
 void model_end(struct model *model, uint64_t lane);
 /* The daemon is gone: the lane's worker does what was sent to it, or ends with it. */
 void model_outlive(struct model *model, uint64_t lane, bool stands);
+/* The entry; NULL: there is none. */
+const struct model_entry *model_entry_in(const struct model *model, uint32_t rid, uint32_t pasid);
 /* Is there an entry? */
 bool model_stands_in(const struct model *model, uint32_t rid, uint32_t pasid);
 

@@ -68,8 +68,8 @@ static void sight_take(struct sight *sight)
 			device.bindings);
 	cursor = 0;
 	while (broker_binding_next(f.broker, &f.admin, own, &cursor, &binding))
-		sight_add(sight, "binding %u on %u: %d\n", binding.host.v, binding.rid.v,
-			(int)binding.state);
+		sight_add(sight, "binding %u on %u: %d, made %d\n", binding.host.v, binding.rid.v,
+			(int)binding.state, binding.table.made);
 	for (uint32_t rid = 0; rid < 8; rid++) {
 		for (uint32_t pasid = 1024; pasid < 1032; pasid++) {
 			if (model_has(&f, rid, pasid))
@@ -157,6 +157,14 @@ static void do_unbind(void)
 	ck_assert_int_eq(broker_unbind(f.broker, &vmm, own, ref, NULL, 0, 0, &f.error), 0);
 }
 
+static void do_replace(void)
+{
+	struct pasid_ref ref = {.number = numbers[0].v};
+	struct bind_pair pair = {devices[0], {.kind = HW_TABLE_HWPT, .id = 77}};
+
+	ck_assert_int_eq(broker_replace(f.broker, &vmm, own, &ref, &pair, 0, &f.error), 0);
+}
+
 static void do_add(void)
 {
 	const int fds[] = {50, MODEL_DEVICE_FD(4)};
@@ -210,6 +218,7 @@ static const struct request requests[] = {
 	{"end a session", do_session_end},
 	{"bind", do_bind},
 	{"unbind", do_unbind},
+	{"replace a page table", do_replace},
 	{"add a device", do_add},
 	{"share a device", do_share},
 	{"register a slice", do_slice},

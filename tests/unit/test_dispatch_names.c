@@ -39,6 +39,7 @@ static Pasid__V1__Bind bind = PASID__V1__BIND__INIT;
 static Pasid__V1__Unbind unbind = PASID__V1__UNBIND__INIT;
 static Pasid__V1__RidAttach rid_attach = PASID__V1__RID_ATTACH__INIT;
 static Pasid__V1__RidDetach rid_detach = PASID__V1__RID_DETACH__INIT;
+static Pasid__V1__Replace replace = PASID__V1__REPLACE__INIT;
 static Pasid__V1__BindingList binding_list = PASID__V1__BINDING_LIST__INIT;
 static Pasid__V1__LimitList limit_list = PASID__V1__LIMIT_LIST__INIT;
 
@@ -71,6 +72,7 @@ static const struct named {
 	{OPERATION(RID_DETACH), &rid_detach, &rid_detach.set, 0},
 	{OPERATION(BINDING_LIST), &binding_list, &binding_list.set, 0},
 	{OPERATION(LIMIT_LIST), &limit_list, &limit_list.set, 0},
+	{OPERATION(REPLACE), &replace, &replace.set, 0},
 };
 
 static void expect_refusals(const struct named *one, struct link *link, enum reason reason)
@@ -128,6 +130,7 @@ START_TEST(a_device_that_is_not_named_is_none)
 		rig_refused(r, vmm, OPERATION(MEMORY_UNMAP), &unmap, REASON_BAD_ARGUMENT);
 		rig_refused(r, vmm, OPERATION(RID_DETACH), &rid_detach, REASON_BAD_ARGUMENT);
 		rig_refused(r, vmm, OPERATION(RID_ATTACH), &rid_attach, REASON_BAD_ARGUMENT);
+		rig_refused(r, vmm, OPERATION(REPLACE), &replace, REASON_BAD_ARGUMENT);
 		rig_refused(r, admin, OPERATION(DEVICE_DRAINED), &drained, REASON_BAD_ARGUMENT);
 		expect_refusals(&named[15], vmm, REASON_BAD_ARGUMENT);
 		slice.key_case = PASID__V1__DEVICE_SLICE__KEY_DEVICE;
@@ -168,7 +171,7 @@ START_TEST(an_operation_that_is_not_in_the_table_is_none)
 	{
 		ck_assert_ptr_null(operation_type(0));
 		ck_assert_ptr_null(operation_type(1));
-		ck_assert_ptr_null(operation_type(OPERATION(BINDING_LIST) + 1));
+		ck_assert_ptr_null(operation_type(OPERATION(REPLACE) + 1));
 		ck_assert_ptr_null(operation_type(UINT32_MAX));
 		ck_assert_ptr_nonnull(operation_type(OPERATION(HELLO)));
 		ck_assert_ptr_nonnull(operation_type(OPERATION(BINDING_LIST)));

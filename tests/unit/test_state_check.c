@@ -337,6 +337,12 @@ START_TEST(bindings_and_what_they_are_of)
 		found(STATE_BINDINGS, 2, 2);
 		bindings[1].word += BINDING_TAINTED - BINDING_BINDING;
 		found(STATE_BINDINGS, 1, 2);
+		bindings[0].next_table = UINT64_C(1) << BINDING_NEXT_ID_SHIFT | 3;
+		accepted();
+		bindings[0].next_table = UINT64_C(1) << BINDING_NEXT_ID_SHIFT;
+		found(STATE_BINDINGS, 0, UINT64_C(1) << BINDING_NEXT_ID_SHIFT);
+		bindings[1].next_table = 3;
+		found(STATE_BINDINGS, 1, 3);
 		devices[0].word -= DEVICE_READY - DEVICE_ADDING;
 		found(STATE_BINDINGS, 0, 0);
 		devices[1].word -= DEVICE_READY - DEVICE_ADDING;
