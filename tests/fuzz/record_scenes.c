@@ -215,6 +215,9 @@ static void scene_bindings(void)
 	bind.pasid.value = number;
 	DONE(pasid_bind(c, &bind, NULL, NULL));
 	NOT(pasid_bind(c, &bind, NULL, NULL));
+	DONE(pasid_replace(
+		c, &(struct pasid_replace_args){.pasid = bind.pasid, .pair = pairs[0]}, NULL));
+	NOT(pasid_replace(c, &(struct pasid_replace_args){.rid = true, .pair = pairs[0]}, NULL));
 	DONE(pasid_binding_list(c, &all, each_binding, NULL));
 	DONE(pasid_device_list(c, &all, each_device, NULL));
 	DONE(pasid_unbind(c,

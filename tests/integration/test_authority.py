@@ -396,6 +396,7 @@ class Authority(unittest.TestCase):
             "unbind": {"pasid": host(other.number)},
             "rid_attach": {"pair": pair},
             "rid_detach": {"device": other.device},
+            "replace": {"pasid": host(other.number), "pair": pair},
             "device_slice": {"address": ROOTS} if their_set is not None else {"device": other.device},
             "device_add": {},
             "set_create": {"name": "c"},

@@ -240,20 +240,25 @@ static void fake_answer_limits(struct fake *fake, int fd, const Pasid__V1__Reque
 	fake_reply(fake, fd, &reply, -1);
 }
 
+/* The replacement of device 0 tells no table. */
 static void fake_answer_bind(struct fake *fake, int fd, const Pasid__V1__Request *request)
 {
-	Pasid__V1__Reply reply = fake_begin(request, PASID__V1__REPLY__RESULT_BIND);
+	bool one = request->operation_case == PASID__V1__REQUEST__OPERATION_REPLACE;
+	Pasid__V1__BindPair **pairs = one ? &request->replace->pair : request->bind->pairs;
+	size_t count = one ? pairs[0]->device != 0 : request->bind->n_pairs;
+	Pasid__V1__Reply reply =
+		fake_begin(request, (Pasid__V1__Reply__ResultCase)request->operation_case);
 	Pasid__V1__BindResult result = PASID__V1__BIND_RESULT__INIT;
 	Pasid__V1__AttachedTable tables[32], *pointers[32];
-	for (size_t i = 0; i < request->bind->n_pairs; i++) {
+	for (size_t i = 0; i < count; i++) {
 		pasid__v1__attached_table__init(&tables[i]);
-		tables[i].device = request->bind->pairs[i]->device;
+		tables[i].device = pairs[i]->device;
 		tables[i].hwpt = 40 + (uint32_t)i;
 		tables[i].made = true;
 		pointers[i] = &tables[i];
 	}
 	result.host_pasid = 1024;
-	result.n_tables = request->bind->n_pairs;
+	result.n_tables = count;
 	result.tables = pointers;
 	reply.bind = &result;
 	fake_reply(fake, fd, &reply, -1);
@@ -369,6 +374,7 @@ static void fake_answer(struct fake *fake, int fd, const Pasid__V1__Request *req
 		fake_answer_map(fake, fd, request);
 		break;
 	case PASID__V1__REQUEST__OPERATION_BIND:
+	case PASID__V1__REQUEST__OPERATION_REPLACE:
 		fake_answer_bind(fake, fd, request);
 		break;
 	case PASID__V1__REQUEST__OPERATION_DEVICE_ADD:

@@ -182,6 +182,26 @@ START_TEST(bind_without_table_source_is_not_sent)
 	}
 END_TEST
 
+START_TEST(a_replacement_names_a_number_or_the_rid)
+	{
+		struct pasid_replace_args args = {.pasid = {.value = 1024},
+			.pair = {3, {.source = PASID_TABLE_HWPT, .id = 9}}};
+		struct pasid_attached table;
+		ck_assert_int_eq(pasid_replace(client, &args, &table), 0);
+		ck_assert_uint_eq(table.device, 3);
+		ck_assert_uint_eq(table.hwpt, 40);
+		ck_assert_uint_eq(fake_last(&fake)->replace->pasid->host, 1024);
+		ck_assert_uint_eq(fake_last(&fake)->replace->pair->table->hwpt, 9);
+		args.rid = true;
+		ck_assert_int_eq(pasid_replace(client, &args, NULL), 0);
+		ck_assert_ptr_null(fake_last(&fake)->replace->pasid);
+		args.pair.device = 0;
+		ck_assert_int_eq(pasid_replace(client, &args, &table), -EPROTO);
+		args.pair.table.source = 0;
+		ck_assert_int_eq(pasid_replace(client, &args, &table), -EINVAL);
+	}
+END_TEST
+
 START_TEST(every_other_operation_goes_there_and_back)
 	{
 		struct pasid_set_info set;
@@ -418,6 +438,7 @@ static void fill(TCase *tcase)
 	tcase_add_test(tcase, reply_of_another_operation_is_not_believed);
 	tcase_add_test(tcase, bind_sends_every_kind_of_table);
 	tcase_add_test(tcase, bind_without_table_source_is_not_sent);
+	tcase_add_test(tcase, a_replacement_names_a_number_or_the_rid);
 	tcase_add_test(tcase, every_other_operation_goes_there_and_back);
 	tcase_add_test(tcase, lists_walk_all_pages_and_stop_when_told);
 	tcase_add_test(tcase, limits_are_listed_by_level_and_texts_are_cut_to_their_room);

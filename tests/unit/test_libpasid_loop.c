@@ -355,6 +355,7 @@ START_TEST(every_operation_has_an_asynchronous_form)
 		CALL(bind, &(struct pasid_bind_args){.pairs = &pair, .count = 1}, on_result, &seen);
 		CALL(unbind, &(struct pasid_unbind_args){0}, on_result, &seen);
 		CALL(rid_detach, &device, on_result, &seen);
+		CALL(replace, &(struct pasid_replace_args){.pair = pair}, on_result, &seen);
 #undef CALL
 		dispatch_until(&seen, calls);
 		for (int i = 0; i < calls; i++)

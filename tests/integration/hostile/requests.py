@@ -29,7 +29,7 @@ def absurd_numbers(ground):
     cases += [("guest_attach", {"host_pasid": n, "guest_pasid": n}) for n in MANY]
     cases += [("guest_find", {"guest_pasid": n}) for n in MANY]
     cases += [("data_set", {"pasid": pb.PasidRef(), "data": 1}), ("bind", {}), ("bind", {"pasid": host(1)})]
-    cases += [("unbind", {"pasid": host(0)}), ("unbind", {}), ("rid_attach", {}), ("rid_detach", {})]
+    cases += [("unbind", {"pasid": host(0)}), ("unbind", {}), ("rid_attach", {}), ("rid_detach", {}), ("replace", {})]
     cases += [("set_adjust", {"pasids": n}) for n in (0, 1, *MANY)]
     cases += [("device_slice", {}), ("device_slice", {"address": "nowhere"}), ("device_slice", {"address": "x" * 65})]
     cases += [("memory_unmap", {"device": 1, "space": 99, "iova": LAST, "length": LAST})]
@@ -122,6 +122,8 @@ def foreign_device(ground, foe, device, own):
     ground.refused(foe, {"no-device"}, "device_remove", device=device)
     ground.refused(foe, {"no-device"}, "rid_attach", pair=pairs[0])
     ground.refused(foe, {"no-device"}, "rid_detach", device=device)
+    ground.refused(foe, {"no-device"}, "replace", pair=pairs[0])
+    ground.refused(foe, {"no-device"}, "replace", pasid=host(own), pair=pairs[0])
     ground.refused(foe, {"no-device"}, "memory_unmap", device=device, space=1, iova=0, length=4096)
     ground.refused(foe, {"no-device"}, "allocate", devices=[device])
     ground.refused(foe, {"no-device"}, "device_slice", device=device)

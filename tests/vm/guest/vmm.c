@@ -491,6 +491,24 @@ static void vmm_unbind(char **words)
 	vmm_report(pasid_unbind(client, &args));
 }
 
+/* replace PASID|rid DEVICE:SOURCE:ID: answers with the iommufd's name of the table that stands
+ * there. */
+static void vmm_replace(char **words)
+{
+	struct pasid_replace_args args = {0};
+	struct pasid_attached table = {0};
+	int r;
+
+	args.rid = words[1] && strcmp(words[1], "rid") == 0;
+	args.pasid = vmm_pasid(args.rid ? NULL : words[1]);
+	if (!words[1] || !words[2] || !vmm_parse_pair(words[2], &args.pair)) {
+		agent_fail(EINVAL);
+		return;
+	}
+	r = pasid_replace(client, &args, &table);
+	vmm_report_number(r, table.hwpt);
+}
+
 static const struct agent_command vmm_commands[] = {
 	{"connect", vmm_connect},
 	{"hand-over", vmm_hand_over},
@@ -518,6 +536,7 @@ static const struct agent_command vmm_commands[] = {
 	{"memory", vmm_memory},
 	{"bind", vmm_bind},
 	{"unbind", vmm_unbind},
+	{"replace", vmm_replace},
 	{0},
 };
 
