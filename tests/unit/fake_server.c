@@ -95,12 +95,12 @@ static void fake_status(
 	fake_reply(fake, fd, &reply, -1);
 }
 
-static Pasid__V1__Reply fake_begin(
-	const Pasid__V1__Request *request, Pasid__V1__Reply__ResultCase result)
+/* A result has the number of its operation. */
+static Pasid__V1__Reply fake_begin(const Pasid__V1__Request *request)
 {
 	Pasid__V1__Reply reply = PASID__V1__REPLY__INIT;
 	reply.id = request->id;
-	reply.result_case = result;
+	reply.result_case = (Pasid__V1__Reply__ResultCase)request->operation_case;
 	return reply;
 }
 
@@ -108,7 +108,7 @@ static Pasid__V1__Reply fake_begin(
 
 static void fake_hello(struct fake *fake, int fd, const Pasid__V1__Request *request)
 {
-	Pasid__V1__Reply reply = fake_begin(request, PASID__V1__REPLY__RESULT_HELLO);
+	Pasid__V1__Reply reply = fake_begin(request);
 	Pasid__V1__HelloResult hello = PASID__V1__HELLO_RESULT__INIT;
 	char *features[] = {(char *)"one", (char *)"two"};
 	uint8_t instance[16] = "instance-of-fake";
@@ -175,7 +175,7 @@ static Pasid__V1__DeviceInfo fake_device(void)
 
 static void fake_answer_allocate(struct fake *fake, int fd, const Pasid__V1__Request *request)
 {
-	Pasid__V1__Reply reply = fake_begin(request, PASID__V1__REPLY__RESULT_ALLOCATE);
+	Pasid__V1__Reply reply = fake_begin(request);
 	Pasid__V1__AllocateResult result = PASID__V1__ALLOCATE_RESULT__INIT;
 	Pasid__V1__PasidRun runs[2] = {PASID__V1__PASID_RUN__INIT, PASID__V1__PASID_RUN__INIT};
 	Pasid__V1__PasidRun *pointers[] = {&runs[0], &runs[1]};
@@ -193,7 +193,7 @@ static void fake_answer_allocate(struct fake *fake, int fd, const Pasid__V1__Req
 /* Two entries a page, five in all. */
 static void fake_answer_grants(struct fake *fake, int fd, const Pasid__V1__Request *request)
 {
-	Pasid__V1__Reply reply = fake_begin(request, PASID__V1__REPLY__RESULT_GRANT_LIST);
+	Pasid__V1__Reply reply = fake_begin(request);
 	Pasid__V1__GrantListResult result = PASID__V1__GRANT_LIST_RESULT__INIT;
 	Pasid__V1__GrantInfo grants[2], *pointers[] = {&grants[0], &grants[1]};
 	static char *reasons[] = {(char *)"cooling", (char *)"undrained"};
@@ -216,7 +216,7 @@ static void fake_answer_grants(struct fake *fake, int fd, const Pasid__V1__Reque
 /* One entry a page: a host's without a limit, a user's, a set's with texts beyond their room. */
 static void fake_answer_limits(struct fake *fake, int fd, const Pasid__V1__Request *request)
 {
-	Pasid__V1__Reply reply = fake_begin(request, PASID__V1__REPLY__RESULT_LIMIT_LIST);
+	Pasid__V1__Reply reply = fake_begin(request);
 	Pasid__V1__LimitListResult result = PASID__V1__LIMIT_LIST_RESULT__INIT;
 	Pasid__V1__LimitInfo info = PASID__V1__LIMIT_INFO__INIT, *infos[] = {&info};
 	Pasid__V1__Counter use = PASID__V1__COUNTER__INIT;
@@ -240,14 +240,13 @@ static void fake_answer_limits(struct fake *fake, int fd, const Pasid__V1__Reque
 	fake_reply(fake, fd, &reply, -1);
 }
 
-/* The replacement of device 0 tells no table. */
+/* Of device 0 nothing is told. */
 static void fake_answer_bind(struct fake *fake, int fd, const Pasid__V1__Request *request)
 {
 	bool one = request->operation_case == PASID__V1__REQUEST__OPERATION_REPLACE;
 	Pasid__V1__BindPair **pairs = one ? &request->replace->pair : request->bind->pairs;
 	size_t count = one ? pairs[0]->device != 0 : request->bind->n_pairs;
-	Pasid__V1__Reply reply =
-		fake_begin(request, (Pasid__V1__Reply__ResultCase)request->operation_case);
+	Pasid__V1__Reply reply = fake_begin(request);
 	Pasid__V1__BindResult result = PASID__V1__BIND_RESULT__INIT;
 	Pasid__V1__AttachedTable tables[32], *pointers[32];
 	for (size_t i = 0; i < count; i++) {
@@ -266,8 +265,7 @@ static void fake_answer_bind(struct fake *fake, int fd, const Pasid__V1__Request
 
 static void fake_answer_device(struct fake *fake, int fd, const Pasid__V1__Request *request)
 {
-	Pasid__V1__Reply reply =
-		fake_begin(request, (Pasid__V1__Reply__ResultCase)request->operation_case);
+	Pasid__V1__Reply reply = fake_begin(request);
 	Pasid__V1__DeviceInfo device = fake_device();
 	int opened = -1;
 	reply.device_add = &device;
@@ -277,10 +275,9 @@ static void fake_answer_device(struct fake *fake, int fd, const Pasid__V1__Reque
 	fake_reply(fake, fd, &reply, opened);
 }
 
-/* Everything whose result is small, or nothing. */
 static void fake_answer_plain(struct fake *fake, int fd, const Pasid__V1__Request *request)
 {
-	Pasid__V1__Reply reply = PASID__V1__REPLY__INIT;
+	Pasid__V1__Reply reply = fake_begin(request);
 	Pasid__V1__SetInfo set = fake_set();
 	Pasid__V1__PingResult ping = PASID__V1__PING_RESULT__INIT;
 	Pasid__V1__WatchResult watch = PASID__V1__WATCH_RESULT__INIT;
@@ -293,8 +290,6 @@ static void fake_answer_plain(struct fake *fake, int fd, const Pasid__V1__Reques
 	found.host_pasid = 1234;
 	drained.released = 3;
 	recovered.was_blocked = true;
-	reply.id = request->id;
-	reply.result_case = (Pasid__V1__Reply__ResultCase)request->operation_case;
 	switch ((int)request->operation_case) {
 	case PASID__V1__REQUEST__OPERATION_PING:
 		reply.ping = &ping;
@@ -323,15 +318,13 @@ static void fake_answer_plain(struct fake *fake, int fd, const Pasid__V1__Reques
 	default:
 		reply.result_case = PASID__V1__REPLY__RESULT__NOT_SET;
 	}
-	fake_reply(fake, fd, &reply,
-		request->operation_case == PASID__V1__REQUEST__OPERATION_SET_CONNECT
-			? fake->control[0]
-			: -1);
+	bool connect = request->operation_case == PASID__V1__REQUEST__OPERATION_SET_CONNECT;
+	fake_reply(fake, fd, &reply, connect ? fake->control[0] : -1);
 }
 
 static void fake_answer_map(struct fake *fake, int fd, const Pasid__V1__Request *request)
 {
-	Pasid__V1__Reply reply = fake_begin(request, PASID__V1__REPLY__RESULT_SET_EXPORT);
+	Pasid__V1__Reply reply = fake_begin(request);
 	Pasid__V1__SetExportResult map = PASID__V1__SET_EXPORT_RESULT__INIT;
 	map.set = 9;
 	map.size = fake->map_size;

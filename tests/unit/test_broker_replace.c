@@ -103,6 +103,7 @@ static bool changed(enum change_kind kind)
 
 /* ------------------------------------------------------------------ what is done */
 
+/* F34 */
 START_TEST(a_bound_table_is_replaced_in_one_step)
 	{
 		const uint32_t tables = limit_use(&a, RESOURCE_PAGE_TABLES);

@@ -197,6 +197,7 @@ static void each(enum hardware_kind kind, unsigned tables, bool rid)
 
 #define TABLE_BIT(table) (1u << (table))
 
+/* F34 */
 START_TEST(a_replacement_is_done_or_undone)
 	{
 		each(HARDWARE_ALONE,
