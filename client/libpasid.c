@@ -273,6 +273,10 @@ const char *pasid_event_text(enum pasid_event_kind kind)
 		return "guest-detached";
 	case PASID_EVENT_GRANT_EXTENDED:
 		return "grant-extended";
+	case PASID_EVENT_GRANT_HELD:
+		return "grant-held";
+	case PASID_EVENT_GRANT_LET_GO:
+		return "grant-let-go";
 	case PASID_EVENT_BINDING_BOUND:
 		return "binding-bound";
 	case PASID_EVENT_BINDING_UNBOUND:

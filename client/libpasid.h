@@ -198,6 +198,7 @@ struct pasid_result_page {
 	const struct pasid_device_info *devices;
 	const struct pasid_binding_info *bindings;
 	const struct pasid_limit_info *limits;
+	const struct pasid_hold_info *holds;
 };
 
 /* What an asynchronous call ended with. Pointers are valid in the callback. */
@@ -472,6 +473,28 @@ int pasid_grant_list_async(struct pasid_client *client, const struct pasid_list_
 /* Admins vouch that nothing can use the number any more. */
 int pasid_quarantine_end(struct pasid_client *client, const struct pasid_host_args *args);
 int pasid_quarantine_end_async(struct pasid_client *client, const struct pasid_host_args *args,
+	pasid_callback callback, void *userdata);
+
+struct pasid_hold_args {
+	struct pasid_set_ref set;
+	uint32_t host_pasid;
+};
+/*
+ * A reference of this session to an active number: it is not reclaimed, after its set has freed it,
+ * while one lasts. Counted; each ends with a release, and all with the session. A VMM holds numbers
+ * of its own set, admins and participants those of any.
+ */
+int pasid_hold(struct pasid_client *client, const struct pasid_hold_args *args);
+int pasid_hold_async(struct pasid_client *client, const struct pasid_hold_args *args,
+	pasid_callback callback, void *userdata);
+/* PASID_STATE with the reason not-held: not by this session. */
+int pasid_release(struct pasid_client *client, const struct pasid_hold_args *args);
+int pasid_release_async(struct pasid_client *client, const struct pasid_hold_args *args,
+	pasid_callback callback, void *userdata);
+/* Of this session; for admins and observers all, or those on numbers of a set. */
+int pasid_hold_list(struct pasid_client *client, const struct pasid_list_args *args,
+	int (*each)(const struct pasid_hold_info *info, void *userdata), void *userdata);
+int pasid_hold_list_async(struct pasid_client *client, const struct pasid_list_args *args,
 	pasid_callback callback, void *userdata);
 
 struct pasid_device_add_args {

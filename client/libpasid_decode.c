@@ -163,6 +163,19 @@ static void decode_binding(const Pasid__V1__BindingInfo *binding, struct pasid_b
 		decode_attached(binding->table, &ret->table);
 }
 
+static void decode_hold(const Pasid__V1__HoldInfo *hold, struct pasid_hold_info *ret)
+{
+	*ret = (struct pasid_hold_info){
+		.session = hold->session,
+		.uid = hold->uid,
+		.set = hold->set,
+		.host_pasid = hold->host_pasid,
+		.times = hold->times,
+		.state = (enum pasid_grant_state)hold->state,
+	};
+	decode_copy(ret->set_name, sizeof(ret->set_name), hold->set_name);
+}
+
 static void decode_limit(const Pasid__V1__LimitInfo *limit, struct pasid_limit_info *ret)
 {
 	*ret = (struct pasid_limit_info){
@@ -278,6 +291,7 @@ static int decode_host_status(struct call *call, const Pasid__V1__StatusResult *
 DECODE_PAGE(set, SetListResult, sets, pasid_set_info)
 DECODE_PAGE(limit, LimitListResult, limits, pasid_limit_info)
 DECODE_PAGE(grant, GrantListResult, grants, pasid_grant_info)
+DECODE_PAGE(hold, HoldListResult, holds, pasid_hold_info)
 DECODE_PAGE(device, DeviceListResult, devices, pasid_device_info)
 DECODE_PAGE(binding, BindingListResult, bindings, pasid_binding_info)
 
@@ -342,6 +356,8 @@ static bool decode_has_result(uint32_t operation)
 	case PASID__V1__REQUEST__OPERATION_GUEST_DETACH:
 	case PASID__V1__REQUEST__OPERATION_DATA_SET:
 	case PASID__V1__REQUEST__OPERATION_QUARANTINE_END:
+	case PASID__V1__REQUEST__OPERATION_HOLD:
+	case PASID__V1__REQUEST__OPERATION_RELEASE:
 	case PASID__V1__REQUEST__OPERATION_DEVICE_REMOVE:
 	case PASID__V1__REQUEST__OPERATION_MEMORY_MAP:
 	case PASID__V1__REQUEST__OPERATION_MEMORY_UNMAP:
@@ -379,6 +395,8 @@ int decode_reply(struct call *call, const Pasid__V1__Reply *reply)
 		return decode_limit_page(call, reply->limit_list);
 	case PASID__V1__REPLY__RESULT_GRANT_LIST:
 		return decode_grant_page(call, reply->grant_list);
+	case PASID__V1__REPLY__RESULT_HOLD_LIST:
+		return decode_hold_page(call, reply->hold_list);
 	case PASID__V1__REPLY__RESULT_DEVICE_LIST:
 		return decode_device_page(call, reply->device_list);
 	case PASID__V1__REPLY__RESULT_BINDING_LIST:

@@ -270,4 +270,37 @@ struct set_key {
 Pasid__V1__SetRef *set_key(struct set_key *key, const struct pasid_set_ref *set);
 void number_key(Pasid__V1__PasidRef *ref, struct pasid_number number);
 
+typedef int list_start(
+	struct pasid_client *client, const struct pasid_list_args *args, struct target target);
+/* Hands one entry of a page to the caller's function. */
+typedef int list_each(const struct pasid_result *page, size_t index, void *each);
+/* Fetches page after page; every page is a call of its own, so `each` may use the client. */
+int list_walk(struct pasid_client *client, const struct pasid_list_args *args, list_start *start,
+	list_each *each, void *context);
+
+/* The functions of a list: pasid_NAME() and pasid_NAME_async(), with start_NAME() before. */
+#define LIST_FUNCTIONS(name, items, type)                                                          \
+	struct name##_walk {                                                                       \
+		int (*each)(const struct type *info, void *userdata);                              \
+		void *userdata;                                                                    \
+	};                                                                                         \
+	static int name##_each(const struct pasid_result *page, size_t index, void *context)       \
+	{                                                                                          \
+		struct name##_walk *walk = context;                                                \
+		return walk->each(&page->page.items[index], walk->userdata);                       \
+	}                                                                                          \
+	int pasid_##name(struct pasid_client *client, const struct pasid_list_args *args,          \
+		int (*each)(const struct type *info, void *userdata), void *userdata)              \
+	{                                                                                          \
+		struct name##_walk walk = {each, userdata};                                        \
+		return list_walk(client, args, start_##name, name##_each, &walk);                  \
+	}                                                                                          \
+	int pasid_##name##_async(struct pasid_client *client, const struct pasid_list_args *args,  \
+		pasid_callback callback, void *userdata)                                           \
+	{                                                                                          \
+		struct pasid_list_args all = {0};                                                  \
+		return start_##name(                                                               \
+			client, args != NULL ? args : &all, target_async(callback, userdata));     \
+	}
+
 #endif

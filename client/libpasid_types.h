@@ -186,6 +186,18 @@ struct pasid_hand_over {
 	uint32_t valid_ms;
 };
 
+/* What a session holds. */
+struct pasid_hold_info {
+	uint64_t session;
+	uint32_t uid; /* who is charged */
+	uint64_t set;
+	char set_name[PASID_NAME_MAX + 1];
+	uint32_t host_pasid;
+	uint32_t times;
+	enum pasid_grant_state state; /* of the number */
+	uint64_t reserved[4];
+};
+
 struct pasid_host_status {
 	char version[32];
 	uint8_t instance[16];
@@ -234,6 +246,8 @@ enum pasid_event_kind {
 	PASID_EVENT_GUEST_ATTACHED = 20,
 	PASID_EVENT_GUEST_DETACHED = 21,
 	PASID_EVENT_GRANT_EXTENDED = 30, /* to further devices */
+	PASID_EVENT_GRANT_HELD = 22,
+	PASID_EVENT_GRANT_LET_GO = 23,
 	PASID_EVENT_BINDING_BOUND = 32,
 	PASID_EVENT_BINDING_UNBOUND = 33,
 	PASID_EVENT_BINDING_LOST = 34,

@@ -56,7 +56,8 @@ const struct ctl_command ctl_commands[] = {
 			"  undrained       ends with `pasidctl drained DEVICE`\n"
 			"  tainted         may still be attached; ends with a proven detach, or "
 			"`pasidctl release`\n"
-			"  unacknowledged  a participant has not let go yet\n\n"
+			"  unacknowledged  a participant has not let go yet\n"
+			"  held            somebody refers to it; see `pasidctl holds`\n\n"
 			"Examples:\n  pasidctl pasids --set vm1\n  pasidctl pasids --quarantined\n",
 		.options = CTL_SET | CTL_QUARANTINED,
 		.roles = READERS,
@@ -91,6 +92,29 @@ const struct ctl_command ctl_commands[] = {
 		.roles = READERS,
 		.run = ctl_who,
 		.show = ctl_show_who},
+	{.name = "holds",
+		.arguments = "[--set NAME]",
+		.summary = "which sessions hold which numbers",
+		.help = "A number that is held is not reclaimed. TIMES says how often a session holds "
+			"it; its holds\nend with it.\n\nExamples:\n  pasidctl holds\n  pasidctl --json "
+			"holds --set vm1\n",
+		.options = CTL_SET,
+		.roles = READERS,
+		.run = ctl_holds,
+		.columns = ctl_hold_columns},
+	{.name = "hold",
+		.arguments = "--set NAME PASID... -- COMMAND [ARGUMENT...]",
+		.summary = "keep numbers from being reclaimed while a command runs",
+		.help = "Holds the numbers, all or none, until COMMAND has ended, and ends as it does. "
+			"What its set\nfrees meanwhile is reclaimed then.\n\n"
+			"Examples:\n  pasidctl hold --set vm1 1024 -- sleep 60\n",
+		.options = CTL_SET,
+		.required = CTL_SET,
+		.min_args = 1,
+		.max_args = CTL_WORDS_MAX - 1,
+		.runs_other = true,
+		.roles = {PASID_ROLE_ADMIN, PASID_ROLE_PARTICIPANT},
+		.run = ctl_hold},
 	{.name = "watch",
 		.arguments = "[--events N]",
 		.summary = "what changes, as it happens, a line each",

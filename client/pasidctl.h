@@ -163,6 +163,11 @@ extern const struct ctl_column ctl_set_columns[], ctl_grant_columns[], ctl_devic
 int ctl_fsck(struct ctl *ctl);
 void ctl_show_fsck(const struct ctl *ctl, const json_t *answer);
 
+/* In pasidctl_hold.c. */
+int ctl_hold(struct ctl *ctl);
+int ctl_holds(struct ctl *ctl);
+extern const struct ctl_column ctl_hold_columns[];
+
 /* In pasidctl_translate.c. */
 int ctl_translate(struct ctl *ctl);
 extern const struct ctl_column ctl_translate_columns[];

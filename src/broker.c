@@ -236,6 +236,8 @@ static int broker_allocate_tables(struct broker *b)
 	b->grant_slots = state->table[STATE_GRANTS];
 	b->device_slots = state->table[STATE_DEVICES];
 	b->binding_slots = state->table[STATE_BINDINGS];
+	b->tie_slots = state->table[STATE_TIES];
+	b->holder_capacity = state->capacity[STATE_SESSIONS];
 	b->op_capacity =
 		limits_account(b->ports.limits, LIMITS_NO_USER, RESOURCE_OPERATIONS)->limit +
 		2 * state->capacity[STATE_SETS] + state->capacity[STATE_DEVICES];
@@ -248,13 +250,17 @@ static int broker_allocate_tables(struct broker *b)
 	b->by_name = calloc(BROKER_BUCKETS, sizeof(*b->by_name));
 	b->by_session = calloc(BROKER_BUCKETS, sizeof(*b->by_session));
 	b->ops = calloc(b->op_capacity, sizeof(*b->ops));
+	b->first_tie = calloc(state->capacity[STATE_GRANTS], sizeof(*b->first_tie));
+	b->holders = calloc(b->holder_capacity, sizeof(*b->holders));
+	b->holder_of = calloc(BROKER_BUCKETS, sizeof(*b->holder_of));
 	if (!b->by_name || !b->by_session || !b->sets || !b->devices || !b->grant_of ||
-		!b->changes || !b->ops || !b->user_scratch)
+		!b->changes || !b->ops || !b->user_scratch || !b->first_tie || !b->holders ||
+		!b->holder_of)
 		return -ENOMEM;
 	if (pool_init(&b->set_pool, STATE_SETS, state->capacity[STATE_SETS]) ||
 		pool_init(&b->device_pool, STATE_DEVICES, state->capacity[STATE_DEVICES]) ||
 		pool_init(&b->binding_pool, STATE_BINDINGS, state->capacity[STATE_BINDINGS]) ||
-		scope_init(b))
+		pool_init(&b->tie_pool, STATE_TIES, state->capacity[STATE_TIES]) || scope_init(b))
 		return -ENOMEM;
 	return 0;
 }
@@ -326,10 +332,11 @@ int broker_new(const struct broker_config *config, const struct broker_ports *po
 	b->grant_free = b->cooling_first = b->cooling_last = STATE_NONE;
 	b->op_free = b->ended_first = b->ended_last = b->refused_first = STATE_NONE;
 	b->retry_first = b->submit_first = b->first_shared = STATE_NONE;
-	b->long_first = b->long_last = STATE_NONE;
+	b->long_first = b->long_last = b->holder_free = STATE_NONE;
 	b->work = BROKER_WORK_MAX;
 	memset(b->by_name, 0xff, BROKER_BUCKETS * sizeof(*b->by_name));
 	memset(b->by_session, 0xff, BROKER_BUCKETS * sizeof(*b->by_session));
+	memset(b->holder_of, 0xff, BROKER_BUCKETS * sizeof(*b->holder_of));
 	*ret_broker = b;
 	return 0;
 }
@@ -345,6 +352,10 @@ void broker_free(struct broker *b)
 	free(b->set_pool.next);
 	free(b->device_pool.next);
 	free(b->binding_pool.next);
+	free(b->tie_pool.next);
+	free(b->first_tie);
+	free(b->holders);
+	free(b->holder_of);
 	free(b->sets);
 	free(b->devices);
 	scope_free(b);

@@ -31,6 +31,8 @@
 #define BROKER_ALLOCATE_MAX 4096 /* numbers in one allocate */
 #define BROKER_SPACES_MAX   16   /* address spaces of one device registration */
 #define BROKER_OWNERS_MAX   1024 /* IOMMU groups with numbers of scope rids, at once */
+#define BROKER_HOLDS_MAX    4096 /* numbers that one session holds: its end lets go of all at once */
+#define BROKER_HOLDERS_MAX  64   /* sessions that hold one number */
 
 /*
  * Iterations (broker_*_next) take a cursor that starts at 0. They look at a bounded number of
@@ -182,7 +184,7 @@ int broker_set_by_name(struct broker *broker, const struct actor *actor, const c
 /* Sets that the actor may not see are passed over. */
 bool broker_set_next(struct broker *broker, const struct actor *actor, uint64_t *cursor,
 	struct set_info *ret_info);
-/* The session is over: its set is torn down, without an outcome. */
+/* The session is over: what it held is let go of, and its set is torn down, without an outcome. */
 void broker_session_end(struct broker *broker, uint64_t session);
 /*
  * The VM that used the set is gone: everything in it is torn down, without an outcome, and the set
@@ -192,8 +194,8 @@ void broker_session_end(struct broker *broker, uint64_t session);
  */
 void broker_set_empty(struct broker *broker, struct set_id set);
 /*
- * The sessions that sets end with, in no order and some of them more than once; `cursor` starts at
- * 0. false: no more.
+ * The sessions that sets or holds end with, in no order and some of them more than once; `cursor`
+ * starts at 0. false: no more.
  */
 bool broker_session_next(const struct broker *broker, uint64_t *cursor, uint64_t *ret_session);
 /* So many sets there can be; each can be in its end once. */
@@ -263,17 +265,37 @@ int broker_data_set(struct broker *broker, const struct actor *actor, struct set
 	struct pasid_ref ref, uint64_t data, struct error *ret_error);
 
 /*
- * A reference to a number, which is not reclaimed while one lasts. Holds are counted, not yet
- * attributed to sessions, and no request of the protocol takes one in this version (F18).
+ * A reference to an active number by the actor's session: the number is not reclaimed while one
+ * lasts (F18). A VMM holds those of its set, admins and participants any. Counted; each is to be
+ * released by the session that has it, and all end with it. Those of a VMM end with its set,
+ * others' keep the number in quarantine also when the set is gone. REASON_NOT_ACTIVE for a number
+ * that was freed, REASON_LIMIT.
  */
 int broker_hold(struct broker *broker, const struct actor *actor, struct set_id set,
 	struct hpasid host, struct error *ret_error);
+/* REASON_NOT_HELD: not by this session. The last release reclaims a number that was freed. */
 int broker_release(struct broker *broker, const struct actor *actor, struct set_id set,
 	struct hpasid host, struct error *ret_error);
+
+struct hold_info {
+	uint64_t session;
+	uint32_t uid; /* who is charged */
+	struct set_id set;
+	char set_name[STATE_NAME_MAX + 1];
+	struct hpasid host;
+	enum grant_state state;
+	uint32_t times;
+};
+
+/* Holds: of the actor's own session, for admins and observers all; v != 0: on numbers of one set.
+ */
+bool broker_hold_next(struct broker *broker, const struct actor *actor, struct set_id set,
+	uint64_t *cursor, struct hold_info *ret_info);
 
 #define QUARANTINE_COOLING   1u /* ends by time */
 #define QUARANTINE_TAINTED   2u /* ends by a proven detach, or an admin */
 #define QUARANTINE_UNDRAINED 4u /* ends when the shared device is drained or reset */
+#define QUARANTINE_HELD      8u /* ends with the last hold */
 
 struct grant_info {
 	struct hpasid host;
@@ -474,6 +496,8 @@ enum change_kind { /* the numbers of pasid.v1.EventKind */
 	CHANGE_GUEST_ATTACHED = 20,
 	CHANGE_GUEST_DETACHED = 21,
 	CHANGE_GRANT_EXTENDED = 30,
+	CHANGE_GRANT_HELD = 22,
+	CHANGE_GRANT_LET_GO = 23,
 	CHANGE_BINDING_BOUND = 32,
 	CHANGE_BINDING_UNBOUND = 33,
 	CHANGE_BINDING_LOST = 34,

@@ -81,17 +81,12 @@ static bool destroy_numbers(struct broker *b, uint32_t set)
 {
 	uint32_t next;
 
-	/* those that are free-pending stay in the list, and are done already */
 	for (uint32_t g = b->sets[set].grants; g != STATE_NONE; g = next) {
 		if (b->work == 0)
 			return false;
 		b->work--;
 		next = b->grant_slots[g].next;
-		/* those who held it held it for this set */
-		broker_commit(b, &b->grant_slots[g].word,
-			b->grant_slots[g].word & ~((uint64_t)GRANT_HOLDS_MAX << GRANT_HOLD_SHIFT));
-		if (!grant_free(b, g))
-			grant_settle(b, g);
+		grant_end(b, g);
 	}
 	/* what might have come back to this set must wait for draining now */
 	for (uint32_t g = b->sets[set].returnable; g != STATE_NONE; g = next) {

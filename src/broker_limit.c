@@ -173,7 +173,7 @@ static bool account_agrees(const struct broker *b, const struct account *account
 static int check_level(const struct broker *b, uint32_t user, const char *level, uint64_t object,
 	const uint64_t *sums, struct error *ret_error)
 {
-	static const enum resource others[] = {RESOURCE_SETS, RESOURCE_PROMISED};
+	static const enum resource others[] = {RESOURCE_SETS, RESOURCE_PROMISED, RESOURCE_HOLDS};
 
 	for (size_t i = 0; i < OF_SETS + ARRAY_SIZE(others); i++) {
 		enum resource resource = i < OF_SETS ? of_sets[i] : others[i - OF_SETS];

@@ -207,6 +207,14 @@ struct groups {
 	uint32_t groups[BROKER_PAIRS_MAX];
 };
 
+/* A session that holds numbers; `session` 0: the place is free. */
+struct holder {
+	uint64_t session;
+	uint32_t first, count; /* its holds */
+	uint32_t user;         /* a reference */
+	uint32_t next;         /* in its bucket, or of the free places */
+};
+
 struct broker {
 	struct broker_config config;
 	struct broker_ports ports;
@@ -221,25 +229,29 @@ struct broker {
 	struct grant_slot *grant_slots;
 	struct device_slot *device_slots;
 	struct binding_slot *binding_slots;
+	struct tie_slot *tie_slots;
 	struct set *sets;
 	uint32_t *by_name, *by_session; /* buckets of sets that are not gone */
 	struct device *devices;
-	struct pool set_pool, device_pool, binding_pool;
+	struct pool set_pool, device_pool, binding_pool, tie_pool;
+	uint32_t *first_tie; /* of each grant, slot + 1 */
+	struct holder *holders;
+	uint32_t *holder_of; /* buckets by session */
+	uint32_t holder_capacity, holder_used, holder_free;
 	uint32_t grant_free, grant_used; /* grants link their free slots themselves */
 
 	struct space numbers;
-	/* by host PASID: slot + 1 of the grant that has it, 0 for none; of scope rids the first */
+	/* by host PASID: slot + 1 of the grant that has it, 0 for none; of scope rids the
+	 * first */
 	uint32_t *grant_of;
-	uint32_t *same_number; /* by grant of scope rids: slot + 1 of the next with its number */
-	struct tie_slot *tie_slots;
-	struct pool tie_pool;
-	uint32_t *ties_of; /* by grant: slot + 1 of its first tie */
+	uint32_t *same_number; /* by grant of scope rids: slot + 1 of the next with its
+				  number */
 	struct owner *owners;
 	struct space *owner_spaces; /* of each owner: numbers that nobody claims there */
 	uint32_t owner_capacity, owner_used;
 	uint32_t owner_buckets[BROKER_OWNER_BUCKETS];
-	struct space
-		*unshared; /* numbers that are not granted globally; kept from the first claim */
+	struct space *unshared; /* numbers that are not granted globally; kept from the
+				   first claim */
 	bool has_unshared;
 	uint32_t rids_cursor;
 	uint32_t cooling_first, cooling_last;
@@ -268,7 +280,8 @@ _Static_assert(STATE_CHANGE_MAX > 4 * BROKER_ALLOCATE_MAX, "an allocate is one c
 /* ------------------------------------------------------------------ broker.c */
 
 int pool_take(struct broker *b, struct pool *pool, uint32_t *ret_slot);
-/* Why it took none: the table is full, for which the remedy is said, or its file cannot grow. */
+/* Why it took none: the table is full, for which the remedy is said, or its file cannot
+ * grow. */
 static inline int pool_refuse(
 	const struct pool *pool, const char *what, const char *full, struct error *ret_error)
 {
@@ -291,7 +304,8 @@ static inline uint64_t broker_id(uint64_t word, uint32_t slot)
 }
 uint64_t set_name_of(const struct broker *b, uint32_t set); /* 0 for STATE_NONE */
 uint64_t device_name_of(const struct broker *b, uint32_t device);
-/* Whether the place is still that of the device that had this name, which no other ever has. */
+/* Whether the place is still that of the device that had this name, which no other ever
+ * has. */
 bool device_is_meant(const struct broker *b, uint32_t device, uint64_t name);
 /* STATE_NONE unless the name is that of a live record. */
 uint32_t set_slot_of(const struct broker *b, struct set_id id);
@@ -301,7 +315,8 @@ void broker_change(
 	struct broker *b, enum change_kind kind, uint32_t set, uint32_t grant, uint32_t device);
 uint64_t broker_now(const struct broker *b);
 
-/* The set that the actor may change (or see), by name or its own; dying ones only to be seen. */
+/* The set that the actor may change (or see), by name or its own; dying ones only to be
+ * seen. */
 int set_for_change(struct broker *b, const struct actor *actor, struct set_id id, uint32_t *ret_set,
 	struct error *ret_error);
 int set_for_reading(struct broker *b, const struct actor *actor, struct set_id id,
@@ -376,11 +391,16 @@ uint32_t grant_quarantine(const struct broker *b, uint32_t grant);
 bool grant_free(struct broker *b, uint32_t grant);
 /* A free-pending grant that nothing uses any more goes into quarantine. */
 void grant_settle(struct broker *b, uint32_t grant);
+/* The end of its set: it is freed, and goes into quarantine, in which it is held by whoever
+ * does.
+ */
+void grant_end(struct broker *b, uint32_t grant);
 /* A quarantined grant whose bindings or whose set changed: sees where it belongs now. */
 void grant_requeue(struct broker *b, uint32_t grant);
 /*
- * Finds up to count numbers in [min, max] that the set may take back into use; says how many. Of a
- * set that has very many of them some may be missed, in a range that is wide and yet holds few.
+ * Finds up to count numbers in [min, max] that the set may take back into use; says how
+ * many. Of a set that has very many of them some may be missed, in a range that is wide and
+ * yet holds few.
  */
 uint32_t grants_returnable(const struct broker *b, uint32_t set, uint32_t min, uint32_t max,
 	struct hpasid *numbers, uint32_t count);
@@ -397,7 +417,8 @@ void scope_leave(struct broker *b, uint32_t grant);
 uint32_t grant_of_set(const struct broker *b, uint32_t set, uint32_t host);
 /* The next grant of the same number, another set's; STATE_NONE. */
 uint32_t grant_same_number(const struct broker *b, uint32_t grant);
-/* The grant of a number that an admin or observer names, of one set if that is named, too. */
+/* The grant of a number that an admin or observer names, of one set if that is named, too.
+ */
 int grant_named(struct broker *b, const struct actor *actor, struct set_id id, struct hpasid host,
 	uint32_t *ret_grant, struct error *ret_error);
 /* The groups of a number of scope rids; says how many. */
@@ -411,8 +432,8 @@ bool grant_claims(const struct broker *b, uint32_t grant, uint32_t group);
 /* The groups of devices of the set. */
 int scope_read(struct broker *b, uint32_t set, const struct device_id *devices, size_t count,
 	struct groups *ret_scope, struct error *ret_error);
-/* Numbers in the range that are free in all of the scope, in the order of the search: single ones,
- * or one block of the range's order; says how many. */
+/* Numbers in the range that are free in all of the scope, in the order of the search:
+ * single ones, or one block of the range's order; says how many. */
 uint32_t scope_find(struct broker *b, uint32_t set, const struct groups *scope,
 	const struct space_query *range, uint32_t want, struct hpasid *numbers);
 /* Room for the claims of n numbers, charged to the set; gives it back unused. */
@@ -430,6 +451,18 @@ int scope_recover(struct broker *b, struct error *ret_error);
 /* Parts of broker_recount(). */
 void scope_recount_claims(struct broker *b);
 int scope_recount(struct broker *b, struct error *ret_error);
+/* ------------------------------------------------------------------ broker_hold.c */
+/* All that the session holds is let go of. */
+void hold_end_session(struct broker *b, uint64_t session);
+/* What the VMM of its set holds of a number. */
+void hold_drop_own(struct broker *b, uint32_t grant);
+/* Sessions that hold something; `cursor` starts at 0. */
+bool hold_next_session(const struct broker *b, uint64_t *cursor, uint64_t *ret_session);
+/* Lists and charges, when grants are there. */
+int hold_recover(struct broker *b, struct error *ret_error);
+/* Parts of broker_recount(): of one grant; of sessions, added up for their users. */
+int hold_check_grant(const struct broker *b, uint32_t grant, struct error *ret_error);
+int hold_check(const struct broker *b, struct error *ret_error);
 
 /* ------------------------------------------------------------------ broker_device.c */
 
@@ -448,7 +481,8 @@ int device_of_set(struct broker *b, uint32_t set, struct device_id id, uint32_t 
 /* Whether it takes the PASID. */
 int device_check_width(
 	const struct broker *b, uint32_t device, uint32_t host, struct error *ret_error);
-/* The device that holds the descriptors: the shared one behind a slice, otherwise itself. */
+/* The device that holds the descriptors: the shared one behind a slice, otherwise itself.
+ */
 uint32_t device_holder(const struct broker *b, uint32_t device);
 int device_for_change(struct broker *b, const struct actor *actor, uint32_t set,
 	struct device_id id, uint32_t *ret_device, struct error *ret_error);
@@ -474,8 +508,8 @@ static inline bool device_is_closed(const struct broker *b, uint32_t device)
 #define RID_FORMAT    "%04x:%02x:%02x.%x"
 #define RID_ARGS(rid) (rid).v >> 16, ((rid).v >> 8) & 0xffu, ((rid).v >> 3) & 0x1fu, (rid).v & 7u
 
-/* ------------------------------------------------------------------ broker_binding.c, _bind.c,
- * _unbind.c, _memory.c */
+/* ------------------------------------------------------------------ broker_binding.c,
+ * _bind.c, _unbind.c, _memory.c */
 
 static inline enum binding_state binding_state(const struct broker *b, uint32_t binding)
 {
@@ -493,21 +527,23 @@ void binding_recover(struct broker *b, uint32_t binding);
 void binding_gone(struct broker *b, uint32_t binding);
 void binding_drop(struct broker *b, uint32_t binding);
 void binding_taint(struct broker *b, uint32_t binding);
-/* An intent to attach the grant (STATE_NONE: the RID). STATUS_QUOTA when there is no room for it.
+/* An intent to attach the grant (STATE_NONE: the RID). STATUS_QUOTA when there is no room
+ * for it.
  */
 int binding_make(struct broker *b, uint32_t set, uint32_t grant, const struct op_pair *pair,
 	uint32_t *ret_binding, struct error *ret_error);
-/* Page tables for a binding that is there already, and is to be attached through `device`. */
+/* Page tables for a binding that is there already, and is to be attached through `device`.
+ */
 int binding_charge_tables(struct broker *b, uint32_t binding, uint32_t device,
 	const struct hw_table *table, struct error *ret_error);
 void binding_release_tables(struct broker *b, uint32_t binding, uint32_t device);
-/* The binding of a grant, or of the RID, in the table that the device's group has; STATE_NONE:
- * none. */
+/* The binding of a grant, or of the RID, in the table that the device's group has;
+ * STATE_NONE: none. */
 uint32_t binding_find(const struct broker *b, uint32_t grant, uint32_t device);
 /* A binding that waited for draining becomes an intent again, through the slice. */
 void binding_take_draining(struct broker *b, uint32_t binding, uint32_t device);
-/* A detach succeeded: the set's devices in the group are good again when nothing else of it is
- * tainted there. */
+/* A detach succeeded: the set's devices in the group are good again when nothing else of it
+ * is tainted there. */
 void binding_heal(struct broker *b, uint32_t set, uint32_t group);
 /* Hardware operation on the device of a binding. */
 void binding_hw(const struct broker *b, uint32_t binding, enum hw_kind kind, struct hw_op *ret_op);
@@ -556,8 +592,8 @@ void replace_looked(struct broker *b, uint32_t binding, const struct hw_result *
 int table_charge(struct broker *b, uint32_t device, const struct hw_table *table,
 	struct table_charge *ret_charge, struct error *ret_error);
 void table_release(struct broker *b, uint32_t device, const struct table_charge *charge);
-/* Charges for an address space of the device, unless it was before; kept until that is dropped.
- * *ret_fresh says whether it was charged now. */
+/* Charges for an address space of the device, unless it was before; kept until that is
+ * dropped. *ret_fresh says whether it was charged now. */
 int table_use_space(struct broker *b, uint32_t device, uint32_t space, bool *ret_fresh,
 	struct error *ret_error);
 /* The space was charged, and was not made. */
@@ -578,8 +614,8 @@ void map_clear(struct broker *b, uint32_t set);
 /* ------------------------------------------------------------------ broker_limit.c */
 
 /*
- * Parts of broker_recount(): the accounts of each set, added up for its user; then those of users
- * and the host, when all sets were checked.
+ * Parts of broker_recount(): the accounts of each set, added up for its user; then those of
+ * users and the host, when all sets were checked.
  */
 void limit_clear_users(struct broker *b);
 int limit_check_set(struct broker *b, uint32_t set, struct error *ret_error);
@@ -594,23 +630,27 @@ int op_new(struct broker *b, enum op_kind kind, uint32_t set, uint64_t cookie, s
 struct op *op_new_duty(struct broker *b, enum op_kind kind, uint32_t set, uint64_t cookie);
 /* Gives back a place that was never queued, or whose outcome was fetched. */
 void op_discard(struct broker *b, struct op *op);
-/* Charges its set for a registration, and for descriptors, until it ends or a record takes over. */
+/* Charges its set for a registration, and for descriptors, until it ends or a record takes
+ * over. */
 int op_charge(struct broker *b, struct op *op, uint32_t devices, uint32_t descriptors,
 	struct error *ret_error);
 /* Submits again what the port refused and what must be done. */
 void op_retry(struct broker *b);
 /* Queues it, and starts it unless it has to wait. */
 void op_queue(struct broker *b, struct op *op);
-/* Whether the operation's grant is still the number that was meant when it was asked for. */
+/* Whether the operation's grant is still the number that was meant when it was asked for.
+ */
 bool op_grant_is_meant(const struct broker *b, const struct op *op);
-/* Submits hw for op with the next broker_flush(); a refusal of the port is a result like others. */
+/* Submits hw for op with the next broker_flush(); a refusal of the port is a result like
+ * others. */
 void op_submit(struct broker *b, struct op *op, const struct hw_op *hw);
 /* Ends it: its outcome's status and error are set by the caller before. */
 void op_end(struct broker *b, struct op *op);
 void op_end_with(struct broker *b, struct op *op, int status, const struct error *error);
 /* Whether an operation of its set that has started is about the binding. */
 bool op_has_binding(const struct broker *b, uint32_t binding);
-/* A binding was lost with its worker: an operation that is about it goes on without it, and fails.
+/* A binding was lost with its worker: an operation that is about it goes on without it, and
+ * fails.
  */
 void op_lose_binding(struct broker *b, uint32_t binding);
 /* What a failed result is told as; names the device unless the text does. */

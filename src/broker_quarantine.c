@@ -3,9 +3,9 @@
  * Between a number's last use and its next grant (invariant D).
  *
  * A quarantined grant first cools by time. Then it goes back to the namespace if no binding record
- * is left of it; a record that is left says what is still open: a detach that failed (tainted), or
- * a shared device that may still have the number queued (draining). A number that only waits for
- * draining may return to its own set.
+ * is left of it and nobody holds it; a record that is left says what is still open: a detach that
+ * failed (tainted), or a shared device that may still have the number queued (draining). A number
+ * that only waits for draining may return to its own set.
  */
 #include "broker_private.h"
 
@@ -119,6 +119,11 @@ void grants_order_cooling(struct broker *b)
 /* ------------------------------------------------------------------ into quarantine and out of it
  */
 
+static bool grant_is_held(const struct grant_slot *grant)
+{
+	return grant_holds(grant) && !MUTANT(H);
+}
+
 bool grant_is_bound(const struct broker *b, uint32_t grant)
 {
 	uint32_t i = b->grant_slots[grant].bindings;
@@ -144,7 +149,7 @@ uint32_t grant_quarantine(const struct broker *b, uint32_t grant)
 		reasons |= QUARANTINE_COOLING;
 	for (uint32_t i = slot->bindings; i != STATE_NONE; i = b->binding_slots[i].grant_next)
 		reasons |= binding_is_live(b, i) ? QUARANTINE_TAINTED : QUARANTINE_UNDRAINED;
-	return reasons;
+	return grant_holds(slot) ? reasons | QUARANTINE_HELD : reasons;
 }
 
 static void grant_release(struct broker *b, uint32_t grant)
@@ -191,9 +196,18 @@ void grant_settle(struct broker *b, uint32_t grant)
 
 	if (grant_state(slot) != GRANT_FREE_PENDING || grant_is_bound(b, grant))
 		return;
-	if (grant_holds(slot) && !MUTANT(H))
+	if (grant_is_held(slot))
 		return;
 	grant_retire(b, grant);
+}
+
+void grant_end(struct broker *b, uint32_t grant)
+{
+	hold_drop_own(b, grant);
+	(void)grant_free(b, grant);
+	grant_settle(b, grant);
+	if (grant_state(&b->grant_slots[grant]) == GRANT_FREE_PENDING && !grant_is_bound(b, grant))
+		grant_retire(b, grant); /* and is held there */
 }
 
 bool grant_free(struct broker *b, uint32_t grant)
@@ -217,8 +231,8 @@ static bool grant_is_returnable(const struct broker *b, uint32_t grant)
 {
 	const struct grant_slot *slot = &b->grant_slots[grant];
 
-	return !(grant_quarantine(b, grant) & QUARANTINE_TAINTED) && !grant_is_rids(slot) &&
-	       set_state(b, slot->set) == SET_ACTIVE &&
+	return !(grant_quarantine(b, grant) & (QUARANTINE_TAINTED | QUARANTINE_HELD)) &&
+	       !grant_is_rids(slot) && set_state(b, slot->set) == SET_ACTIVE &&
 	       slot->data >= b->set_slots[slot->set].emptied;
 }
 
@@ -231,7 +245,7 @@ void grant_requeue(struct broker *b, uint32_t grant)
 	if (grant_list(slot) == LIST_COOLING && slot->data > broker_now(b))
 		return;
 	grant_unlink(b, grant);
-	if (slot->bindings == STATE_NONE) {
+	if (slot->bindings == STATE_NONE && !grant_is_held(slot)) {
 		grant_release(b, grant);
 		return;
 	}
@@ -311,6 +325,12 @@ static int quarantine_end_check(
 			"PASID %u may still be attached to a device that did not detach it; only a "
 			"detach that succeeds, a new registration of that device or a reboot ends "
 			"this",
+			host.v);
+	if (grant_holds(&b->grant_slots[grant]))
+		return error_set_limit(ret_error, REASON_HELD, host.v, 0,
+			grant_holds(&b->grant_slots[grant]),
+			"PASID %u is held; that ends when those who hold it let go of it, or when "
+			"their sessions end",
 			host.v);
 	return 0;
 }

@@ -79,6 +79,9 @@ static int check_bindings(const struct broker *b, uint32_t grant, struct error *
 					grant_host(slot));
 		}
 	}
+	if (grant_list(slot) == LIST_RETURNABLE && grant_holds(slot))
+		return wrong(
+			ret_error, "H: a number that can be had again is held", grant_host(slot));
 	if (grant_state(slot) == GRANT_FREE_PENDING && !grant_is_bound(b, grant) &&
 		grant_holds(slot) == 0)
 		return wrong(ret_error, "H: nothing uses a number that waits to be reclaimed",
@@ -102,7 +105,7 @@ static int check_grant(struct broker *b, uint32_t grant, struct error *ret_error
 		r = check_guest(b, grant, ret_error);
 	if (r == 0)
 		r = check_bindings(b, grant, ret_error);
-	return r;
+	return r ? r : hold_check_grant(b, grant, ret_error);
 }
 
 /* Records, and those that are or may be attached, of each set. */
@@ -228,6 +231,8 @@ int broker_recount(struct broker *b, struct error *ret_error)
 		if (r == 0 && set_state(b, i) != SET_FREE)
 			r = limit_check_set(b, i, ret_error);
 	}
+	if (r == 0)
+		r = hold_check(b, ret_error);
 	if (r == 0)
 		r = limit_check_users(b, ret_error);
 	return r;

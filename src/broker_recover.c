@@ -545,6 +545,8 @@ static int recover_records(
 	r = recover_grants(b, recovery->used[STATE_GRANTS], ret_error);
 	if (r == 0)
 		r = scope_recover(b, ret_error);
+	if (r == 0)
+		r = hold_recover(b, ret_error);
 	if (r)
 		return r;
 	for (uint32_t i = 0; i < b->binding_pool.used; i++) {

@@ -20,12 +20,6 @@ int scope_init(struct broker *b)
 	const struct state *state = b->ports.state;
 	const uint32_t owners = b->config.owners_max ? b->config.owners_max : BROKER_OWNERS_MAX;
 
-	b->tie_slots = state->table[STATE_TIES];
-	b->tie_pool.capacity = state->capacity[STATE_TIES];
-	b->tie_pool.table = STATE_TIES;
-	b->tie_pool.free = STATE_NONE;
-	b->tie_pool.next = calloc(state->capacity[STATE_TIES], sizeof(*b->tie_pool.next));
-	b->ties_of = calloc(state->capacity[STATE_GRANTS], sizeof(*b->ties_of));
 	b->same_number = calloc(state->capacity[STATE_GRANTS], sizeof(*b->same_number));
 	b->owners = calloc(owners, sizeof(*b->owners));
 	b->owner_spaces = calloc(owners, sizeof(*b->owner_spaces));
@@ -33,16 +27,11 @@ int scope_init(struct broker *b)
 	b->owner_capacity = owners;
 	b->rids_cursor = 1;
 	memset(b->owner_buckets, 0xff, sizeof(b->owner_buckets));
-	return b->tie_pool.next && b->ties_of && b->same_number && b->owners && b->owner_spaces &&
-			       b->unshared
-		       ? 0
-		       : -1;
+	return b->same_number && b->owners && b->owner_spaces && b->unshared ? 0 : -1;
 }
 
 void scope_free(struct broker *b)
 {
-	free(b->tie_pool.next);
-	free(b->ties_of);
 	free(b->same_number);
 	free(b->owners);
 	free(b->owner_spaces);
@@ -198,8 +187,8 @@ int grant_named(struct broker *b, const struct actor *actor, struct set_id id, s
 
 bool grant_claims(const struct broker *b, uint32_t grant, uint32_t group)
 {
-	for (uint32_t i = b->ties_of[grant]; i != 0; i = b->tie_slots[i - 1].next) {
-		const struct tie_slot *tie = &b->tie_slots[i - 1];
+	for (uint32_t i = b->first_tie[grant] - 1; i != STATE_NONE; i = b->tie_slots[i].next) {
+		const struct tie_slot *tie = &b->tie_slots[i];
 
 		if (STATE_WORD_KIND(tie->word) == TIE_OWNER && tie->to == group)
 			return true;
@@ -211,8 +200,8 @@ uint32_t grant_groups(const struct broker *b, uint32_t grant, uint32_t *groups)
 {
 	uint32_t count = 0;
 
-	for (uint32_t i = b->ties_of[grant]; i != 0; i = b->tie_slots[i - 1].next) {
-		const struct tie_slot *tie = &b->tie_slots[i - 1];
+	for (uint32_t i = b->first_tie[grant] - 1; i != STATE_NONE; i = b->tie_slots[i].next) {
+		const struct tie_slot *tie = &b->tie_slots[i];
 
 		if (STATE_WORD_KIND(tie->word) == TIE_OWNER)
 			groups[count++] = (uint32_t)tie->to;
@@ -259,8 +248,8 @@ static void claim_make(struct broker *b, uint32_t grant, uint32_t owner)
 	tie = &b->tie_slots[i];
 	tie->to = b->owners[owner].group;
 	tie->grant = grant;
-	tie->next = b->ties_of[grant];
-	b->ties_of[grant] = i + 1;
+	tie->next = b->first_tie[grant] - 1; /* 0 is none */
+	b->first_tie[grant] = i + 1;
 	broker_commit(b, &tie->word, (uint64_t)TIE_OWNER << 4 | TIE_MADE);
 	if (!MUTANT(S))
 		space_take(&b->owner_spaces[owner], grant_host(&b->grant_slots[grant]));
@@ -278,8 +267,8 @@ void scope_drop(struct broker *b, uint32_t grant)
 	const uint32_t set = b->grant_slots[grant].set;
 	uint32_t i, next, claims = 0;
 
-	for (i = b->ties_of[grant]; i != 0; i = next) {
-		struct tie_slot *tie = &b->tie_slots[i - 1];
+	for (i = b->first_tie[grant] - 1; i != STATE_NONE; i = next) {
+		struct tie_slot *tie = &b->tie_slots[i];
 		const uint32_t owner = scope_owner(b, (uint32_t)tie->to);
 
 		next = tie->next;
@@ -289,10 +278,10 @@ void scope_drop(struct broker *b, uint32_t grant)
 		b->owners[owner].claims--;
 		owner_settle(b, owner);
 		broker_commit(b, &tie->word, 0);
-		pool_give(&b->tie_pool, i - 1);
+		pool_give(&b->tie_pool, i);
 		claims++;
 	}
-	b->ties_of[grant] = 0;
+	b->first_tie[grant] = 0;
 	set_release(b, set, RESOURCE_CLAIMS, claims);
 }
 

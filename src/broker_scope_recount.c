@@ -14,8 +14,8 @@ static int recover_tie(struct broker *b, uint32_t i)
 		return -1;
 	space_take(&b->owner_spaces[owner], host);
 	b->owners[owner].claims++;
-	tie->next = b->ties_of[grant];
-	b->ties_of[grant] = i + 1;
+	tie->next = b->first_tie[grant] - 1; /* 0 is none */
+	b->first_tie[grant] = i + 1;
 	set_charge_anyway(b, b->grant_slots[grant].set, RESOURCE_CLAIMS, 1);
 	return 0;
 }
@@ -73,10 +73,11 @@ static int recount_grant(const struct broker *b, uint32_t grant, struct error *r
 {
 	const struct grant_slot *slot = &b->grant_slots[grant];
 	const uint32_t host = grant_host(slot);
+	uint32_t groups[BROKER_PAIRS_MAX];
 
 	if (!b->has_unshared || !space_is_free(b->unshared, host))
 		return wrong(ret_error, "U: a number is granted in both scopes", host);
-	if (b->ties_of[grant] == 0 || grant_of_set(b, slot->set, host) != grant)
+	if (grant_groups(b, grant, groups) == 0 || grant_of_set(b, slot->set, host) != grant)
 		return wrong(ret_error, "U: a number of scope rids is nobody's", host);
 	for (uint32_t i = slot->bindings; i != STATE_NONE; i = b->binding_slots[i].grant_next)
 		if (!grant_claims(b, grant, b->device_slots[b->binding_slots[i].device].group))

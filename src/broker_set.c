@@ -403,6 +403,7 @@ void broker_session_end(struct broker *b, uint64_t session)
 {
 	uint32_t next, set = *session_bucket(b, session);
 
+	hold_end_session(b, session);
 	/* one that has nothing leaves its bucket at once, and no other one */
 	for (; set != STATE_NONE; set = next) {
 		next = b->sets[set].session_next;
@@ -424,6 +425,9 @@ void broker_set_empty(struct broker *b, struct set_id id)
 
 bool broker_session_next(const struct broker *b, uint64_t *cursor, uint64_t *ret_session)
 {
+	uint64_t holders;
+	bool found;
+
 	while (*cursor < b->set_pool.used) {
 		const uint32_t set = (uint32_t)(*cursor)++;
 
@@ -433,7 +437,10 @@ bool broker_session_next(const struct broker *b, uint64_t *cursor, uint64_t *ret
 		*ret_session = b->set_slots[set].session;
 		return true;
 	}
-	return false;
+	holders = *cursor - b->set_pool.used;
+	found = hold_next_session(b, &holders, ret_session);
+	*cursor = holders + b->set_pool.used;
+	return found;
 }
 
 uint32_t broker_sets_max(const struct broker *b)

@@ -241,11 +241,11 @@ void dispatch_detach(struct dispatch *d, struct link *link)
 	link_doom(d, link);
 }
 
-/* Who only looks and listens has nothing to lose, and what was handed out is gone with its
+/* Who only looks has nothing to lose, and what was handed out is gone with its
  * connection. */
 bool dispatch_survives(const struct session *session)
 {
-	return !session->handed && (session->role == ROLE_VMM || session->role == ROLE_ADMIN);
+	return !session->handed && session->role != ROLE_OBSERVER;
 }
 
 struct session *dispatch_disconnect(

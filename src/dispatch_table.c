@@ -56,6 +56,9 @@ static const struct operation_type operation_types[] = {
 	OP(DATA_SET) = {CHANGE(handle_data_set), .roles = ALLOW_OWNERS},
 	OP(GRANT_LIST) = {SEARCH(handle_grant_list), .roles = ALLOW_READERS},
 	OP(QUARANTINE_END) = {CHANGE(handle_quarantine_end), .roles = ALLOW_ADMIN},
+	OP(HOLD) = {CHANGE(handle_hold), .roles = ALLOW_OWNERS | ALLOW_PARTICIPANT, .cost = cost_one},
+	OP(RELEASE) = {CHANGE(handle_release), .roles = ALLOW_OWNERS | ALLOW_PARTICIPANT, .cost = cost_one},
+	OP(HOLD_LIST) = {SEARCH(handle_hold_list), .roles = ALLOW_ALL},
 
 	OP(DEVICE_ADD) = {ASYNC(handle_device_add, finish_device), .roles = ALLOW_OWNERS,
 		.fd_counts = FDS_ONE_TWO, .has_result = true, .cost = cost_work},

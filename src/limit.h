@@ -43,7 +43,8 @@
 	R(BINDINGS, "bindings", "bindings", 65536, 524288, 0)                                      \
 	R(MAP_PAGES, "map-pages", "pages of guest PASID maps", 2056, 32768, 0)                     \
 	R(CLAIMS, "claims", "claims of PASIDs of scope rids", 65536, 524288, 0)                    \
-	R(WATCHES, "watches", "watches", 0, 1024, 4096)
+	R(WATCHES, "watches", "watches", 0, 1024, 4096)                                            \
+	R(HOLDS, "holds", "holds on PASIDs", 0, 65536, 524288)
 
 enum resource {
 #define R(name, text, what, set, user, host) RESOURCE_##name,

@@ -37,6 +37,10 @@ static struct change_text server_change_text(enum change_kind kind)
 	case CHANGE_GRANT_EXTENDED:
 		return (struct change_text){
 			LOG_LEVEL_DEBUG, "extend", "PASID granted on further devices"};
+	case CHANGE_GRANT_HELD:
+		return (struct change_text){LOG_LEVEL_DEBUG, "hold", "PASID held"};
+	case CHANGE_GRANT_LET_GO:
+		return (struct change_text){LOG_LEVEL_DEBUG, "release", "hold ended"};
 	case CHANGE_BINDING_BOUND:
 		return (struct change_text){LOG_LEVEL_DEBUG, "bind", "bound"};
 	case CHANGE_BINDING_UNBOUND:

@@ -121,8 +121,24 @@ enum tie_kind {
 	TIE_HOLD = 2, /* a session holds the number */
 };
 
-/* word: state | kind << 4 | times held << 32 */
 #define TIE_OWNERS_MAX 32u /* groups that one number can be for */
+
+/*
+ * word: state | kind << 4 | held by its set's VMM << 8 | times held << 32; of a hold the user who
+ * is charged for it is in two halves, << 16 and << 48.
+ */
+#define TIE_WORD_OWN    (UINT64_C(1) << 8)
+#define TIE_TIMES_SHIFT 32
+
+static inline uint64_t tie_of_user(uint32_t uid)
+{
+	return (uint64_t)(uid & 0xffff) << 16 | (uint64_t)(uid >> 16) << 48;
+}
+
+static inline uint32_t tie_user(uint64_t word)
+{
+	return (uint32_t)(word >> 16 & 0xffff) | (uint32_t)(word >> 48) << 16;
+}
 
 struct tie_slot {
 	uint64_t word;

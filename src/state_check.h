@@ -8,8 +8,9 @@
  *
  * - sets: a known mode; a valid name, which no other set that is not gone has; a quota
  *   of 1 to 2^20, and no more grants than that
- * - grants: a host PASID of 1 to 2^20 - 1 that no other has, or of scope rids no other of the set and
- *   none of scope global; a set; a guest PASID if active only, which no other grant of the set has
+ * - grants: a host PASID of 1 to 2^20 - 1 that no other has, or of scope rids no other of the set
+ * and none of scope global; a set; a guest PASID if active only, which no other grant of the set
+ * has
  * - ties: a grant; a claim is of one of scope rids, which has 1 to 32 of them, and no other has its
  *   number in the same IOMMU group
  * - devices: a known kind; a set, unless it is a shared one; a slice is one of a shared device

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-#include "state_check_private.h"
-
 #include <string.h>
+
+#include "state_check_private.h"
 
 static bool state_has_grant(const struct state_checking *c, uint32_t grant)
 {
@@ -23,6 +23,67 @@ static int state_check_tie(const struct state_checking *c, uint32_t i)
 			c, STATE_TIES, i, tie->grant, "there is no grant in slot %u", tie->grant);
 	return 0;
 }
+
+/* ------------------------------------------------------------------ holds */
+
+static bool state_is_hold(const struct tie_slot *tie)
+{
+	return tie->word != 0 && STATE_WORD_KIND(tie->word) == TIE_HOLD;
+}
+
+static int state_compare_holds(const struct state_checking *c, uint32_t a, uint32_t b)
+{
+	const struct tie_slot *left = &c->ties[a], *right = &c->ties[b];
+
+	if (left->grant != right->grant)
+		return left->grant < right->grant ? -1 : 1;
+	return (left->to > right->to) - (left->to < right->to);
+}
+
+static int state_check_hold(const struct state_checking *c, uint32_t i)
+{
+	const struct tie_slot *tie = &c->ties[i];
+	const uint32_t times = (uint32_t)(tie->word >> TIE_TIMES_SHIFT) & 0xffff;
+
+	if (times == 0)
+		return state_check_fail(
+			c, STATE_TIES, i, tie->word, "a session holds a number at least once");
+	if (tie->to == 0)
+		return state_check_fail(c, STATE_TIES, i, tie->to, "no session has the id 0");
+	c->starts[tie->grant] += times;
+	return 0;
+}
+
+/* A session has one record for a number, and those of a number are as many as it says. */
+static int state_check_holds(const struct state_checking *c)
+{
+	uint32_t holds = 0, slot;
+	int r = 0;
+
+	memset(c->starts, 0, c->used[STATE_GRANTS] * sizeof(*c->starts));
+	for (uint32_t i = 0; i < c->used[STATE_TIES] && r == 0; i++) {
+		if (!state_is_hold(&c->ties[i]))
+			continue;
+		r = state_check_hold(c, i);
+		c->keys[holds++] = i;
+	}
+	if (r != 0)
+		return r;
+	if (!state_check_differ(c, c->keys, holds, state_compare_holds, &slot))
+		return state_check_fail(c, STATE_TIES, slot, c->ties[slot].to,
+			"the same session holds the number in another record");
+	for (uint32_t i = 0; i < c->used[STATE_GRANTS]; i++) {
+		const uint64_t word = c->grants[i].word;
+
+		if (word != 0 && word >> GRANT_HOLD_SHIFT != c->starts[i])
+			return state_check_fail(c, STATE_GRANTS, i, word,
+				"it is held %u times, and by sessions %u times",
+				(uint32_t)(word >> GRANT_HOLD_SHIFT), c->starts[i]);
+	}
+	return 0;
+}
+
+/* ------------------------------------------------------------------ claims */
 
 static int state_compare_claims(const struct state_checking *c, uint32_t a, uint32_t b)
 {
@@ -72,11 +133,15 @@ static int state_check_claims(const struct state_checking *c)
 	return r;
 }
 
+/* ------------------------------------------------------------------ all */
+
 int state_check_ties(const struct state_checking *c)
 {
 	int r = 0;
 
 	for (uint32_t i = 0; i < c->used[STATE_TIES] && r == 0; i++)
 		r = c->ties[i].word == 0 ? 0 : state_check_tie(c, i);
-	return r ? r : state_check_claims(c);
+	if (r == 0)
+		r = state_check_holds(c);
+	return r == 0 ? state_check_claims(c) : r;
 }

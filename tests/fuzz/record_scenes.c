@@ -43,6 +43,13 @@ static int each_binding(const struct pasid_binding_info *info, void *userdata)
 	return 0;
 }
 
+static int each_hold(const struct pasid_hold_info *info, void *userdata)
+{
+	(void)info;
+	(void)userdata;
+	return 0;
+}
+
 static int each_limit(const struct pasid_limit_info *info, void *userdata)
 {
 	(void)info;
@@ -283,6 +290,7 @@ static void scene_admin(void)
 	struct pasid_set_ref set = {.name = "admins"};
 	struct pasid_host_status status;
 	struct pasid_device_info info;
+	struct pasid_hold_args held;
 	struct pasid_pair pair;
 	uint32_t number, released;
 
@@ -303,6 +311,11 @@ static void scene_admin(void)
 		&(struct pasid_bind_args){
 			.set = set, .pasid.value = number, .pairs = &pair, .count = 1},
 		NULL, NULL));
+	held = (struct pasid_hold_args){.set = set, .host_pasid = number};
+	DONE(pasid_hold(c, &held));
+	DONE(pasid_hold_list(c, &all, each_hold, NULL));
+	DONE(pasid_release(c, &held));
+	NOT(pasid_release(c, &held));
 	DONE(pasid_set_list(c, &one, each_set, NULL));
 	DONE(pasid_limit_list(c, &all, each_limit, NULL));
 	DONE(pasid_set_destroy(c, &(struct pasid_set_destroy_args){.set = set, .force = true}));

@@ -410,12 +410,15 @@ class Authority(unittest.TestCase):
             "recover": {"confirm_no_devices": True},
             "set_get": {},
             "set_export": {},
+            "hold": {"host_pasid": other.number},
+            "release": {"host_pasid": other.number},
         }
         lists = {
             "grant_list": "grants",
             "device_list": "devices",
             "binding_list": "bindings",
             "limit_list": "limits",
+            "hold_list": "holds",
         }
         harmless = {"hello", "ping", "get_status", "watch", "set_list", "hand_over"}
         self.assertEqual(set(attempts) | set(lists) | harmless, set(OPERATIONS))

@@ -57,6 +57,9 @@ class Operations(unittest.TestCase):
         found = vmm.call("host_find", host_pasid=first).host_find
         self.assertEqual((found.guest_pasid, found.data, found.set_name), (5, 99, "vm"))
         self.assertEqual(vmm.free(*block).freed, 8)
+        vmm.call("hold", host_pasid=first)
+        self.assertEqual([held.times for held in vmm.pages("hold_list", "holds")], [1])
+        vmm.call("release", host_pasid=first)
         request = vmm.request("set_export")
         vmm.send(request)
         self.assertEqual(vmm.result(request.id).set_export.version, 1)

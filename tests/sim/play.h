@@ -41,6 +41,10 @@ void play_set_step(struct play *play);
 void play_number_step(struct play *play);
 void play_device_step(struct play *play);
 void play_bind_step(struct play *play);
+void play_hold(struct play *play);
+void play_release(struct play *play);
+/* The session of one who holds numbers of any set is over. */
+void play_end_holder(struct play *play, unsigned other);
 
 /* Outcomes that are there, each of which somebody waits for. */
 void play_outcomes(struct play *play);
@@ -90,6 +94,8 @@ static inline uint32_t play_arg(const struct play *play, unsigned index, uint32_
 }
 /* It is there, and is not on its way out. */
 bool play_set_lives(struct play *play, uint64_t name);
+/* What a request about a number that must be active is refused with. */
+enum reason play_active_wanted(struct play *play, const struct asker *asker, uint32_t host);
 /* REASON_NONE when it is the set's. */
 enum reason play_resolve(struct play *play, const struct asker *asker, uint32_t host);
 

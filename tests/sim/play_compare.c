@@ -29,6 +29,8 @@ static void number_released(struct play *play, uint32_t host, struct truth_numbe
 			(unsigned long long)(number->cooled - play->world.now_ms));
 	if (stands_anywhere(play, host))
 		world_fail("D: %u is free and attached", host);
+	if (truth_others(number))
+		world_fail("H: %u is free and held", host);
 	if (play->world.queued[host - WORLD_FIRST])
 		world_fail("D: %u is free, and the shared device was not drained", host);
 	number->state = GRANT_IDLE;
@@ -46,7 +48,7 @@ static void number_moved(struct play *play, uint32_t host, struct truth_number *
 	if ((int)info->state < number->state || (number->state == GRANT_ACTIVE && !ending))
 		world_fail("%u was in state %u, and is in state %d", host, number->state,
 			(int)info->state);
-	if (info->state == GRANT_QUARANTINED && number->holds && !ending)
+	if (info->state == GRANT_QUARANTINED && number->holds + truth_others(number) && !ending)
 		world_fail("H: %u is reclaimed, and is held", host);
 	if (info->state == GRANT_QUARANTINED && truth_stays_bound(&play->now, host))
 		world_fail("D: %u is reclaimed, and is bound", host);
@@ -62,15 +64,16 @@ static void number_in_use(struct play *play, uint32_t host, struct truth_number 
 {
 	bool ending = !play_set_lives(play, number->set);
 
-	if (ending)
-		number->holds = info->holds;
+	if (ending && info->holds >= truth_others(number))
+		number->holds = info->holds - truth_others(number);
 	if (info->has_guest != number->has_guest || info->guest.v != number->guest ||
-		info->data != number->data || info->holds != number->holds)
+		info->data != number->data || info->holds != number->holds + truth_others(number))
 		world_fail(
 			"%u has guest PASID %u, data %llu and %u holds where %u, %llu and %u "
 			"must be",
 			host, info->guest.v, (unsigned long long)info->data, info->holds,
-			number->guest, (unsigned long long)number->data, number->holds);
+			number->guest, (unsigned long long)number->data,
+			number->holds + truth_others(number));
 	if (info->bindings < truth_stays_bound(&play->now, host))
 		world_fail("%u has %u bindings, of which %u are known", host, info->bindings,
 			truth_stays_bound(&play->now, host));
@@ -84,11 +87,15 @@ static void number_rests(struct play *play, uint32_t host, struct truth_number *
 
 	number->holds = 0;
 	number->quarantine = info->quarantine;
+	if (info->holds != truth_others(number) ||
+		!(info->quarantine & QUARANTINE_HELD) != !info->holds)
+		world_fail("H: %u rests with %u holds where %u must be", host, info->holds,
+			truth_others(number));
 	if (info->cooling_ms != left)
 		world_fail("D: %u cools for %llu ms more, where %llu must be", host,
 			(unsigned long long)info->cooling_ms, (unsigned long long)left);
-	if (play->ticked && left == 0 && !number->doubt && !truth_ops_of(&play->now, host) &&
-		!play->world.queued[host - WORLD_FIRST])
+	if (play->ticked && left == 0 && !number->doubt && !truth_others(number) &&
+		!truth_ops_of(&play->now, host) && !play->world.queued[host - WORLD_FIRST])
 		world_fail(
 			"%u has cooled, nothing has it attached, and it is not free (%x, "
 			"%u bindings)",

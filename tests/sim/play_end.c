@@ -159,6 +159,9 @@ void play_end(struct play *play)
 		world_fail("hardware has done everything, and an operation has no outcome");
 	(void)broker_confirm(play->world.broker, &play->world.admin, &was, &play->world.error);
 	end_sets(play);
+	for (unsigned i = 0; i < TRUTH_HOLDERS; i++)
+		play_end_holder(play, i);
+	end_work(play);
 	end_all_shared(play);
 	play->world.now_ms += 2ul * WORLD_COOLING;
 	end_work(play);

@@ -244,9 +244,9 @@ static void do_free_all(struct play *play)
 		world_fail("%u are said to be freed, %u were active", freed, expected);
 }
 
-/* ------------------------------------------------------------------ guest numbers, data, holds */
+/* ------------------------------------------------------------------ guest numbers, data */
 
-static enum reason active_wanted(struct play *play, const struct asker *asker, uint32_t host)
+enum reason play_active_wanted(struct play *play, const struct asker *asker, uint32_t host)
 {
 	enum reason wanted = play_gate(asker);
 
@@ -262,11 +262,6 @@ static bool has_guest(const struct truth *truth, uint32_t host)
 	return truth->numbers[host - WORLD_FIRST].has_guest;
 }
 
-static bool is_held(const struct truth *truth, uint32_t host)
-{
-	return truth->numbers[host - WORLD_FIRST].holds;
-}
-
 static void do_guest_attach(struct play *play)
 {
 	uint32_t guest = 1 + play_arg(play, 2, 6), host;
@@ -276,7 +271,7 @@ static void do_guest_attach(struct play *play)
 
 	play_asker_with(play, true, false, &asker);
 	host = play_pick_number(play, &asker, play->step->arg[1]);
-	wanted = active_wanted(play, &asker, host);
+	wanted = play_active_wanted(play, &asker, host);
 	if (wanted == REASON_NONE && asker.set->mode != SET_TRANSLATED)
 		wanted = REASON_SET_MODE;
 	if (wanted == REASON_NONE && (truth_number(&play->now, host)->has_guest ||
@@ -334,49 +329,9 @@ static void do_data(struct play *play)
 	play_say(play, "%s gives %u the data %llu", asker.name, host, (unsigned long long)data);
 	r = broker_data_set(play->world.broker, &asker.actor, asker.id,
 		(struct pasid_ref){.number = host}, data, &play->world.error);
-	play_expect(play, r, active_wanted(play, &asker, host));
+	play_expect(play, r, play_active_wanted(play, &asker, host));
 	if (r == 0)
 		truth_number(&play->now, host)->data = data;
-}
-
-static void do_hold(struct play *play)
-{
-	struct asker asker;
-	uint32_t host;
-	int r;
-
-	play_asker_with(play, true, false, &asker);
-	host = play_pick_number(play, &asker, play->step->arg[1]);
-	play_say(play, "%s holds %u", asker.name, host);
-	r = broker_hold(play->world.broker, &asker.actor, asker.id, (struct hpasid){host},
-		&play->world.error);
-	play_expect(play, r, active_wanted(play, &asker, host));
-	if (r == 0)
-		truth_number(&play->now, host)->holds++;
-}
-
-static void do_release(struct play *play)
-{
-	struct asker asker;
-	enum reason wanted;
-	uint32_t host;
-	int r;
-
-	play_asker_with(play, true, false, &asker);
-	host = play_pick_such(play, &asker, play->step->arg[1], is_held);
-	wanted = play_gate(&asker);
-	if (wanted == REASON_NONE)
-		wanted = play_resolve(play, &asker, host);
-	if (wanted == REASON_NONE && truth_number(&play->now, host)->holds == 0)
-		wanted = REASON_NOT_HELD;
-	play_say(play, "%s releases %u", asker.name, host);
-	r = broker_release(play->world.broker, &asker.actor, asker.id, (struct hpasid){host},
-		&play->world.error);
-	play_expect(play, r, wanted);
-	if (r)
-		return;
-	truth_number(&play->now, host)->holds--;
-	truth_settle(&play->now, host, play->world.now_ms);
 }
 
 /* ------------------------------------------------------------------ an admin's word */
@@ -392,7 +347,9 @@ static enum reason quarantine_end_wanted(struct play *play, uint32_t host, bool 
 	number = truth_number(&play->now, host);
 	if (number->state != GRANT_QUARANTINED)
 		return REASON_NOT_ACTIVE;
-	return number->quarantine & QUARANTINE_TAINTED ? REASON_DEVICE_TAINTED : REASON_NONE;
+	if (number->quarantine & QUARANTINE_TAINTED)
+		return REASON_DEVICE_TAINTED;
+	return truth_others(number) ? REASON_HELD : REASON_NONE;
 }
 
 static void do_quarantine_end(struct play *play)
@@ -427,8 +384,8 @@ void play_number_step(struct play *play)
 		[STEP_GUEST_ATTACH] = do_guest_attach,
 		[STEP_GUEST_DETACH] = do_guest_detach,
 		[STEP_DATA] = do_data,
-		[STEP_HOLD] = do_hold,
-		[STEP_RELEASE] = do_release,
+		[STEP_HOLD] = play_hold,
+		[STEP_RELEASE] = play_release,
 		[STEP_QUARANTINE_END] = do_quarantine_end,
 	};
 

@@ -172,6 +172,10 @@ static void do_session_end(struct play *play)
 	unsigned vm = play->step->vm % play->history->vms;
 	struct truth_set *set = truth_set_of_vm(&play->now, vm);
 
+	if (play_arg(play, 1, 4) == 0) {
+		play_end_holder(play, play_arg(play, 2, TRUTH_HOLDERS));
+		return;
+	}
 	play_say(play, "the session of vm%u ends", vm);
 	broker_session_end(play->world.broker, set ? set->session : 7);
 	play_expect(play, 0, REASON_NONE);

@@ -222,8 +222,8 @@ void truth_settle(struct truth *truth, uint32_t host, uint64_t now_ms)
 {
 	struct truth_number *number = truth_number(truth, host);
 
-	if (number->state != GRANT_FREE_PENDING || number->holds || number->doubt ||
-		truth_bound_of(truth, host) || truth_ops_of(truth, host))
+	if (number->state != GRANT_FREE_PENDING || number->holds || truth_others(number) ||
+		number->doubt || truth_bound_of(truth, host) || truth_ops_of(truth, host))
 		return;
 	number->state = GRANT_QUARANTINED;
 	number->quarantine = QUARANTINE_COOLING;

@@ -10,12 +10,15 @@
 
 #include "world.h"
 
+#define TRUTH_HOLDERS 2u
+
 struct truth_number {
 	uint64_t set; /* the name of its owner */
 	uint64_t data;
-	uint64_t cooled; /* when it has cooled, once it was freed */
-	uint32_t guest, holds, quarantine;
-	uint8_t state; /* enum grant_state */
+	uint64_t cooled;                   /* when it has cooled, once it was freed */
+	uint32_t guest, holds, quarantine; /* holds of its VM */
+	uint32_t others[TRUTH_HOLDERS];    /* of an admin, and of a participant */
+	uint8_t state;                     /* enum grant_state */
 	bool has_guest;
 	bool was_bound;
 	bool earlier; /* it served an earlier VM of its set */
@@ -88,6 +91,12 @@ void truth_copy(struct truth *to, const struct truth *from);
 static inline struct truth_number *truth_number(struct truth *truth, uint32_t host)
 {
 	return &truth->numbers[host - WORLD_FIRST];
+}
+
+/* Holds that do not end with the set. */
+static inline uint32_t truth_others(const struct truth_number *number)
+{
+	return number->others[0] + number->others[1];
 }
 
 /* NULL: there is none, or none any more. */

@@ -478,8 +478,8 @@ START_TEST(a_participant_hears_everything_and_finds_owners)
 		find.host_pasid++;
 		found = rig_ok(r, link, OPERATION(HOST_FIND), &find)->host_find;
 		ck_assert_int_eq(found->state, PASID__V1__GRANT_STATE__GRANT_IDLE);
-		/* nothing is kept for it */
-		ck_assert_ptr_null(dispatch_disconnect(r->d, link, false, NULL));
+		/* it may hold numbers, so that it can come back */
+		ck_assert_ptr_nonnull(dispatch_disconnect(r->d, link, false, NULL));
 	}
 END_TEST
 

@@ -119,6 +119,44 @@ START_TEST(states_that_are_none)
 	}
 END_TEST
 
+START_TEST(holds_are_of_a_session_each_and_counted)
+	{
+		struct tie_slot *ties = state->table[STATE_TIES];
+		const uint64_t one = UINT64_C(1) << TIE_TIMES_SHIFT, word = ties[1].word;
+		const uint64_t held = grants[1].word;
+
+		ties[1].word = word & ~(3 * one);
+		found(STATE_TIES, 1, word & ~(3 * one));
+		ties = state->table[STATE_TIES];
+		ties[1].to = 0;
+		found(STATE_TIES, 1, 0);
+		ties = state->table[STATE_TIES];
+		ties[1].word = word - one;
+		found(STATE_GRANTS, 1, held);
+		ties = state->table[STATE_TIES];
+		ties[1].word = 0;
+		found(STATE_GRANTS, 1, held);
+		/* a second session is fine, the same one is not */
+		ties = state->table[STATE_TIES];
+		state_reserve(state, STATE_TIES, 4);
+		ties[2] = ties[1];
+		ties[2].to = 12;
+		ties[3] = ties[1];
+		ties[3].to = 10;
+		grants[1].word += UINT64_C(4) << GRANT_HOLD_SHIFT;
+		accepted();
+		ties[3].to = 11;
+		found(STATE_TIES, 3, 11);
+		/* of another number */
+		ties = state->table[STATE_TIES];
+		state_reserve(state, STATE_TIES, 3);
+		ties[2] = ties[1];
+		ties[2].grant = 0;
+		grants[0].word += UINT64_C(2) << GRANT_HOLD_SHIFT;
+		accepted();
+	}
+END_TEST
+
 START_TEST(sets_and_their_names)
 	{
 		const uint64_t word = sets[0].word;
@@ -226,6 +264,7 @@ START_TEST(claims_and_what_they_are_of)
 	{
 		struct tie_slot *ties = state->table[STATE_TIES];
 		const uint64_t claim = (uint64_t)TIE_OWNER << 4 | TIE_MADE;
+		const uint64_t not_held = (UINT64_C(1) << GRANT_HOLD_SHIFT) - 1;
 
 		ties[0].word = (uint64_t)3 << 4 | TIE_MADE;
 		found(STATE_TIES, 0, (uint64_t)3 << 4 | TIE_MADE);
@@ -240,9 +279,11 @@ START_TEST(claims_and_what_they_are_of)
 		found(STATE_GRANTS, 0, grants[0].word);
 		ties = state->table[STATE_TIES];
 		ties[1].word = claim; /* one of scope global */
+		grants[1].word &= not_held;
 		found(STATE_TIES, 1, 1);
 		ties = state->table[STATE_TIES];
 		ties[1].word = claim;
+		grants[1].word &= not_held;
 		ties[1].grant = 0;
 		ties[1].to = ties[0].to; /* the same once more */
 		found(STATE_TIES, 1, ties[0].to);
@@ -270,16 +311,20 @@ START_TEST(a_number_in_both_scopes_or_twice_in_a_set)
 	{
 		struct tie_slot *ties = state->table[STATE_TIES];
 		const uint64_t number = (uint64_t)PASID_LAST << GRANT_HOST_SHIFT;
+		const uint64_t not_held = (UINT64_C(1) << GRANT_HOLD_SHIFT) - 1;
 
 		grants[1].word = (grants[1].word & ~number) | (grants[0].word & number);
 		found(STATE_GRANTS, 0, 1024);
 		ties = state->table[STATE_TIES];
-		grants[1].word = ((grants[1].word & ~number) | (grants[0].word & number)) | GRANT_RIDS;
+		grants[1].word =
+			((grants[1].word & ~number) | (grants[0].word & number)) | GRANT_RIDS;
 		ties[1] = (struct tie_slot){
 			.word = (uint64_t)TIE_OWNER << 4 | TIE_MADE, .to = 2, .grant = 1};
 		found(STATE_GRANTS, 1, 1024);
 		ties = state->table[STATE_TIES];
-		grants[2].word = ((grants[2].word & ~number) | (grants[0].word & number)) | GRANT_RIDS;
+		grants[2].word =
+			((grants[2].word & ~number) | (grants[0].word & number)) | GRANT_RIDS;
+		grants[1].word &= not_held;
 		ties[1] = (struct tie_slot){
 			.word = (uint64_t)TIE_OWNER << 4 | TIE_MADE, .to = 2, .grant = 2};
 		accepted(); /* two sets, two groups */
@@ -559,6 +604,7 @@ int main(void)
 		records_that_go_together_are_accepted,
 		nothing_at_all_is_accepted,
 		states_that_are_none,
+		holds_are_of_a_session_each_and_counted,
 		sets_and_their_names,
 		sets_have_a_quota_and_no_more_grants,
 		grants_numbers,
