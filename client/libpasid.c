@@ -259,6 +259,16 @@ const char *pasid_event_text(enum pasid_event_kind kind)
 		return "set-adjusted";
 	case PASID_EVENT_SET_DESTROYED:
 		return "set-destroyed";
+	case PASID_EVENT_SET_LEAVING:
+		return "set-leaving";
+	case PASID_EVENT_SET_KEPT:
+		return "set-kept";
+	case PASID_EVENT_SET_GIVEN:
+		return "set-given";
+	case PASID_EVENT_SET_RESERVED:
+		return "set-reserved";
+	case PASID_EVENT_SET_TAKEN:
+		return "set-taken";
 	case PASID_EVENT_GRANT_ALLOCATED:
 		return "grant-allocated";
 	case PASID_EVENT_GRANT_FREE_PENDING:

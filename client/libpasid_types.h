@@ -239,6 +239,11 @@ enum pasid_event_kind {
 	PASID_EVENT_SET_CREATED = 1,
 	PASID_EVENT_SET_ADJUSTED = 2,
 	PASID_EVENT_SET_DESTROYED = 3,
+	PASID_EVENT_SET_LEAVING = 11,  /* it is to move to another host, and stays as it is */
+	PASID_EVENT_SET_KEPT = 12,     /* it does not move */
+	PASID_EVENT_SET_GIVEN = 13,    /* it is another host's */
+	PASID_EVENT_SET_RESERVED = 14, /* of another host: its numbers are reserved here */
+	PASID_EVENT_SET_TAKEN = 15,    /* it is this host's */
 	PASID_EVENT_GRANT_ALLOCATED = 16,
 	PASID_EVENT_GRANT_FREE_PENDING = 17,
 	PASID_EVENT_GRANT_QUARANTINED = 18,

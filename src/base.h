@@ -102,6 +102,7 @@ enum status {
 #define MUTANT_N    13 /* nothing is granted while records of this boot are missing */
 #define MUTANT_E    14 /* the exported map equals the map */
 #define MUTANT_S    15 /* a number of scope rids is taken in each of its tables */
+#define MUTANT_M    16 /* a set that moves is one host's at any time */
 #if defined PASIDD_MUTANT_ANY
 extern int mutant_broken; /* tests/mutant.c: one build for all, the environment says which */
 #define PASIDD_MUTANT mutant_broken

@@ -207,8 +207,8 @@ int set_for_reading(struct broker *b, const struct actor *actor, struct set_id i
 	return 0;
 }
 
-int set_for_change(struct broker *b, const struct actor *actor, struct set_id id, uint32_t *ret_set,
-	struct error *ret_error)
+static int set_for(struct broker *b, const struct actor *actor, struct set_id id, bool letting_go,
+	uint32_t *ret_set, struct error *ret_error)
 {
 	uint32_t set;
 	int r;
@@ -217,12 +217,26 @@ int set_for_change(struct broker *b, const struct actor *actor, struct set_id id
 		return error_set(ret_error, REASON_ROLE,
 			"an observer changes nothing; connect as VMM or admin");
 	r = set_for_reading(b, actor, id, &set, ret_error);
+	if (r == 0)
+		r = move_refuse(b, set, letting_go, ret_error);
 	if (r)
 		return r;
 	if (set_state(b, set) != SET_ACTIVE)
 		return set_refuse_ending(b, set, ret_error);
 	*ret_set = set;
 	return 0;
+}
+
+int set_for_change(struct broker *b, const struct actor *actor, struct set_id id, uint32_t *ret_set,
+	struct error *ret_error)
+{
+	return set_for(b, actor, id, false, ret_set, ret_error);
+}
+
+int set_for_letting_go(struct broker *b, const struct actor *actor, struct set_id id,
+	uint32_t *ret_set, struct error *ret_error)
+{
+	return set_for(b, actor, id, true, ret_set, ret_error);
 }
 
 /* ------------------------------------------------------------------ life, status */

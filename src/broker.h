@@ -154,6 +154,7 @@ struct set_info {
 	bool owned_by_session;
 	bool dying;    /* or gone */
 	bool emptying; /* it is dying, and comes back empty */
+	enum set_move move;
 };
 
 /* The set of a VMM dies with its session (broker_session_end); one made by an admin does not. */
@@ -489,6 +490,11 @@ enum change_kind { /* the numbers of pasid.v1.EventKind */
 	CHANGE_SET_CREATED = 1,
 	CHANGE_SET_ADJUSTED = 2,
 	CHANGE_SET_DESTROYED = 3,
+	CHANGE_SET_LEAVING = 11,
+	CHANGE_SET_KEPT = 12,
+	CHANGE_SET_GIVEN = 13,
+	CHANGE_SET_RESERVED = 14,
+	CHANGE_SET_TAKEN = 15,
 	CHANGE_GRANT_ALLOCATED = 16,
 	CHANGE_GRANT_FREE_PENDING = 17,
 	CHANGE_GRANT_QUARANTINED = 18,

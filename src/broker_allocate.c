@@ -353,22 +353,17 @@ static void allocate_effect(struct broker *b, uint32_t set, const struct allocat
 	metrics_add(&b->metrics, METRIC_ALLOCATED, choice->total);
 }
 
-/* What is asked for can be: whose it is to be, in which range, and where. */
-static int allocate_read(struct broker *b, const struct actor *actor, const struct allocate *a,
-	uint32_t *ret_set, struct groups *ret_scope, struct space_query *ret_range,
-	struct error *ret_error)
+/* What is asked for can be: in which range, and where. */
+static int allocate_read(struct broker *b, uint32_t set, const struct allocate *a,
+	struct groups *ret_scope, struct space_query *ret_range, struct error *ret_error)
 {
-	int r = set_for_change(b, actor, a->set, ret_set, ret_error);
+	int r = allocate_check(b, set, a, ret_error);
 
 	ret_scope->count = 0;
 	if (r == 0)
-		r = recover_check_confirmed(b, ret_error);
-	if (r == 0)
-		r = allocate_check(b, *ret_set, a, ret_error);
-	if (r == 0)
-		r = allocate_range(b, *ret_set, a, &ret_range->min, &ret_range->max, ret_error);
+		r = allocate_range(b, set, a, &ret_range->min, &ret_range->max, ret_error);
 	if (r == 0 && a->scope == SCOPE_RIDS)
-		r = scope_read(b, *ret_set, a->devices, a->device_count, ret_scope, ret_error);
+		r = scope_read(b, set, a->devices, a->device_count, ret_scope, ret_error);
 	if (b->config.policy == BROKER_LOWEST)
 		ret_range->start = ret_range->min;
 	else
@@ -393,22 +388,32 @@ static int allocate_prepare(struct broker *b, uint32_t set, const struct allocat
 	return r;
 }
 
-int broker_allocate(struct broker *b, const struct actor *actor, const struct allocate *a,
+int grant_allocate(struct broker *b, uint32_t set, bool tell, const struct allocate *a,
 	struct hpasid *ret_numbers, struct error *ret_error)
 {
 	struct space_query range = {0};
 	struct choice choice = {0};
 	struct groups scope;
-	uint32_t set;
-	int r;
+	int r = allocate_read(b, set, a, &scope, &range, ret_error);
 
-	r = allocate_read(b, actor, a, &set, &scope, &range, ret_error);
 	if (r == 0)
-		r = choose(b, set, a, actor_sees_all(actor), &scope, &range, ret_numbers, &choice,
-			ret_error);
+		r = choose(b, set, a, tell, &scope, &range, ret_numbers, &choice, ret_error);
 	if (r == 0)
 		r = allocate_prepare(b, set, a, &scope, &choice, ret_numbers, ret_error);
 	if (r == 0)
 		allocate_effect(b, set, a, &scope, &choice, ret_numbers);
 	return r;
+}
+
+int broker_allocate(struct broker *b, const struct actor *actor, const struct allocate *a,
+	struct hpasid *ret_numbers, struct error *ret_error)
+{
+	uint32_t set;
+	int r = set_for_change(b, actor, a->set, &set, ret_error);
+
+	if (r == 0)
+		r = recover_check_confirmed(b, ret_error);
+	if (r)
+		return r;
+	return grant_allocate(b, set, actor_sees_all(actor), a, ret_numbers, ret_error);
 }

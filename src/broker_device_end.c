@@ -15,7 +15,7 @@ static int remove_begin(struct broker *b, const struct actor *actor, struct set_
 
 	/* a shared device belongs to no set */
 	if (id.v || actor->role != ROLE_ADMIN)
-		r = set_for_change(b, actor, id, &set, ret_error);
+		r = set_for_letting_go(b, actor, id, &set, ret_error);
 	if (r)
 		return r;
 	device = device_slot_of(b, device_id);

@@ -214,7 +214,9 @@ static int hold_resolve(struct broker *b, const struct actor *actor, struct set_
 		return r;
 	if (set_state(b, set) != SET_ACTIVE)
 		return set_refuse_ending(b, set, ret_error);
-	r = grant_resolve(b, set, (struct pasid_ref){.number = host.v}, &grant, ret_error);
+	r = move_refuse(b, set, false, ret_error);
+	if (r == 0)
+		r = grant_resolve(b, set, (struct pasid_ref){.number = host.v}, &grant, ret_error);
 	if (r)
 		return r;
 	if (grant_state(&b->grant_slots[grant]) != GRANT_ACTIVE)

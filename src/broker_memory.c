@@ -31,7 +31,10 @@ static int memory_op(struct broker *b, const struct actor *actor, enum op_kind k
 	struct op *op;
 	int r;
 
-	r = set_for_change(b, actor, memory->set, &set, ret_error);
+	if (kind == OP_MAP)
+		r = set_for_change(b, actor, memory->set, &set, ret_error);
+	else
+		r = set_for_letting_go(b, actor, memory->set, &set, ret_error);
 	if (r == 0)
 		r = memory_check_range(memory, ret_error);
 	if (r == 0)

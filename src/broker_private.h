@@ -319,6 +319,9 @@ uint64_t broker_now(const struct broker *b);
  * seen. */
 int set_for_change(struct broker *b, const struct actor *actor, struct set_id id, uint32_t *ret_set,
 	struct error *ret_error);
+/* The same for what lets go of something: not refused while the set is leaving. */
+int set_for_letting_go(struct broker *b, const struct actor *actor, struct set_id id,
+	uint32_t *ret_set, struct error *ret_error);
 int set_for_reading(struct broker *b, const struct actor *actor, struct set_id id,
 	uint32_t *ret_set, struct error *ret_error);
 int actor_must_be_admin(const struct actor *actor, const char *what, struct error *ret_error);
@@ -334,6 +337,10 @@ static inline enum set_state set_state(const struct broker *b, uint32_t set)
 static inline enum set_mode set_mode(const struct broker *b, uint32_t set)
 {
 	return (enum set_mode)((b->set_slots[set].word >> 4) & 0xf);
+}
+static inline enum set_move set_move(const struct broker *b, uint32_t set)
+{
+	return (enum set_move)((b->set_slots[set].word & SET_MOVE_MASK) >> SET_MOVE_SHIFT);
 }
 /* It is torn down, and is there again afterwards. */
 static inline bool set_is_emptying(const struct broker *b, uint32_t set)
@@ -371,8 +378,26 @@ void set_reap(struct broker *b, uint32_t set);
 /* Whether nothing but its record is left of it: no numbers, devices, operations. */
 void set_close(struct broker *b, uint32_t set);
 
+/* It comes back without anything in it. */
+void set_begin_emptying(struct broker *b, uint32_t set);
+/* What was to come back empty does not come back: its end goes on, and somebody waits for it. */
+void set_take_over_end(struct broker *b, uint32_t set, uint64_t cookie);
+
+/* ------------------------------------------------------------------ broker_move.c */
+
+/* What is asked of a set that is under way, but for the requests of its move. */
+int move_refuse(const struct broker *b, uint32_t set, bool letting_go, struct error *ret_error);
+/* A set that ends here is not leaving or coming any more; one that was given still is. */
+void move_end(struct broker *b, uint32_t set);
+/* A part of broker_recount(). */
+int move_check_set(const struct broker *b, uint32_t set, struct error *ret_error);
+
 /* ------------------------------------------------------------------ broker_grant.c,
  * broker_quarantine.c */
+
+/* Allocates for the set, whatever it is on its way to. `tell`: how the host stands. */
+int grant_allocate(struct broker *b, uint32_t set, bool tell, const struct allocate *a,
+	struct hpasid *ret_numbers, struct error *ret_error);
 
 void grant_commit_state(struct broker *b, uint32_t grant, enum grant_state state);
 void grant_link(struct broker *b, uint32_t grant, enum grant_list list);

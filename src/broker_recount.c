@@ -198,6 +198,8 @@ static int check_set(const struct broker *b, uint32_t set, struct error *ret_err
 		return wrong(ret_error, "G: pages of a map", set);
 	if (run->export.base && !export_equals(&run->export, &run->map))
 		return wrong(ret_error, "G: an exported map and the map disagree", set);
+	if (move_check_set(b, set, ret_error))
+		return STATUS_INTERNAL;
 	return check_ending(b, set, ret_error);
 }
 

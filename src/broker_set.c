@@ -166,6 +166,7 @@ static void set_write(
 
 	memset(slot->name, 0, sizeof(slot->name));
 	slot->emptied = 0;
+	slot->move[0] = slot->move[1] = slot->move_proof = 0;
 	memcpy(slot->name, create->name, strnlen(create->name, STATE_NAME_MAX));
 	slot->session = flags ? actor->session : 0;
 	slot->uid = limits_user_uid(b->ports.limits, b->sets[set].user);
@@ -270,6 +271,7 @@ static void set_fill_info(const struct broker *b, uint32_t set, struct set_info 
 	ret_info->owned_by_session = b->set_slots[set].word & SET_WORD_SESSION;
 	ret_info->dying = set_state(b, set) != SET_ACTIVE;
 	ret_info->emptying = set_is_emptying(b, set);
+	ret_info->move = set_move(b, set);
 }
 
 int broker_set_get(struct broker *b, const struct actor *actor, struct set_id id,
@@ -349,13 +351,13 @@ static void refuse_waiting(struct broker *b, uint32_t set)
 
 void set_begin_end(struct broker *b, uint32_t set, struct op *op)
 {
+	move_end(b, set);
 	set_commit_state(b, set, SET_DYING);
 	refuse_waiting(b, set);
 	op_queue(b, op);
 }
 
-/* What was to come back empty does not come back: its end goes on, and somebody waits for it. */
-static void set_take_over_end(struct broker *b, uint32_t set, uint64_t cookie)
+void set_take_over_end(struct broker *b, uint32_t set, uint64_t cookie)
 {
 	uint32_t i = b->sets[set].first_op;
 
@@ -389,8 +391,21 @@ int broker_set_destroy(struct broker *b, const struct actor *actor, struct set_i
 	return 0;
 }
 
+void set_begin_emptying(struct broker *b, uint32_t set)
+{
+	metrics_add(&b->metrics, METRIC_TEARDOWNS, 1);
+	broker_commit(b, &b->set_slots[set].word, b->set_slots[set].word | SET_WORD_EMPTY);
+	set_begin_end(b, set, op_new_duty(b, OP_DESTROY, set, 0));
+}
+
 static void set_end_with_session(struct broker *b, uint32_t set)
 {
+	/* the record of a set that was given stays until the target has taken it */
+	if (set_move(b, set) == MOVE_GIVEN) {
+		if (set_state(b, set) == SET_ACTIVE)
+			set_begin_emptying(b, set);
+		return;
+	}
 	if (set_is_emptying(b, set))
 		set_take_over_end(b, set, 0);
 	if (set_state(b, set) != SET_ACTIVE)
@@ -418,9 +433,7 @@ void broker_set_empty(struct broker *b, struct set_id id)
 
 	if (set == STATE_NONE || set_state(b, set) != SET_ACTIVE)
 		return;
-	metrics_add(&b->metrics, METRIC_TEARDOWNS, 1);
-	broker_commit(b, &b->set_slots[set].word, b->set_slots[set].word | SET_WORD_EMPTY);
-	set_begin_end(b, set, op_new_duty(b, OP_DESTROY, set, 0));
+	set_begin_emptying(b, set);
 }
 
 bool broker_session_next(const struct broker *b, uint64_t *cursor, uint64_t *ret_session)

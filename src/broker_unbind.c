@@ -39,9 +39,13 @@ int bind_op_new(struct broker *b, const struct actor *actor, enum op_kind kind, 
 	struct op *op;
 	int r;
 
-	r = set_for_change(b, actor, id, &set, ret_error);
-	if (r == 0 && (kind == OP_BIND || kind == OP_RID_ATTACH || kind == OP_REPLACE))
-		r = recover_check_confirmed(b, ret_error);
+	if (kind == OP_BIND || kind == OP_RID_ATTACH || kind == OP_REPLACE) {
+		r = set_for_change(b, actor, id, &set, ret_error);
+		if (r == 0)
+			r = recover_check_confirmed(b, ret_error);
+	} else {
+		r = set_for_letting_go(b, actor, id, &set, ret_error);
+	}
 	if (r == 0 && ref)
 		r = grant_resolve(b, set, *ref, &grant, ret_error);
 	if (r == 0)

@@ -51,6 +51,13 @@
 	R(HANDED_OVER, "handed-over", STATUS_STATE)                                                \
 	R(SET_MODE, "set-mode", STATUS_STATE)                                                      \
 	R(SCOPE, "scope-not-allowed", STATUS_DENIED)                                               \
+	R(SET_MOVING, "set-moving", STATUS_RETRY)                                                  \
+	R(SET_MOVED, "set-moved", STATUS_STATE)                                                    \
+	R(SET_BOUND, "set-bound", STATUS_BUSY)                                                     \
+	R(NO_MOVE, "no-move", STATUS_NOT_FOUND)                                                    \
+	R(MOVE_STEP, "move-step", STATUS_STATE)                                                    \
+	R(MOVE_WORD, "move-word", STATUS_DENIED)                                                   \
+	R(MOVE_CONTENT, "move-content", STATUS_STATE)                                              \
 	/* limits */                                                                               \
 	R(SET_QUOTA, "set-quota", STATUS_QUOTA)                                                    \
 	R(USER_QUOTA, "user-quota", STATUS_QUOTA)                                                  \

@@ -21,6 +21,21 @@ static struct change_text server_change_text(enum change_kind kind)
 		return (struct change_text){LOG_LEVEL_INFO, "set-adjust", "quota of set changed"};
 	case CHANGE_SET_DESTROYED:
 		return (struct change_text){LOG_LEVEL_INFO, "set-destroy", "set destroyed"};
+	case CHANGE_SET_LEAVING:
+		return (struct change_text){
+			LOG_LEVEL_INFO, "set-move-export", "set is about to move to another host"};
+	case CHANGE_SET_KEPT:
+		return (struct change_text){
+			LOG_LEVEL_INFO, "set-move-cancel", "set does not move; it stays here"};
+	case CHANGE_SET_GIVEN:
+		return (struct change_text){
+			LOG_LEVEL_INFO, "set-move-commit", "set given to another host"};
+	case CHANGE_SET_RESERVED:
+		return (struct change_text){LOG_LEVEL_INFO, "set-move-reserve",
+			"numbers reserved for a set of another host"};
+	case CHANGE_SET_TAKEN:
+		return (struct change_text){
+			LOG_LEVEL_INFO, "set-move-take", "set taken from another host"};
 	case CHANGE_GRANT_ALLOCATED:
 		return (struct change_text){LOG_LEVEL_DEBUG, "allocate", "PASID granted"};
 	case CHANGE_GRANT_FREE_PENDING:

@@ -46,6 +46,9 @@ enum state_table {
 #define WORD_GENERATION_SHIFT  24
 #define SLOT_MASK              0xffffffu
 
+#define SET_MOVE_SHIFT 10
+#define SET_MOVE_MASK  (UINT64_C(7) << SET_MOVE_SHIFT)
+
 enum set_state {
 	SET_FREE = 0,
 	SET_ACTIVE = 1,
@@ -58,6 +61,16 @@ enum scope { /* the numbers of pasid.v1.Scope, and bits */
 	SCOPE_RIDS = 2,
 };
 
+/* Where a set is on its way from one host's daemon to another's (broker_move.c). */
+enum set_move {
+	MOVE_NONE = 0,
+	MOVE_LEAVING = 1,  /* it is here, and stays as it is until it is given or kept */
+	MOVE_GIVEN = 2,    /* it is the target's; what is left of it here goes at its release */
+	MOVE_COMING = 3,   /* its numbers are being reserved here */
+	MOVE_RESERVED = 4, /* they all are, and serve nobody until it is taken */
+	MOVE_TAKEN = 5,    /* it is here, like any other, and remembers how it came */
+};
+
 enum set_mode {
 	SET_TRANSLATED = 1,
 	SET_IDENTITY = 2,
@@ -65,7 +78,8 @@ enum set_mode {
 };
 
 /*
- * word: state | mode << 4 | owned by its session << 8 | comes back empty << 9 | generation << 24
+ * word: state | mode << 4 | owned by its session << 8 | comes back empty << 9 | enum set_move << 10
+ *       | generation << 24
  * A DYING set that comes back is ACTIVE again once everything of it is torn down.
  */
 struct set_slot {
@@ -77,7 +91,10 @@ struct set_slot {
 	/* numbers whose cooling ends before (ms since boot) served an earlier VM of it */
 	uint64_t emptied;
 	uint32_t scopes; /* bits of enum scope that it may use; 0: global only */
-	uint8_t reserved[28];
+	uint8_t reserved[4];
+	/* of its move; 0 before the first one */
+	uint64_t move[2];    /* which one: the same at both hosts */
+	uint64_t move_proof; /* tells the other daemon's word from anybody's; see broker_move.c */
 };
 ASSERT_SIZE(struct set_slot, 128);
 
@@ -90,8 +107,9 @@ enum grant_state {
 };
 
 /*
- * word: state | host PASID << 4 | guest PASID << 24 | has guest << 44 | list << 45 | of scope rids
- * << 47 | holds << 48 32 bytes, because there may be 2^20 of them.
+ * word: state | host PASID << 4 | guest PASID << 24 | has guest << 44 | list << 45
+ *       | of scope rids << 47 | holds << 48
+ * 32 bytes, because there may be 2^20 of them.
  */
 #define GRANT_HOST_SHIFT  4
 #define GRANT_GUEST_SHIFT 24

@@ -509,6 +509,8 @@ int state_check(const struct state *state, const uint32_t used[static STATE_TABL
 	if (r == 0)
 		r = state_check_ties(&c);
 	if (r == 0)
+		r = state_check_moves(&c);
+	if (r == 0)
 		r = state_check_sessions(&c);
 	return r == 0 ? state_check_replies(&c) : r;
 }

@@ -5,6 +5,7 @@
  *   state_check.c          sets, grants, devices, bindings
  *   state_check_session.c  sessions, replies
  *   state_check_tie.c      ties
+ *   state_check_move.c     sets that are under way to another host
  */
 #ifndef PASIDD_STATE_CHECK_PRIVATE_H
 #define PASIDD_STATE_CHECK_PRIVATE_H
@@ -65,5 +66,10 @@ int state_check_replies(const struct state_checking *c);
 /* ---------------------------------------------------------------- state_check_tie.c */
 
 int state_check_ties(const struct state_checking *c);
+
+/* ---------------------------------------------------------------- state_check_move.c */
+
+/* After bindings and devices: what they belong to is there. */
+int state_check_moves(const struct state_checking *c);
 
 #endif

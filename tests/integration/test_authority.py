@@ -384,6 +384,7 @@ class Authority(unittest.TestCase):
         pair = pb.BindPair(device=other.device, table=table)
         attempts = {
             "allocate": {"devices": [other.device]},
+            "extend": {"pasid": host(other.number), "devices": [other.device]},
             "free": {"pasids": [host(other.number)]},
             "guest_attach": {"host_pasid": other.number, "guest_pasid": 6},
             "guest_detach": {"guest_pasid": 6},

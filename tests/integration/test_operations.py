@@ -72,6 +72,7 @@ class Operations(unittest.TestCase):
         vmm = self.vmm
         device = vmm.add(self.daemon, ONE).id
         vmm.map_memory(device)
+        self.assertEqual(vmm.call("extend", pasid=guest(5), devices=[device]).extend.added, 0)  # it is global
         vmm.bind(guest(5), device)
         self.assertEqual(set(self.daemon.tables()), {(ONE, number)})
         self.assertEqual([b.host_pasid for b in vmm.pages("binding_list", "bindings")], [number])

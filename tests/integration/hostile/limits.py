@@ -12,7 +12,7 @@ from pasid_client import Client, Refused, host, pb
 USER = {
     "connections": 30, "sessions": 25, "sets": 12, "pasids": 300, "promised_pasids": 5000, "operations": 6,
     "unread_bytes": 131072, "remembered_bytes": 131072, "descriptors": 3, "received_descriptors": 300, "devices": 3,
-    "page_tables": 6, "bindings": 9, "map_pages": 14, "watches": 4,
+    "page_tables": 6, "bindings": 9, "map_pages": 14, "claims": 9, "watches": 4,
 }
 FILLERS = {}
 
@@ -187,6 +187,13 @@ def fill_bindings(full):
 def fill_map_pages(full):
     client = full.machine()
     return full.until_refused(lambda i: client.allocate(guest_pasid=(i << 14) + 1), 60)
+
+
+@filler
+def fill_claims(full):
+    client = full.machine()
+    device = slice_of(client, full.ground)
+    return full.until_refused(lambda _: client.allocate(scope=pb.SCOPE_RIDS, devices=[device], count=4), 60)
 
 
 @filler
