@@ -199,6 +199,12 @@ struct pasid_result_page {
 	const struct pasid_binding_info *bindings;
 	const struct pasid_limit_info *limits;
 	const struct pasid_hold_info *holds;
+	const struct pasid_move_info *moves;
+};
+struct pasid_result_move {
+	const struct pasid_move_info *info;
+	size_t count; /* reserve: numbers that cannot be had */
+	const uint32_t *conflicts;
 };
 
 /* What an asynchronous call ended with. Pointers are valid in the callback. */
@@ -220,6 +226,7 @@ struct pasid_result {
 		bool was_blocked;                        /* recover */
 		struct pasid_result_bound bound;         /* bind, rid_attach */
 		struct pasid_result_page page;           /* lists; one of the pointers */
+		struct pasid_result_move move;           /* move_* but move_list */
 		struct pasid_result_exported exported;   /* inside the library only */
 		uint64_t next_sequence;                  /* watch */
 		struct pasid_hand_over hand_over;        /* hand_over */
@@ -657,5 +664,7 @@ int pasid_binding_list_async(struct pasid_client *client, const struct pasid_lis
 #ifdef __cplusplus
 }
 #endif
+
+#include "libpasid_move.h"
 
 #endif

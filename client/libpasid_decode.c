@@ -85,6 +85,7 @@ static void decode_set(const Pasid__V1__SetInfo *set, struct pasid_set_info *ret
 		.bindings = set->bindings,
 		.owned_by_session = set->owned_by_session,
 		.dying = set->dying,
+		.move = (enum pasid_move_state)set->move,
 	};
 	for (size_t i = 0; i < set->n_scopes; i++)
 		ret->scopes |= (uint32_t)set->scopes[i];
@@ -218,6 +219,34 @@ static void decode_host(const Pasid__V1__StatusResult *status, struct pasid_host
 	}
 }
 
+/* Bytes that have to be so many, or are not there. */
+static bool decode_bytes(const ProtobufCBinaryData *from, size_t size, uint8_t *to)
+{
+	if (from->len != size)
+		return false;
+	memcpy(to, from->data, size);
+	return true;
+}
+
+static void decode_move(const Pasid__V1__SetMoveInfo *move, struct pasid_move_info *ret)
+{
+	*ret = (struct pasid_move_info){
+		.set = move->set,
+		.state = (enum pasid_move_state)move->state,
+		.ending = move->ending,
+		.mode = (enum pasid_set_mode)move->mode,
+		.uid = move->uid,
+		.quota = move->quota,
+		.scopes = move->scopes,
+		.pasids = move->pasids,
+		.sum = move->sum,
+	};
+	decode_copy(ret->name, sizeof(ret->name), move->name);
+	(void)decode_bytes(&move->token, sizeof(ret->token), ret->token);
+	ret->has_proof = decode_bytes(&move->proof, sizeof(ret->proof), ret->proof);
+	ret->has_word = decode_bytes(&move->word, sizeof(ret->word), ret->word);
+}
+
 /* ------------------------------------------------------------ results */
 
 /* Room for count things, at least one, that goes with the call; NULL: no memory. */
@@ -294,6 +323,31 @@ DECODE_PAGE(grant, GrantListResult, grants, pasid_grant_info)
 DECODE_PAGE(hold, HoldListResult, holds, pasid_hold_info)
 DECODE_PAGE(device, DeviceListResult, devices, pasid_device_info)
 DECODE_PAGE(binding, BindingListResult, bindings, pasid_binding_info)
+DECODE_PAGE(move, SetMoveStatusResult, moves, pasid_move_info)
+
+/* The move, and behind it the numbers that cannot be had. */
+static int decode_moved(struct call *call, const Pasid__V1__SetMoveInfo *from)
+{
+	struct moved {
+		struct pasid_move_info info;
+		uint32_t conflicts[];
+	} * moved;
+	size_t count = 0;
+	for (size_t i = 0; i < from->n_conflicts; i++)
+		count += from->conflicts[i]->count;
+	if (count > PASID_MOVE_MAX)
+		return -EPROTO;
+	moved = decode_room(call, 1, sizeof(*moved) + count * sizeof(moved->conflicts[0]));
+	if (moved == NULL)
+		return -ENOMEM;
+	decode_move(from, &moved->info);
+	call->result.move.info = &moved->info;
+	call->result.move.conflicts = moved->conflicts;
+	for (size_t i = 0; i < from->n_conflicts; i++)
+		for (uint32_t n = 0; n < from->conflicts[i]->count; n++)
+			moved->conflicts[call->result.move.count++] = from->conflicts[i]->first + n;
+	return 0;
+}
 
 /* Results that are one thing without storage of its own. */
 static int decode_plain(struct pasid_result *to, const Pasid__V1__Reply *reply)
@@ -401,6 +455,15 @@ int decode_reply(struct call *call, const Pasid__V1__Reply *reply)
 		return decode_device_page(call, reply->device_list);
 	case PASID__V1__REPLY__RESULT_BINDING_LIST:
 		return decode_binding_page(call, reply->binding_list);
+	case PASID__V1__REPLY__RESULT_SET_MOVE_EXPORT:
+	case PASID__V1__REPLY__RESULT_SET_MOVE_RESERVE:
+	case PASID__V1__REPLY__RESULT_SET_MOVE_COMMIT:
+	case PASID__V1__REPLY__RESULT_SET_MOVE_TAKE:
+	case PASID__V1__REPLY__RESULT_SET_MOVE_CANCEL:
+	case PASID__V1__REPLY__RESULT_SET_MOVE_RELEASE:
+		return decode_moved(call, reply->set_move_export);
+	case PASID__V1__REPLY__RESULT_SET_MOVE_STATUS:
+		return decode_move_page(call, reply->set_move_status);
 	default:
 		return decode_plain(&call->result, reply);
 	}

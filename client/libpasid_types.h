@@ -83,6 +83,37 @@ enum pasid_set_mode {
 	PASID_SET_GUEST_OWNED = 3, /* the guest owns its devices' tables */
 };
 
+/* Where a set is on its way from one host to another; see pasid_move_export(). */
+enum pasid_move_state {
+	PASID_MOVE_NONE = 0,
+	PASID_MOVE_LEAVING = 1,  /* at the source: it stays as it is until it is given or kept */
+	PASID_MOVE_GIVEN = 2,    /* it is the target's; what is left at the source is to go */
+	PASID_MOVE_COMING = 3,   /* at the target: its numbers are being reserved */
+	PASID_MOVE_RESERVED = 4, /* they all are, and serve nobody until it is taken */
+	PASID_MOVE_TAKEN = 5,    /* it is the target's, and like any other set there */
+};
+
+#define PASID_MOVE_TOKEN 16u /* bytes */
+#define PASID_MOVE_PROOF 8u
+#define PASID_MOVE_WORD  16u
+#define PASID_MOVE_MAX   1024u /* numbers in one reserve */
+
+struct pasid_move_info {
+	uint8_t token[PASID_MOVE_TOKEN]; /* names the move at both hosts */
+	uint64_t set;
+	char name[PASID_NAME_MAX + 1];
+	enum pasid_move_state state;
+	bool ending; /* what is left of it here goes */
+	enum pasid_set_mode mode;
+	uint32_t uid, quota, scopes;
+	uint32_t pasids; /* active numbers; pasid_grant_list() has them */
+	uint64_t sum;    /* export and the last reserve: over their guest PASIDs and data */
+	bool has_proof;  /* export: to be reserved with; the last reserve: to be committed with */
+	bool has_word;   /* see pasid_move_commit(), _cancel(), _take() */
+	uint8_t proof[PASID_MOVE_PROOF], word[PASID_MOVE_WORD];
+	uint64_t reserved[4];
+};
+
 struct pasid_set_info {
 	uint64_t id;
 	char name[PASID_NAME_MAX + 1];
@@ -93,6 +124,7 @@ struct pasid_set_info {
 	bool owned_by_session; /* dies with its VMM */
 	bool dying;
 	uint32_t scopes; /* bits of enum pasid_scope that it may use */
+	enum pasid_move_state move;
 	uint64_t reserved[4];
 };
 

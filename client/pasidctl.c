@@ -197,6 +197,39 @@ const struct ctl_command ctl_commands[] = {
 		.max_args = 1,
 		.roles = ADMINS,
 		.run = ctl_set_destroy},
+	{.name = "move",
+		.arguments = "SET [--to SOCKET] [--owner USER] [--max N] [--cancel] [--force]",
+		.summary = "move a set to the daemon of another host",
+		.help = "SOCKET is where the other daemon can be reached, such as one that ssh "
+			"forwards. The set keeps\nits name, quota, guest PASIDs and data, and gets "
+			"other host PASIDs, or in an identity set\nthe same. Its VMM has to unbind "
+			"everything first, for which this waits as long as --timeout\nsays. What was "
+			"interrupted, wherever and whoever died, goes on when the same is said "
+			"again.\n\n"
+			"--owner says who is charged there (the user of the same number), --max the "
+			"highest host PASID\nthat the devices there take. --cancel ends a move that "
+			"was not given yet; without --to at the\nsource only. --force without --to "
+			"ends what is left of a move here on your word that the\nother host has the "
+			"set, or never will: if you are wrong, two hosts have it, or none.\n\n"
+			"Examples:\n  pasidctl move vm1 --to /run/other-host.socket\n"
+			"  pasidctl move vm1 --to /run/other-host.socket --cancel\n"
+			"  pasidctl move vm1 --force\n",
+		.options = CTL_TO | CTL_OWNER | CTL_MAX | CTL_CANCEL | CTL_FORCE,
+		.min_args = 1,
+		.max_args = 1,
+		.roles = ADMINS,
+		.run = ctl_move,
+		.show = ctl_show_move},
+	{.name = "moves",
+		.arguments = "",
+		.summary = "the sets that are under way between this host and another",
+		.help = "STATE is leaving or given at the host that a set comes from, coming or "
+			"reserved where it goes\nto. A move goes on with `pasidctl move`, said where "
+			"it began.\n\nExamples:\n  pasidctl moves\n  pasidctl --json moves | jq "
+			"'.[].state'\n",
+		.roles = ADMINS,
+		.run = ctl_moves,
+		.columns = ctl_move_columns},
 	{.name = "alloc",
 		.arguments =
 			"--set NAME [--count N] [--min N] [--max N] [--consecutive] [--guest N] "

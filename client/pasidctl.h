@@ -48,13 +48,15 @@ enum ctl_option {
 	CTL_FD = 1u << 19,
 	CTL_CONFIRM = 1u << 20,
 	CTL_SCOPE = 1u << 21,
+	CTL_TO = 1u << 24,
+	CTL_CANCEL = 1u << 25,
 };
 
 struct ctl_command;
 
 /* The command line, taken apart; and what the command works with. */
 struct ctl {
-	const char *socket;
+	const char *socket, *to; /* of another daemon */
 	bool json, help, version;
 	uint32_t timeout_ms;
 	const char *words[CTL_WORDS_MAX]; /* what is no option, the command's name included */
@@ -171,6 +173,12 @@ extern const struct ctl_column ctl_hold_columns[];
 /* In pasidctl_translate.c. */
 int ctl_translate(struct ctl *ctl);
 extern const struct ctl_column ctl_translate_columns[];
+
+/* In pasidctl_move.c. */
+int ctl_move(struct ctl *ctl);
+void ctl_show_move(const struct ctl *ctl, const json_t *answer);
+int ctl_moves(struct ctl *ctl);
+extern const struct ctl_column ctl_move_columns[];
 
 int ctl_set_create(struct ctl *ctl);
 int ctl_set_adjust(struct ctl *ctl);

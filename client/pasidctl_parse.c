@@ -42,6 +42,7 @@ static const struct parse_option parse_options[] = {
 	FLAG("all", CTL_ALL),
 	FLAG("limits", CTL_LIMITS),
 	FLAG("force", CTL_FORCE),
+	FLAG("cancel", CTL_CANCEL),
 	FLAG("read-only", CTL_READ_ONLY),
 	FLAG("confirm-no-devices", CTL_CONFIRM),
 };
@@ -158,7 +159,8 @@ static bool parse_is(const char *name, size_t length, const char *text)
 static int parse_text_option(struct ctl *ctl, const char *name, size_t length, const char *value,
 	int argc, char **argv, int *at)
 {
-	static const char *const names[] = {"socket", "timeout", "set", "owner", "scope", "mode"};
+	static const char *const names[] = {
+		"socket", "timeout", "set", "owner", "scope", "to", "mode"};
 	size_t i = 0;
 	while (i < ARRAY_SIZE(names) && !parse_is(name, length, names[i]))
 		i++;
@@ -182,6 +184,10 @@ static int parse_text_option(struct ctl *ctl, const char *name, size_t length, c
 	case 4:
 		ctl->given |= CTL_SCOPE;
 		return parse_scope(value, &ctl->scope) ? 1 : -1;
+	case 5:
+		ctl->given |= CTL_TO;
+		ctl->to = value;
+		return 1;
 	default:
 		ctl->given |= CTL_MODE;
 		return parse_mode(value, &ctl->mode) ? 1 : -1;

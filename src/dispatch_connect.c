@@ -172,6 +172,13 @@ static int connect_check(struct call *call, const struct set_info *info)
 	if (info->dying)
 		return error_set_limit(&call->error, REASON_SET_DYING, info->id.v, 0, 0,
 			"set '%s' is being destroyed", info->name);
+	if (info->move != MOVE_NONE && info->move != MOVE_TAKEN)
+		return error_set_limit(&call->error,
+			info->move == MOVE_GIVEN ? REASON_SET_MOVED : REASON_SET_MOVING, info->id.v,
+			0, 0,
+			"set '%s' is under way between two hosts and serves no VM meanwhile; "
+			"finish its move, or cancel it (pasidctl move)",
+			info->name);
 	if (info->owned_by_session)
 		return error_set_limit(&call->error, REASON_SET_CONNECTED, info->id.v, 1, 1,
 			"set '%s' was made by its VMM, over the connection that serves it; make a "

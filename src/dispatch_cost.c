@@ -62,6 +62,19 @@ uint32_t cost_set_destroy(const struct call *call)
 	return COST_WORK + cost_numbers(call, request->set);
 }
 
+/* Its numbers are summed up. */
+uint32_t cost_set_move(const struct call *call)
+{
+	return cost_status(call);
+}
+
+uint32_t cost_set_move_reserve(const struct call *call)
+{
+	const Pasid__V1__SetMoveReserve *request = (const void *)call->message;
+
+	return request->seal ? cost_set_move(call) : COST_WORK + (uint32_t)request->n_grants;
+}
+
 uint32_t cost_bind(const struct call *call)
 {
 	const Pasid__V1__Bind *request = (const void *)call->message;

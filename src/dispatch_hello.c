@@ -13,7 +13,9 @@ static const char *const hello_features[] = {
 	"shared-devices",
 	"guest-tables-vtd",
 	"exported-maps",
+	"scopes",
 	"hand-over",
+	"set-moves",
 };
 
 /* ---------------------------------------------------------------- hello */

@@ -11,6 +11,7 @@
  *   dispatch_connect.c     connections that serve one set
  *   dispatch_handover.c    sessions that go to another process
  *   dispatch_recover.c     sessions of an earlier run
+ *   dispatch_move.c        sets that move, and the words that daemons give each other
  *   dispatch_table.c       the table of operations
  *   dispatch_*.c, others   the handlers in it
  *
@@ -422,6 +423,8 @@ uint32_t cost_status(const struct call *call);
 uint32_t cost_allocate(const struct call *call);
 uint32_t cost_free(const struct call *call);
 uint32_t cost_set_destroy(const struct call *call);
+uint32_t cost_set_move(const struct call *call);
+uint32_t cost_set_move_reserve(const struct call *call);
 uint32_t cost_bind(const struct call *call);
 uint32_t cost_unbind(const struct call *call);
 /* About what it takes to grant a number. */
@@ -451,6 +454,13 @@ int handle_set_get(struct call *call);
 int handle_set_list(struct call *call);
 int handle_set_connect(struct call *call);
 int handle_set_export(struct call *call);
+int handle_set_move_export(struct call *call);
+int handle_set_move_reserve(struct call *call);
+int handle_set_move_commit(struct call *call);
+int handle_set_move_take(struct call *call);
+int handle_set_move_cancel(struct call *call);
+int handle_set_move_release(struct call *call);
+int handle_set_move_status(struct call *call);
 /* The set as the result. */
 int set_write(struct call *call, struct set_id set);
 

@@ -31,6 +31,7 @@ static void set_fill(struct set_message *message, struct set_info *info)
 	for (unsigned scope = SCOPE_GLOBAL; scope <= SCOPE_RIDS; scope++)
 		if (info->scopes & scope)
 			message->scopes[message->info.n_scopes++] = (Pasid__V1__Scope)scope;
+	message->info.move = (Pasid__V1__SetMoveState)info->move;
 }
 
 int set_write(struct call *call, struct set_id set)

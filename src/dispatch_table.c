@@ -24,6 +24,9 @@
 
 #define BIND_REPLY (8 + 24 * BROKER_PAIRS_MAX) /* a number, and a table for each pair */
 
+/* Conflicts, and the move. */
+#define MOVE_REPLY (DISPATCH_STATUS_MAX + WIRE_RUN_MAX * 1024)
+
 /* clang-format off */
 static const struct operation_type operation_types[] = {
 	OP(HELLO) = {READ(handle_hello), .roles = ALLOW_ALL, .no_hello = true},
@@ -41,6 +44,16 @@ static const struct operation_type operation_types[] = {
 		.done = {REASON_NO_SET, REASON_SET_DYING}},
 	OP(SET_CONNECT) = {CHANGE(handle_set_connect), .roles = ALLOW_ADMIN, .has_result = true, .cost = cost_work},
 	OP(SET_EXPORT) = {READ(handle_set_export), .roles = ALLOW_OWNERS, .cost = cost_work},
+	OP(SET_MOVE_EXPORT) = {CHANGE(handle_set_move_export), .roles = ALLOW_ADMIN, .has_result = true,
+		.cost = cost_set_move},
+	OP(SET_MOVE_RESERVE) = {CHANGE(handle_set_move_reserve), .roles = ALLOW_ADMIN, .has_result = true,
+		.cost = cost_set_move_reserve, .reply = MOVE_REPLY},
+	OP(SET_MOVE_COMMIT) = {CHANGE(handle_set_move_commit), .roles = ALLOW_ADMIN, .has_result = true,
+		.cost = cost_set_move},
+	OP(SET_MOVE_TAKE) = {CHANGE(handle_set_move_take), .roles = ALLOW_ADMIN, .has_result = true, .cost = cost_work},
+	OP(SET_MOVE_CANCEL) = {CHANGE(handle_set_move_cancel), .roles = ALLOW_ADMIN, .has_result = true, .cost = cost_work},
+	OP(SET_MOVE_RELEASE) = {CHANGE(handle_set_move_release), .roles = ALLOW_ADMIN, .has_result = true, .cost = cost_work},
+	OP(SET_MOVE_STATUS) = {SEARCH(handle_set_move_status), .roles = ALLOW_ADMIN},
 	OP(SET_GET) = {READ(handle_set_get), .roles = ALLOW_READERS},
 	OP(SET_LIST) = {SEARCH(handle_set_list), .roles = ALLOW_READERS},
 

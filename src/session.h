@@ -181,6 +181,12 @@ struct session *sessions_parked(const struct sessions *sessions);
 /* ---------------------------------------------------------------- what it asked for (invariant X)
  */
 
+/*
+ * A keyed digest for whatever else must be known to be ours, also after a restart: of 16 bytes, for
+ * a purpose of less than 32 bits.
+ */
+uint64_t session_seal(const struct sessions *sessions, uint64_t purpose, const uint64_t words[2]);
+
 /* A keyed digest of a request's content. */
 uint64_t session_digest(const struct sessions *sessions, uint32_t operation, uint32_t descriptors,
 	const uint8_t *body, size_t size);

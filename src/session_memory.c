@@ -10,6 +10,17 @@
 #define DIGEST_SHORT      6u /* bytes */
 #define DIGEST_IS_CONTENT (UINT64_C(1) << 63)
 
+uint64_t session_seal(const struct sessions *sessions, uint64_t purpose, const uint64_t words[2])
+{
+	uint8_t bytes[16];
+
+	for (unsigned i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (uint8_t)(words[i / 8] >> 8 * (i % 8));
+	/* far from the prefixes of requests */
+	return siphash(
+		&sessions->key, UINT64_C(0x7365616c00000000) | purpose, bytes, sizeof(bytes));
+}
+
 uint64_t session_digest(const struct sessions *sessions, uint32_t operation, uint32_t descriptors,
 	const uint8_t *body, size_t size)
 {

@@ -21,6 +21,7 @@ static const struct {
 	{&pasid__v1__free__descriptor, "pasids", WIRE_LIST_MAX},
 	{&pasid__v1__bind__descriptor, "pairs", 32},
 	{&pasid__v1__unbind__descriptor, "devices", 32},
+	{&pasid__v1__set_move_reserve__descriptor, "grants", 1024},
 };
 
 uint32_t wire_list_max(const ProtobufCMessageDescriptor *message, const char *field)

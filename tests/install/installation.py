@@ -17,6 +17,7 @@ COMPONENTS = {
     "devel": {
         "include/libpasid.h",
         "include/libpasid_map.h",
+        "include/libpasid_move.h",
         "include/libpasid_types.h",
         "lib/libpasid.so",
         "lib/libpasid.a",

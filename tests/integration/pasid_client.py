@@ -360,6 +360,12 @@ class Daemon:
             if not self.keep:
                 shutil.rmtree(self.folder, ignore_errors=True)
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.cleanup()
+
     def log(self):
         return self.log_path.read_text(errors="replace")
 

@@ -413,6 +413,13 @@ class Authority(unittest.TestCase):
             "set_export": {},
             "hold": {"host_pasid": other.number},
             "release": {"host_pasid": other.number},
+            "set_move_export": {},
+            "set_move_reserve": {"token": bytes(16), "proof": bytes(8), "name": "c", "mode": 1, "quota": 1, "seal": True},
+            "set_move_commit": {"token": bytes(16), "proof": bytes(8)},
+            "set_move_take": {"token": bytes(16), "word": bytes(16)},
+            "set_move_cancel": {"token": bytes(16), "force": True},
+            "set_move_release": {"token": bytes(16), "force": True},
+            "set_move_status": {},
         }
         lists = {
             "grant_list": "grants",
@@ -424,6 +431,7 @@ class Authority(unittest.TestCase):
         harmless = {"hello", "ping", "get_status", "watch", "set_list", "hand_over"}
         self.assertEqual(set(attempts) | set(lists) | harmless, set(OPERATIONS))
         without_set = {"set_create", "quarantine_end", "device_share", "device_drained", "host_find", "recover"}
+        without_set |= {f"set_move_{step}" for step in ("reserve", "commit", "take", "cancel", "release")}
         own_is_fine = {"device_add", "set_get", "set_export"}
         for operation, fields in attempts.items():
             if operation in own_is_fine and their_set is None:

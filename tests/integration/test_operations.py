@@ -119,6 +119,30 @@ class Operations(unittest.TestCase):
         self.assertTrue(vmm.pages("limit_list", "limits"))
         self.assertFalse(admin.call("recover", confirm_no_devices=True).recover.was_blocked)
 
+    def moves(self):
+        """Steps of a move; that they are one is the business of test_moves.py."""
+        admin = self.admin
+        moving = admin.call("set_move_export", set=set_ref("kept")).set_move_export
+        self.assertEqual(len(admin.call("set_move_status").set_move_status.moves), 1)
+        word = admin.call("set_move_cancel", token=moving.token).set_move_cancel.word
+        self.assertEqual(len(word), 16)
+        with Daemon(CONFIG) as other, Tour(other.socket, role=pb.ROLE_ADMIN) as there:
+            moving = admin.call("set_move_export", set=set_ref("kept")).set_move_export
+            said = there.call(
+                "set_move_reserve",
+                token=moving.token,
+                proof=moving.proof,
+                name="kept",
+                mode=moving.mode,
+                quota=moving.quota,
+                seal=True,
+            ).set_move_reserve
+            given = admin.call("set_move_commit", token=said.token, proof=said.proof, sum=said.sum).set_move_commit
+            taken = there.call("set_move_take", token=said.token, word=given.word).set_move_take
+            admin.call("set_move_release", token=said.token, word=taken.word)
+            self.assertEqual(there.call("set_get", set=set_ref("kept")).set_get.move, pb.SET_MOVE_TAKEN)
+        admin.create("kept")
+
     def test_every_operation_is_done(self):
         vmm = self.vmm
         payload = os.urandom(64)
@@ -131,6 +155,7 @@ class Operations(unittest.TestCase):
         self.exclusive(number)
         self.shared(number)
         self.admins()
+        self.moves()
         vmm.call("set_destroy", force=True)
         self.assertTrue(vmm.wait_event(pb.EVENT_SET_DESTROYED))
         self.assertTrue(eventually(lambda: self.admin.status().sets == 1))
