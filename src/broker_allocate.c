@@ -98,10 +98,7 @@ static int allocate_check(
 	int r;
 
 	if (set_mode(b, set) == SET_GUEST_OWNED)
-		return error_set(ret_error, REASON_SET_MODE,
-			"the guest of set '%.*s' owns its PASID tables and their numbers; the host "
-			"grants none",
-			SET_NAME(b, set));
+		return grant_refuse_guest_owned(b, set, ret_error);
 	if (a->count == 0 || a->count > BROKER_ALLOCATE_MAX)
 		return error_set_limit(ret_error, REASON_LIMIT, a->count, BROKER_ALLOCATE_MAX, 0,
 			"one request allocates 1 to %u PASIDs, not %u; use several requests",

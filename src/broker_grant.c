@@ -15,12 +15,22 @@ void grant_commit_state(struct broker *b, uint32_t grant, enum grant_state state
 	broker_commit(b, &b->grant_slots[grant].word, (word & ~UINT64_C(0xf)) | state);
 }
 
+int grant_refuse_guest_owned(const struct broker *b, uint32_t set, struct error *ret_error)
+{
+	return error_set(ret_error, REASON_SET_MODE,
+		"the guest of set '%.*s' owns its PASID tables and their numbers; the host grants "
+		"and binds none",
+		SET_NAME(b, set));
+}
+
 int grant_resolve(struct broker *b, uint32_t set, struct pasid_ref ref, uint32_t *ret_grant,
 	struct error *ret_error)
 {
 	struct hpasid host = {ref.number};
 	uint32_t grant;
 
+	if (set_mode(b, set) == SET_GUEST_OWNED)
+		return grant_refuse_guest_owned(b, set, ret_error);
 	if (ref.number == 0)
 		return error_set(ret_error, REASON_PASID_ZERO,
 			"PASID 0 stands for the device's own requests and is never granted");

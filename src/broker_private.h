@@ -404,6 +404,8 @@ void grant_link(struct broker *b, uint32_t grant, enum grant_list list);
 void grant_unlink(struct broker *b, uint32_t grant);
 /* Those that cool, which were linked in any order. */
 void grants_order_cooling(struct broker *b);
+/* Numbers of such a set are its guest's: none is the host's to act on. */
+int grant_refuse_guest_owned(const struct broker *b, uint32_t set, struct error *ret_error);
 int grant_resolve(struct broker *b, uint32_t set, struct pasid_ref ref, uint32_t *ret_grant,
 	struct error *ret_error);
 uint32_t grant_of_host(const struct broker *b, uint32_t host);

@@ -106,6 +106,36 @@ START_TEST(guest_owned_sets_are_granted_nothing)
 	}
 END_TEST
 
+/* F7 */
+START_TEST(nothing_is_done_to_numbers_of_guest_owned_sets)
+	{
+		struct actor a = fixture_vmm(&f, 10, "a", SET_GUEST_OWNED, 10);
+		const struct hpasid host = {1024};
+		const struct pasid_ref refs[] = {{false, 1024}, {true, 7}, {false, 0}};
+		struct hpasid found;
+		uint32_t freed, unchanged;
+
+		for (size_t i = 0; i < ARRAY_SIZE(refs); i++) {
+			ck_assert_int_eq(broker_free_pasids(f.broker, &a, own, &refs[i], 1, &freed,
+						 &unchanged, &f.error),
+				STATUS_STATE);
+			ck_assert_int_eq(broker_data_set(f.broker, &a, own, refs[i], 1, &f.error),
+				STATUS_STATE);
+			ck_assert_uint_eq(f.error.reason, REASON_SET_MODE);
+		}
+		ck_assert_int_eq(
+			broker_guest_attach(f.broker, &a, own, host, (struct gpasid){7}, &f.error),
+			STATUS_STATE);
+		ck_assert_int_eq(
+			broker_guest_detach(f.broker, &a, own, (struct gpasid){7}, &f.error),
+			STATUS_STATE);
+		ck_assert_int_eq(
+			broker_guest_find(f.broker, &a, own, (struct gpasid){7}, &found, &f.error),
+			STATUS_STATE);
+		ck_assert_uint_eq(f.error.reason, REASON_SET_MODE);
+	}
+END_TEST
+
 START_TEST(freeing_drops_the_guest_number_at_once)
 	{
 		struct actor a = fixture_vmm(&f, 10, "a", SET_TRANSLATED, 10);
@@ -301,10 +331,12 @@ int main(void)
 {
 	const TTest *const tests[] = {two_sets_share_a_guest_number_never_a_host_number,
 		guest_map_is_injective, identity_sets_use_the_hosts_numbers,
-		guest_owned_sets_are_granted_nothing, freeing_drops_the_guest_number_at_once,
-		free_is_idempotent_until_the_number_is_gone, free_of_several_is_all_or_none,
-		free_all_frees_every_number_of_the_set, a_number_cools_before_anybody_has_it_again,
-		an_admin_ends_a_quarantine, a_held_number_is_reclaimed_at_the_last_release,
+		guest_owned_sets_are_granted_nothing,
+		nothing_is_done_to_numbers_of_guest_owned_sets,
+		freeing_drops_the_guest_number_at_once, free_is_idempotent_until_the_number_is_gone,
+		free_of_several_is_all_or_none, free_all_frees_every_number_of_the_set,
+		a_number_cools_before_anybody_has_it_again, an_admin_ends_a_quarantine,
+		a_held_number_is_reclaimed_at_the_last_release,
 		private_data_is_attached_replaced_and_read,
 		gone_sets_count_against_their_user_while_they_have_numbers,
 		no_more_numbers_are_out_than_there_is_room_to_record};
