@@ -283,7 +283,8 @@ static int config_check(const struct broker_config *config, const struct state *
 {
 	if (config->reserved_last >= PASID_LAST)
 		return -EINVAL;
-	if (config->set_quota_default == 0 || config->set_quota_max == 0)
+	if (config->set_quota_default == 0 || config->set_quota_max == 0 ||
+		config->policy > BROKER_RANDOMIZED)
 		return -EINVAL;
 	/* a recovery finds a place for the user of each set */
 	if (state->capacity[STATE_SETS] > LIMITS_USERS_MAX)
@@ -386,6 +387,8 @@ void broker_status(const struct broker *b, struct broker_status *ret_status)
 {
 	*ret_status = (struct broker_status){
 		.pasids = *limits_account(b->ports.limits, LIMITS_NO_USER, RESOURCE_PASIDS),
+		.policy = policy_in_force(b),
+		.policy_waits = policy_in_force(b) != b->config.policy,
 		.quarantined = b->quarantined,
 		.sets = b->set_pool.live,
 		.devices = b->device_pool.live,

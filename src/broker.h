@@ -46,6 +46,7 @@ struct broker;
 enum broker_policy {
 	BROKER_CYCLIC = 0, /* onwards from the last one: a number comes back as late as possible */
 	BROKER_LOWEST = 1,
+	BROKER_RANDOMIZED = 2, /* from anywhere in the range: nobody can say which comes next */
 };
 
 struct broker_config {
@@ -55,7 +56,8 @@ struct broker_config {
 	uint32_t set_quota_max;     /* what a quota of 0 ("what remains") is cut to */
 	enum broker_policy policy;
 	uint32_t owners_max; /* IOMMU groups with numbers of scope rids; 0: BROKER_OWNERS_MAX */
-	uint64_t cooling_ms; /* quarantine by time, at least this long */
+	uint64_t random_key[2]; /* of BROKER_RANDOMIZED: a secret, another one for each run */
+	uint64_t cooling_ms;    /* quarantine by time, at least this long */
 	uint64_t name_key; /* a secret: who does not know it finds no names that slow down others */
 };
 
@@ -558,12 +560,16 @@ bool broker_limit_next(struct broker *broker, const struct actor *actor, struct 
 
 struct broker_status {
 	struct account pasids;
+	enum broker_policy policy; /* in force; the configured one as soon as nothing is out */
+	bool policy_waits;         /* another one is configured */
 	uint32_t quarantined, sets, devices, bindings, operations;
 	uint32_t reserved_last;
 	bool unconfirmed; /* see broker_block() */
 	struct metrics metrics;
 };
 
+/* The name of a policy in the configuration, never NULL. */
+const char *broker_policy_text(enum broker_policy policy);
 void broker_status(const struct broker *broker, struct broker_status *ret_status);
 /*
  * Recounts everything and compares: invariants U, Q, D, G and the lists. 0, or STATUS_INTERNAL with

@@ -361,11 +361,11 @@ static int allocate_read(struct broker *b, uint32_t set, const struct allocate *
 		r = allocate_range(b, set, a, &ret_range->min, &ret_range->max, ret_error);
 	if (r == 0 && a->scope == SCOPE_RIDS)
 		r = scope_read(b, set, a->devices, a->device_count, ret_scope, ret_error);
-	if (b->config.policy == BROKER_LOWEST)
-		ret_range->start = ret_range->min;
-	else
-		ret_range->start = ret_scope->count ? b->rids_cursor : b->cursor;
-	return r;
+	if (r)
+		return r;
+	ret_range->start = policy_start(b, ret_scope->count ? b->rids_cursor : b->cursor,
+		ret_range->min, ret_range->max);
+	return 0;
 }
 
 /* Room for what was chosen; the guests' numbers are last, because they are there at once. */

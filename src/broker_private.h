@@ -223,6 +223,7 @@ struct broker {
 	uint64_t generation;
 	uint64_t handle;
 	uint32_t cursor; /* where the cyclic search goes on */
+	uint64_t drawn;  /* how often the randomized one began */
 
 	struct host_slot *host_slot;
 	struct set_slot *set_slots;
@@ -629,6 +630,12 @@ void table_drop_space(struct broker *b, uint32_t device, uint32_t space);
 uint32_t table_count(const struct broker *b, uint32_t device);
 /* Gives all of it back. */
 void table_drop_spaces(struct broker *b, uint32_t device);
+
+/* ------------------------------------------------------------------ broker_policy.c */
+
+enum broker_policy policy_in_force(const struct broker *b);
+/* Where a search in the range begins; what is configured takes effect if it may. */
+uint32_t policy_start(struct broker *b, uint32_t cursor, uint32_t min, uint32_t max);
 
 /* ------------------------------------------------------------------ broker_map.c */
 

@@ -33,8 +33,8 @@ static const struct json_key socket_keys[] = {
 	END,
 };
 
-static const struct json_choice policy_choices[] = {
-	{"cyclic", BROKER_CYCLIC}, {"lowest", BROKER_LOWEST}, {.text = NULL}};
+static const struct json_choice policy_choices[] = {{"cyclic", BROKER_CYCLIC},
+	{"lowest", BROKER_LOWEST}, {"randomized", BROKER_RANDOMIZED}, {.text = NULL}};
 
 static const struct json_key namespace_keys[] = {
 	FIELD("reserved_last", json_read_u32, broker.reserved_last, .max = PASID_LAST - 1),

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Operations about the session and the daemon: hello, ping, status, watch. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -274,6 +275,19 @@ static void status_write_hanging(struct call *call)
 	}
 }
 
+static void status_write_policy(struct call *call, const struct broker_status *status)
+{
+	char text[STATUS_HANGING_LEN];
+
+	if (!status->policy_waits)
+		return;
+	(void)snprintf(text, sizeof(text),
+		"Numbers are granted by the policy \"%s\" until none is out any more; "
+		"namespace.policy waits for that.",
+		broker_policy_text(status->policy));
+	wire_out_string(&call->out, STATUS_NOTES_FIELD, text);
+}
+
 int handle_get_status(struct call *call)
 {
 	struct dispatch *d = call->d;
@@ -303,6 +317,7 @@ int handle_get_status(struct call *call)
 		wire_out_string(&call->out, STATUS_NOTES_FIELD, BROKER_UNCONFIRMED_TEXT);
 	for (size_t i = 0; i < d->config.note_count; i++)
 		wire_out_string(&call->out, STATUS_NOTES_FIELD, d->config.notes[i]);
+	status_write_policy(call, &status);
 	status_write_hanging(call);
 	status_write_counters(call, &status.metrics);
 	return 0;

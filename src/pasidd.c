@@ -336,7 +336,9 @@ static int daemon_wire(struct daemon *daemon)
 	ports.pages = state_file_pages(daemon->state);
 	ports.export = export_memory_port(daemon->exports);
 	ports.limits = daemon->limits;
-	if (getrandom(&config.name_key, sizeof(config.name_key), 0) != sizeof(config.name_key))
+	if (getrandom(&config.name_key, sizeof(config.name_key), 0) != sizeof(config.name_key) ||
+		getrandom(config.random_key, sizeof(config.random_key), 0) !=
+			sizeof(config.random_key))
 		return daemon_out_of_memory(-EIO);
 	r = broker_new(&config, &ports, &daemon->broker);
 	return r != 0 ? daemon_out_of_memory(r) : daemon_recover(daemon);

@@ -254,9 +254,12 @@ struct host_slot {
 	uint64_t session_slots, reply_slots;
 	uint64_t unconfirmed; /* not 0: earlier records of this boot are missing (broker) */
 	uint64_t rids_cursor; /* as `cursor`, of scope rids */
-	uint8_t reserved[32];
+	uint64_t policy; /* 1 + the one of STATE_POLICIES that is in force (broker); 0: none yet */
+	uint8_t reserved[24];
 };
 ASSERT_SIZE(struct host_slot, 128);
+
+#define STATE_POLICIES 3u
 
 enum session_state {
 	SESSION_FREE = 0,

@@ -500,6 +500,9 @@ int state_check(const struct state *state, const uint32_t used[static STATE_TABL
 	(void)state_check_share(&c, used, scratch);
 	if (used[STATE_HOST] > 0 && c.host->word != 0)
 		r = state_check_state(&c, STATE_HOST, 0, c.host->word, HOST_USED);
+	if (r == 0 && used[STATE_HOST] > 0 && c.host->policy > STATE_POLICIES)
+		r = state_check_fail(&c, STATE_HOST, 0, c.host->policy,
+			"there are %u policies, and this is none", STATE_POLICIES);
 	if (r == 0)
 		r = state_check_sets(&c);
 	if (r == 0)

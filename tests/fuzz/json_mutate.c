@@ -76,9 +76,9 @@ static json_t *new_number(uint64_t *random)
 
 static json_t *new_value(uint64_t *random)
 {
-	static const char *const texts[] = {"", "0660", "07777", "8", "cyclic", "lowest", "debug",
-		"warning", "exclusive", "shared", "root", "nobody", "no-such-user", "/run/x",
-		"0000:00:01.0", "00:02.0", "zz:00.0"};
+	static const char *const texts[] = {"", "0660", "07777", "8", "cyclic", "lowest",
+		"randomized", "debug", "warning", "exclusive", "shared", "root", "nobody",
+		"no-such-user", "/run/x", "0000:00:01.0", "00:02.0", "zz:00.0"};
 	json_t *made;
 
 	switch (fuzz_below(random, 8)) {

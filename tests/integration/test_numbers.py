@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Sets and numbers through the socket: hello, quotas, allocation, the guest map, whose is what."""
 
+import json
 import unittest
 
 from pasid_client import Daemon, Refused, eventually, guest, host, pb, set_ref
@@ -250,6 +251,31 @@ class Numbers(unittest.TestCase):
     def test_pasid_zero_is_refused(self):
         self.refused("pasid-zero", pb.INVALID, self.vm1.call, "unbind", pasid=host(0))
         self.refused("pasid-zero", pb.INVALID, self.vm1.call, "unbind", pasid=guest(0))
+
+
+
+class Policy(unittest.TestCase):
+    # F27
+    def test_another_policy_waits_until_nothing_is_granted(self):
+        daemon = Daemon({"quarantine": {"cooling_ms": 50}, "namespace": {"policy": "lowest"}})
+        self.addCleanup(daemon.cleanup)
+        with daemon.client() as vm:
+            vm.create("vm")
+            first = vm.allocate()[0]
+            self.assertEqual(first, 1024)
+            token = vm.welcome.resume_token
+            daemon.stop()
+        daemon.config.write_text(json.dumps({"quarantine": {"cooling_ms": 50}, "namespace": {"policy": "randomized"}}))
+        daemon.start()
+        with daemon.client(hello=False) as vm, daemon.admin() as admin:
+            vm.say_hello(resume_token=token)
+            self.assertEqual(vm.allocate(), [first + 1])
+            (note,) = [note for note in admin.status().notes if "policy" in note]
+            self.assertIn('"lowest"', note)
+            vm.call("free", all=True)
+            self.assertTrue(eventually(lambda: not [note for note in admin.status().notes if "policy" in note]))
+            numbers = [vm.allocate()[0] for _ in range(8)]
+            self.assertNotEqual(numbers, list(range(numbers[0], numbers[0] + 8)))
 
 
 if __name__ == "__main__":

@@ -103,7 +103,7 @@ void history_generate(struct history *history, uint64_t seed, unsigned count)
 	history->seed = seed;
 	history->vms = (uint8_t)random_between(&random, 2, 4);
 	history->tight = random_below(&random, 3) == 0;
-	history->lowest = (uint8_t)random_below(&random, 2);
+	history->policy = (uint8_t)random_below(&random, 3);
 	history->count = count < HISTORY_MAX ? count : HISTORY_MAX;
 	for (unsigned i = 0; i < history->count; i++)
 		step_generate(&history->steps[i], &random);

@@ -75,7 +75,7 @@ struct history {
 	uint64_t seed;
 	uint8_t vms;    /* 2 to 4; the upper half of them is another user's */
 	uint8_t tight;  /* 1: every limit is so low that it is met */
-	uint8_t lowest; /* 1: the lowest free number is granted, not the next one */
+	uint8_t policy; /* enum broker_policy */
 	unsigned count;
 	struct step steps[HISTORY_MAX];
 };

@@ -217,7 +217,8 @@ void world_open(struct world *world, const struct history *history)
 		.set_quota_default = 4,
 		.set_quota_max = WORLD_CAPACITY,
 		.cooling_ms = WORLD_COOLING,
-		.policy = history->lowest ? BROKER_LOWEST : BROKER_CYCLIC,
+		.policy = (enum broker_policy)history->policy,
+		.random_key = {history->seed, 1},
 		.owners_max = 8,
 	};
 	limits_prepare(&world->limits_config, history->tight);

@@ -93,7 +93,7 @@ START_TEST(without_a_record_of_the_host_there_is_none)
 	}
 END_TEST
 
-START_TEST(a_quota_of_nothing_is_no_configuration)
+START_TEST(a_quota_of_nothing_or_no_policy_is_no_configuration)
 	{
 		struct broker_config config = f.config;
 
@@ -101,6 +101,9 @@ START_TEST(a_quota_of_nothing_is_no_configuration)
 		ck_assert_int_eq(new_status(&config, &f.broker->ports), -EINVAL);
 		config = f.config;
 		config.set_quota_max = 0;
+		ck_assert_int_eq(new_status(&config, &f.broker->ports), -EINVAL);
+		config = f.config;
+		config.policy = (enum broker_policy)(BROKER_RANDOMIZED + 1);
 		ck_assert_int_eq(new_status(&config, &f.broker->ports), -EINVAL);
 	}
 END_TEST
@@ -351,7 +354,7 @@ int main(void)
 	const TTest *const tests[] = {
 		a_broker_comes_with_all_its_memory_or_not_at_all,
 		without_a_record_of_the_host_there_is_none,
-		a_quota_of_nothing_is_no_configuration,
+		a_quota_of_nothing_or_no_policy_is_no_configuration,
 		tables_must_have_places_that_can_be_named,
 		there_is_a_user_for_each_set,
 		operations_are_limited_even_where_the_configuration_has_no_limit,

@@ -271,7 +271,7 @@ START_TEST(wrong_kinds_and_ranges_say_found_and_allowed)
 			"test.json: quota.set_max: found 1.5, expected an integer from 1 to 1048575");
 		refused("{\"namespace\": {\"policy\": \"random\"}}",
 			"test.json: namespace.policy: found \"random\", expected one of \"cyclic\", "
-			"\"lowest\"");
+			"\"lowest\", \"randomized\"");
 		refused("{\"simulate\": {\"nesting\": 1}}",
 			"test.json: simulate.nesting: found 1, expected true or false");
 		refused("{\"log\": []}", "test.json: log: found an array, expected an object");

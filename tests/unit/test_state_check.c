@@ -446,6 +446,10 @@ START_TEST(slots_that_were_never_used)
 
 		host->session_slots = RIG_SESSIONS + 1;
 		found(STATE_HOST, 0, RIG_SESSIONS + 1);
+		host->policy = STATE_POLICIES;
+		accepted();
+		host->policy++;
+		found(STATE_HOST, 0, STATE_POLICIES + 1);
 		host->reply_slots = UINT64_MAX;
 		found(STATE_HOST, 0, UINT64_MAX);
 		host->session_slots = 1;
