@@ -181,6 +181,7 @@ static void decode_limit(const Pasid__V1__LimitInfo *limit, struct pasid_limit_i
 {
 	*ret = (struct pasid_limit_info){
 		.level = (enum pasid_limit_level)limit->level,
+		.aside = limit->aside,
 		.uid = limit->uid,
 		.set = limit->set,
 	};

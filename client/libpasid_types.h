@@ -253,6 +253,7 @@ enum pasid_limit_level {
 	PASID_LIMIT_HOST = 1,
 	PASID_LIMIT_USER = 2,
 	PASID_LIMIT_SET = 3,
+	PASID_LIMIT_RESERVATION = 4, /* PASIDs for sets of that name and user only */
 };
 
 /* One resource at one level: how much of it may be used, and is. */
@@ -264,7 +265,9 @@ struct pasid_limit_info {
 	char set_name[PASID_NAME_MAX + 1];
 	struct pasid_counter use; /* limit 0: none at this level */
 	char key[64];             /* what sets the limit in the daemon's configuration */
-	uint64_t reserved[4];
+	uint32_t aside;           /* of a reservation: promised to nobody */
+	uint32_t reserved32;
+	uint64_t reserved[3];
 };
 
 enum pasid_event_kind {

@@ -255,6 +255,7 @@ static int broker_allocate_tables(struct broker *b)
 	b->op_capacity =
 		limits_account(b->ports.limits, LIMITS_NO_USER, RESOURCE_OPERATIONS)->limit +
 		2 * state->capacity[STATE_SETS] + state->capacity[STATE_DEVICES];
+	b->reservations = calloc(b->config.reservation_count + 1, sizeof(*b->reservations));
 	b->user_scratch =
 		calloc((size_t)LIMITS_USERS_MAX * RESOURCE_COUNT, sizeof(*b->user_scratch));
 	b->sets = calloc(state->capacity[STATE_SETS], sizeof(*b->sets));
@@ -269,7 +270,7 @@ static int broker_allocate_tables(struct broker *b)
 	b->holder_of = calloc(BROKER_BUCKETS, sizeof(*b->holder_of));
 	if (!b->by_name || !b->by_session || !b->sets || !b->devices || !b->grant_of ||
 		!b->changes || !b->ops || !b->user_scratch || !b->first_tie || !b->holders ||
-		!b->holder_of)
+		!b->holder_of || !b->reservations)
 		return -ENOMEM;
 	if (pool_init(&b->set_pool, STATE_SETS, state->capacity[STATE_SETS]) ||
 		pool_init(&b->device_pool, STATE_DEVICES, state->capacity[STATE_DEVICES]) ||
@@ -285,6 +286,8 @@ static int config_check(const struct broker_config *config, const struct state *
 		return -EINVAL;
 	if (config->set_quota_default == 0 || config->set_quota_max == 0 ||
 		config->policy > BROKER_RANDOMIZED)
+		return -EINVAL;
+	if (reservations_check(config))
 		return -EINVAL;
 	/* a recovery finds a place for the user of each set */
 	if (state->capacity[STATE_SETS] > LIMITS_USERS_MAX)
@@ -343,6 +346,7 @@ int broker_new(const struct broker_config *config, const struct broker_ports *po
 	if (numbers > ports->state->capacity[STATE_GRANTS])
 		numbers = ports->state->capacity[STATE_GRANTS]; /* each has a record */
 	ledger_init(&b->ledger, ports->limits, numbers);
+	reservations_open(b);
 	b->cursor = config->reserved_last + 1;
 	b->grant_free = b->cooling_first = b->cooling_last = STATE_NONE;
 	b->op_free = b->ended_first = b->ended_last = b->refused_first = STATE_NONE;
@@ -380,6 +384,7 @@ void broker_free(struct broker *b)
 	free(b->by_session);
 	free(b->ops);
 	free(b->user_scratch);
+	free(b->reservations);
 	free(b);
 }
 
@@ -389,6 +394,7 @@ void broker_status(const struct broker *b, struct broker_status *ret_status)
 		.pasids = *limits_account(b->ports.limits, LIMITS_NO_USER, RESOURCE_PASIDS),
 		.policy = policy_in_force(b),
 		.policy_waits = policy_in_force(b) != b->config.policy,
+		.missing = b->ledger.missing,
 		.quarantined = b->quarantined,
 		.sets = b->set_pool.live,
 		.devices = b->device_pool.live,

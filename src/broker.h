@@ -49,6 +49,12 @@ enum broker_policy {
 	BROKER_RANDOMIZED = 2, /* from anywhere in the range: nobody can say which comes next */
 };
 
+/* Numbers that only sets of that name and user can be promised. */
+struct broker_reservation {
+	const char *name; /* of a set */
+	uint32_t uid, pasids;
+};
+
 struct broker_config {
 	uint32_t reserved_last; /* 1..reserved_last are left to the kernel; 0: none */
 	uint32_t capacity;      /* numbers that may be out at once; 0: all that are not reserved */
@@ -58,6 +64,9 @@ struct broker_config {
 	uint32_t owners_max; /* IOMMU groups with numbers of scope rids; 0: BROKER_OWNERS_MAX */
 	uint64_t random_key[2]; /* of BROKER_RANDOMIZED: a secret, another one for each run */
 	uint64_t cooling_ms;    /* quarantine by time, at least this long */
+	/* together at most the capacity, each of another name; not kept */
+	const struct broker_reservation *reservations;
+	uint32_t reservation_count;
 	uint64_t name_key; /* a secret: who does not know it finds no names that slow down others */
 };
 
@@ -159,6 +168,8 @@ struct set_info {
 	enum set_move move;
 };
 
+/* 1-64 of [A-Za-z0-9._-] */
+bool broker_set_name_is_valid(const char *name);
 /* The set of a VMM dies with its session (broker_session_end); one made by an admin does not. */
 int broker_set_create(struct broker *broker, const struct actor *actor,
 	const struct set_create *create, struct set_id *ret_set, struct error *ret_error);
@@ -558,10 +569,23 @@ struct limit_info {
 bool broker_limit_next(struct broker *broker, const struct actor *actor, struct set_id set,
 	uint64_t *cursor, struct limit_info *ret_info);
 
+struct reservation_info {
+	char name[STATE_NAME_MAX + 1];
+	uint32_t uid;
+	struct account account; /* current: promised to sets that have it */
+	uint32_t aside;         /* promised to nobody */
+	uint32_t missing;       /* others have it still; the rest of what is reserved */
+};
+
+/* For admins and observers. */
+bool broker_reservation_next(struct broker *broker, const struct actor *actor, uint64_t *cursor,
+	struct reservation_info *ret_info);
+
 struct broker_status {
 	struct account pasids;
 	enum broker_policy policy; /* in force; the configured one as soon as nothing is out */
 	bool policy_waits;         /* another one is configured */
+	uint32_t missing;          /* of what is reserved; see struct reservation_info */
 	uint32_t quarantined, sets, devices, bindings, operations;
 	uint32_t reserved_last;
 	bool unconfirmed; /* see broker_block() */

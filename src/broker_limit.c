@@ -148,13 +148,14 @@ int limit_check_set(struct broker *b, uint32_t set, struct error *ret_error)
 	}
 	user[RESOURCE_SETS]++;
 	user[RESOURCE_PROMISED] += set_quota(run);
-	return 0;
+	return reservations_check_set(b, set, ret_error);
 }
 
 void limit_clear_users(struct broker *b)
 {
 	uint32_t cursor = 0, user;
 
+	reservations_clear(b);
 	while (limits_next_user(b->ports.limits, &cursor, &user))
 		memset(&b->user_scratch[(size_t)user * RESOURCE_COUNT], 0,
 			RESOURCE_COUNT * sizeof(*b->user_scratch));
@@ -211,5 +212,7 @@ int limit_check_users(struct broker *b, struct error *ret_error)
 		r = check_level(
 			b, user, "user", limits_user_uid(b->ports.limits, user), sums, ret_error);
 	}
+	if (r == 0)
+		r = reservations_check_sum(b, &host[RESOURCE_PROMISED], ret_error);
 	return r ? r : check_level(b, LIMITS_NO_USER, "host", 0, host, ret_error);
 }

@@ -263,6 +263,7 @@ struct broker {
 
 	struct op *ops;
 	uint32_t op_capacity, op_used, op_free, op_live, destroy_live;
+	struct reservation *reservations;
 	uint32_t *user_scratch; /* of broker_recount(): RESOURCE_COUNT sums of each user */
 	uint32_t op_tag;
 	uint32_t ended_first, ended_last;
@@ -654,6 +655,17 @@ void map_clear(struct broker *b, uint32_t set);
 void limit_clear_users(struct broker *b);
 int limit_check_set(struct broker *b, uint32_t set, struct error *ret_error);
 int limit_check_users(struct broker *b, struct error *ret_error);
+
+/* ------------------------------------------------------------------ broker_reserve.c */
+
+/* Nonzero: no configuration. */
+int reservations_check(const struct broker_config *config);
+void reservations_open(struct broker *b);
+/* Parts of broker_recount(): cleared before the first set, each set, the sum of what is set aside.
+ */
+void reservations_clear(struct broker *b);
+int reservations_check_set(struct broker *b, uint32_t set, struct error *ret_error);
+int reservations_check_sum(const struct broker *b, uint64_t *sum, struct error *ret_error);
 
 /* ------------------------------------------------------------------ broker_op.c */
 

@@ -48,7 +48,7 @@ static void recover_set(struct broker *b, uint32_t set)
 		.first_op = STATE_NONE,
 		.last_op = STATE_NONE,
 	};
-	r = ledger_open(&b->ledger, run, b->set_slots[set].uid, &error);
+	r = ledger_open(&b->ledger, run, b->set_slots[set].uid, b->set_slots[set].name, &error);
 	assert(r == 0); /* there is a place for each */
 	r = ledger_promise(&b->ledger, run, b->set_slots[set].quota, true, &error);
 	assert(r == 0); /* limits are waived */
@@ -171,6 +171,7 @@ static void recover_rest(struct broker *b)
 		if (set_state(b, set) == SET_ZOMBIE)
 			ledger_close(&b->ledger, &b->sets[set]);
 	}
+	reserve_yield(&b->ledger);
 }
 
 /* ------------------------------------------------------------------ lanes whose worker is gone */

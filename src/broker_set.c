@@ -5,7 +5,7 @@
 #include <string.h>
 
 /* What can appear in a set's name, so that it is safe in paths, logs and command lines. */
-static bool name_is_valid(const char *name)
+bool broker_set_name_is_valid(const char *name)
 {
 	static const char allowed[] =
 		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -117,12 +117,39 @@ static int create_check_scopes(const struct broker *b, const struct actor *actor
 					 : "global");
 }
 
+/* The user who is charged for it. */
+static uint32_t create_owner(const struct actor *actor, const struct set_create *create)
+{
+	if (create->has_owner)
+		return create->owner_uid;
+	return actor->peer ? actor->peer->uid : 0;
+}
+
+/* Nobody else takes a name away from the user that something is reserved for. */
+static int create_check_reserved(struct broker *b, const struct actor *actor,
+	const struct set_create *create, struct error *ret_error)
+{
+	const struct reservation *reservation = ledger_reservation(&b->ledger, create->name);
+
+	if (!reservation || reservation->uid == create_owner(actor, create))
+		return 0;
+	if (actor->role != ROLE_ADMIN)
+		return error_set(ret_error, REASON_POLICY,
+			"the name '%s' is reserved for another user; choose another", create->name);
+	return error_set(ret_error, REASON_POLICY,
+		"the name '%s' is reserved for user %u, who has to be the set's owner; choose "
+		"another, or change reservations of the configuration",
+		create->name, reservation->uid);
+}
+
 static int create_check(struct broker *b, const struct actor *actor,
 	const struct set_create *create, struct error *ret_error)
 {
+	int r;
+
 	if (actor->role != ROLE_VMM && actor->role != ROLE_ADMIN)
 		return error_set(ret_error, REASON_ROLE, "an observer creates no sets");
-	if (!name_is_valid(create->name))
+	if (!broker_set_name_is_valid(create->name))
 		return error_set(ret_error, REASON_BAD_ARGUMENT,
 			"a set's name has 1 to %u characters of a-z A-Z 0-9 . _ -", STATE_NAME_MAX);
 	if (create->has_owner && actor->role != ROLE_ADMIN)
@@ -144,13 +171,16 @@ static int create_check(struct broker *b, const struct actor *actor,
 			"a VMM's set may have up to %u PASIDs, not %u; ask for less, or raise "
 			"quota.set_max",
 			b->config.set_quota_max, create->quota);
-	return create_check_scopes(b, actor, create, ret_error);
+	r = create_check_scopes(b, actor, create, ret_error);
+	return r ? r : create_check_reserved(b, actor, create, ret_error);
 }
 
 static uint32_t create_quota(const struct broker *b, uint32_t set, const struct set_create *create)
 {
 	uint32_t rest = ledger_remaining(&b->ledger, &b->sets[set]);
 
+	if (!create->has_quota && b->sets[set].reservation)
+		return b->sets[set].reservation->account.limit;
 	if (!create->has_quota)
 		return b->config.set_quota_default;
 	if (create->quota)
@@ -181,7 +211,7 @@ static void set_write(
 static int set_open(struct broker *b, const struct actor *actor, const struct set_create *create,
 	uint32_t *ret_set, struct error *ret_error)
 {
-	uint32_t set, uid = actor->peer ? actor->peer->uid : 0;
+	uint32_t set, uid = create_owner(actor, create);
 	int r;
 
 	if (pool_take(b, &b->set_pool, &set))
@@ -194,8 +224,7 @@ static int set_open(struct broker *b, const struct actor *actor, const struct se
 		.first_op = STATE_NONE,
 		.last_op = STATE_NONE,
 	};
-	r = ledger_open(
-		&b->ledger, &b->sets[set], create->has_owner ? create->owner_uid : uid, ret_error);
+	r = ledger_open(&b->ledger, &b->sets[set], uid, create->name, ret_error);
 	if (r) {
 		pool_give(&b->set_pool, set);
 		return r;

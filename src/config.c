@@ -108,6 +108,7 @@ static const struct json_key config_keys[] = {
 	SECTION("simulate", simulate_keys),
 	SECTION("log", log_keys),
 	{.name = "limits", .read = config_read_limits},
+	{.name = "reservations", .read = config_read_reservations},
 	END,
 };
 
@@ -169,6 +170,7 @@ void config_free(struct config *config)
 		config_who_done(&who);
 	}
 	free((void *)(uintptr_t)policy->devices);
+	config_reservations_done(config);
 	free(config);
 }
 
@@ -187,6 +189,8 @@ static int config_check(struct json_reader *reader, const struct config *config)
 		return json_fail(reader,
 			"quota.set_default: found %u, expected at most quota.set_max (%u)",
 			broker->set_quota_default, broker->set_quota_max);
+	if (config_check_reservations(reader, config) != 0)
+		return STATUS_INVALID;
 	return config_check_limits(reader, config);
 }
 

@@ -8,12 +8,13 @@
 #include "broker.h"
 #include "limit.h"
 
-#define CONFIG_SIM_DEVICES_MAX 64
-#define CONFIG_DEVICES_MAX     4096
-#define CONFIG_WHO_MAX         256 /* users, or groups, in one list */
-#define CONFIG_SIZE_MAX        (1u << 20)
-#define CONFIG_CGROUP_MAX      1024 /* bytes of a cgroup's path */
-#define CONFIG_REQUESTS_MAX    256  /* that a datagram can hold */
+#define CONFIG_SIM_DEVICES_MAX  64
+#define CONFIG_DEVICES_MAX      4096
+#define CONFIG_WHO_MAX          256 /* users, or groups, in one list */
+#define CONFIG_SIZE_MAX         (1u << 20)
+#define CONFIG_CGROUP_MAX       1024 /* bytes of a cgroup's path */
+#define CONFIG_REQUESTS_MAX     256  /* that a datagram can hold */
+#define CONFIG_RESERVATIONS_MAX 256
 
 struct config_socket {
 	char *path; /* NULL: the default, see pasidd(8) */
@@ -61,7 +62,9 @@ struct config {
 	struct config_connection connection;
 	struct config_simulate simulate;
 	struct policy policy; /* points to memory of this configuration */
-	uint32_t log_level;   /* enum config_level */
+	/* broker.reservations points to these */
+	struct broker_reservation reservations[CONFIG_RESERVATIONS_MAX];
+	uint32_t log_level; /* enum config_level */
 };
 
 /* What is wrong with it, for people: where, what was found, what is allowed. */

@@ -76,6 +76,11 @@ static int config_read_id(struct json_reader *reader, const json_t *value,
 	return json_fail_found(reader, value, kind->expected);
 }
 
+int config_read_user(struct json_reader *reader, const json_t *value, uint32_t *ret_uid)
+{
+	return config_read_id(reader, value, &user_kind, ret_uid);
+}
+
 struct id_list {
 	const struct id_kind *kind;
 	uint32_t *ids;

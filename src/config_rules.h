@@ -22,6 +22,14 @@ int config_read_socket_group(
 /* The section "limits"; the field is the whole struct config. */
 int config_read_limits(
 	struct json_reader *reader, const json_t *value, const struct json_key *key, void *field);
+/* The field is the whole struct config. */
+int config_read_reservations(
+	struct json_reader *reader, const json_t *value, const struct json_key *key, void *field);
+/* Whether there is so much that could be reserved. */
+int config_check_reservations(struct json_reader *reader, const struct config *config);
+void config_reservations_done(struct config *config);
+/* A user by name or number. */
+int config_read_user(struct json_reader *reader, const json_t *value, uint32_t *ret_uid);
 /* What no single key of it can see. */
 int config_check_limits(struct json_reader *reader, const struct config *config);
 /* "0660"; the field is a uint32_t. */

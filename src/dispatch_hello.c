@@ -288,6 +288,20 @@ static void status_write_policy(struct call *call, const struct broker_status *s
 	wire_out_string(&call->out, STATUS_NOTES_FIELD, text);
 }
 
+/* Admins are told whose it is, where limits are listed. */
+static void status_write_missing(struct call *call, const struct broker_status *status)
+{
+	char text[STATUS_HANGING_LEN];
+
+	if (!status->missing)
+		return;
+	(void)snprintf(text, sizeof(text),
+		"%u reserved PASIDs are promised to other sets still, and are set aside when "
+		"those give them back.",
+		status->missing);
+	wire_out_string(&call->out, STATUS_NOTES_FIELD, text);
+}
+
 int handle_get_status(struct call *call)
 {
 	struct dispatch *d = call->d;
@@ -318,6 +332,7 @@ int handle_get_status(struct call *call)
 	for (size_t i = 0; i < d->config.note_count; i++)
 		wire_out_string(&call->out, STATUS_NOTES_FIELD, d->config.notes[i]);
 	status_write_policy(call, &status);
+	status_write_missing(call, &status);
 	status_write_hanging(call);
 	status_write_counters(call, &status.metrics);
 	return 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What is limited, and how far it is used: the host, then users, then sets. */
+/* What is limited, and how far it is used: the host, then users, sets, reservations. */
 #include <assert.h>
 #include <stdio.h>
 
@@ -8,6 +8,7 @@
 /* A position in the list: level, then the place of a user, then the resource. */
 #define CURSOR_USERS     (UINT64_C(1) << 62)
 #define CURSOR_SETS      (UINT64_C(1) << 63)
+#define CURSOR_RESERVED  (UINT64_C(3) << 62)
 #define CURSOR_RESOURCES 64u /* in one place; a power of two */
 _Static_assert(RESOURCE_COUNT < CURSOR_RESOURCES, "a position for every resource");
 
@@ -32,7 +33,7 @@ static void limit_fill_key(struct limit_message *message, enum resource resource
 static void limit_fill(struct limit_message *message, enum resource resource,
 	Pasid__V1__LimitLevel level, const struct account *account)
 {
-	static const char *const levels[] = {"", "host", "user", "set"};
+	static const char *const levels[] = {"", "host", "user", "set", "reservation"};
 
 	pasid__v1__limit_info__init(&message->info);
 	pasid__v1__counter__init(&message->use);
@@ -111,7 +112,7 @@ static bool list_users(struct page *page)
 	return true;
 }
 
-static void list_sets(struct page *page, struct set_id set)
+static bool list_sets(struct page *page, struct set_id set)
 {
 	const struct call *call = page->call;
 	struct limit_message message;
@@ -121,7 +122,7 @@ static void list_sets(struct page *page, struct set_id set)
 		uint64_t position = page->cursor - CURSOR_SETS;
 
 		if (!broker_limit_next(call->d->broker, &call->actor, set, &position, &info))
-			return;
+			break;
 		page->cursor = CURSOR_SETS + position;
 		limit_fill(
 			&message, info.resource, PASID__V1__LIMIT_LEVEL__LIMIT_SET, &info.account);
@@ -130,6 +131,31 @@ static void list_sets(struct page *page, struct set_id set)
 		message.info.uid = info.uid;
 		message.info.set = info.set.v;
 		message.info.set_name = info.set_name;
+		if (!page_add(page, &message.info.base))
+			return false;
+	}
+	page->cursor = CURSOR_RESERVED;
+	return true;
+}
+
+static void list_reservations(struct page *page)
+{
+	const struct call *call = page->call;
+	struct reservation_info info;
+	struct limit_message message;
+
+	for (;;) {
+		uint64_t position = page->cursor - CURSOR_RESERVED;
+
+		if (!broker_reservation_next(call->d->broker, &call->actor, &position, &info))
+			return;
+		page->cursor = CURSOR_RESERVED + position;
+		limit_fill(&message, RESOURCE_PASIDS, PASID__V1__LIMIT_LEVEL__LIMIT_RESERVATION,
+			&info.account);
+		message.info.key = (char *)"reservations";
+		message.info.uid = info.uid;
+		message.info.set_name = info.name;
+		message.info.aside = info.aside;
 		if (!page_add(page, &message.info.base))
 			return;
 	}
@@ -148,8 +174,9 @@ int handle_limit_list(struct call *call)
 	if (only_sets && page.cursor < CURSOR_SETS)
 		page.cursor = CURSOR_SETS;
 	if ((page.cursor >= CURSOR_USERS || list_host(&page)) &&
-		(page.cursor >= CURSOR_SETS || list_users(&page)))
-		list_sets(&page, set);
+		(page.cursor >= CURSOR_SETS || list_users(&page)) &&
+		(page.cursor >= CURSOR_RESERVED || list_sets(&page, set)) && !only_sets)
+		list_reservations(&page);
 	page_end(&page);
 	return 0;
 }

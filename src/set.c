@@ -34,7 +34,19 @@ static bool account_takes(const struct account *account, uint32_t n)
 
 /* ------------------------------------------------------------------ sets and their quotas */
 
-int ledger_open(struct ledger *ledger, struct set *set, uint32_t uid, struct error *ret_error)
+static void take_reservation(
+	const struct ledger *ledger, struct set *set, uint32_t uid, const char *name)
+{
+	struct reservation *reservation = ledger_reservation(ledger, name);
+
+	if (!reservation || reservation->uid != uid)
+		return;
+	set->reservation = reservation;
+	reservation->live = set;
+}
+
+int ledger_open(struct ledger *ledger, struct set *set, uint32_t uid, const char *name,
+	struct error *ret_error)
 {
 	int r;
 
@@ -46,12 +58,19 @@ int ledger_open(struct ledger *ledger, struct set *set, uint32_t uid, struct err
 	r = limits_charge(ledger->limits, NULL, set->user, RESOURCE_SETS, 1, ret_error);
 	if (r)
 		limits_user_close(ledger->limits, set->user);
+	else
+		take_reservation(ledger, set, uid, name);
 	return r;
 }
 
 uint32_t ledger_remaining(const struct ledger *ledger, const struct set *set)
 {
-	return limits_room(ledger->limits, NULL, set->user, RESOURCE_PROMISED);
+	const struct account *user = of_user(ledger, set, RESOURCE_PROMISED);
+	uint32_t room = limits_room(ledger->limits, NULL, LIMITS_NO_USER, RESOURCE_PROMISED) +
+			reserve_aside(set);
+	uint32_t left = user->current < user->limit ? user->limit - user->current : 0;
+
+	return left < room ? left : room;
 }
 
 /* Says why n more are not promised; limits_charge() has counted it. */
@@ -83,10 +102,15 @@ static int promise_refuse(struct ledger *ledger, const struct set *set, uint32_t
 static int promise(struct ledger *ledger, struct set *set, uint32_t quota, uint32_t n, bool tell,
 	struct error *ret_error)
 {
-	if (limits_charge(ledger->limits, NULL, set->user, RESOURCE_PROMISED, n, ret_error))
-		return promise_refuse(ledger, set, quota, n, tell, ret_error);
-	set_pasids(set)->limit = quota;
-	return 0;
+	uint32_t taken = reserve_take(ledger, set, n);
+	int r = limits_charge(ledger->limits, NULL, set->user, RESOURCE_PROMISED, n, ret_error);
+
+	if (r)
+		r = promise_refuse(ledger, set, quota, n, tell, ret_error);
+	else
+		set_pasids(set)->limit = quota;
+	reserve_taken(ledger, set, taken, r == 0);
+	return r;
 }
 
 int ledger_promise(
@@ -112,7 +136,15 @@ int ledger_adjust(
 		return promise(ledger, set, quota, quota - before, tell, ret_error);
 	limits_release(ledger->limits, NULL, set->user, RESOURCE_PROMISED, before - quota);
 	set_pasids(set)->limit = quota;
+	reserve_given_back(ledger, set);
 	return 0;
+}
+
+/* A set that is gone has its reservation no more, but for what it covers of it. */
+static void leave_reservation(struct set *set)
+{
+	if (set->reservation && set->reservation->live == set)
+		set->reservation->live = NULL;
 }
 
 void ledger_close(struct ledger *ledger, struct set *set)
@@ -120,11 +152,14 @@ void ledger_close(struct ledger *ledger, struct set *set)
 	limits_release(
 		ledger->limits, NULL, set->user, RESOURCE_PROMISED, set_quota(set) - set_use(set));
 	set_pasids(set)->limit = set_use(set);
+	leave_reservation(set);
+	reserve_given_back(ledger, set);
 }
 
 void ledger_forget(struct ledger *ledger, struct set *set)
 {
 	assert(set_quota(set) == 0);
+	leave_reservation(set);
 	limits_release(ledger->limits, NULL, set->user, RESOURCE_SETS, 1);
 	limits_user_close(ledger->limits, set->user);
 	set->user = LIMITS_NO_USER;
@@ -186,4 +221,5 @@ void ledger_release(struct ledger *ledger, struct set *set, uint32_t n, bool ope
 		return;
 	set_pasids(set)->limit -= n;
 	limits_release(ledger->limits, NULL, set->user, RESOURCE_PROMISED, n);
+	reserve_given_back(ledger, set);
 }

@@ -8,6 +8,8 @@
  * asks. Numbers in quarantine stay charged to their set and user, also after the set is gone
  * (invariant Q): a gone set keeps its place with its user until the last of them is released.
  *
+ * Part of the capacity may be reserved for sets of one name and user: set_reserve.c.
+ *
  * `tell`: whoever asks may know how the host stands; a VMM may not.
  */
 #ifndef PASIDD_SET_H
@@ -20,12 +22,29 @@
 #include "metrics.h"
 #include "translate.h"
 
+#define RESERVATION_NAME_MAX 64
+
+struct set;
+
+/* PASIDs of the host that only sets of that name and user can be promised. */
+struct reservation {
+	char name[RESERVATION_NAME_MAX + 1];
+	uint32_t uid;
+	struct account account; /* those that are promised to sets that have it; hits: it was not
+				   enough for one */
+	uint32_t aside;         /* those that are promised to nobody */
+	struct set *live;       /* the one of its sets that is not gone */
+	uint32_t recounted;     /* scratch of broker_recount() */
+};
+
 /* What the broker keeps of a set beside its record. */
 struct set {
-	struct accounts accounts; /* of PASIDs the limit is the set's quota */
-	uint32_t user;            /* a place in the limits */
-	uint32_t active;          /* grants active or free-pending */
-	uint32_t quarantined;     /* PASIDs charged == active + quarantined */
+	struct accounts accounts;        /* of PASIDs the limit is the set's quota */
+	uint32_t user;                   /* a place in the limits */
+	struct reservation *reservation; /* that it has, or NULL */
+	uint32_t covered;                /* so much of its quota is of that */
+	uint32_t active;                 /* grants active or free-pending */
+	uint32_t quarantined;            /* PASIDs charged == active + quarantined */
 	uint32_t devices, bindings;
 	uint32_t grants;     /* lists of grant slots: active and free-pending; */
 	uint32_t returnable; /* cooled, but for this set only until a shared device is drained */
@@ -42,6 +61,9 @@ struct set {
 
 struct ledger {
 	struct limits *limits;
+	struct reservation *reservations;
+	uint32_t reservation_count;
+	uint32_t missing; /* of all of them together */
 };
 
 /* capacity: how many numbers may be out at once; becomes the host's limit, unless that is lower. */
@@ -49,9 +71,10 @@ void ledger_init(struct ledger *ledger, struct limits *limits, uint32_t capacity
 
 /*
  * Makes a new set its user's, with all accounts empty and nothing promised yet. STATUS_QUOTA when
- * the user has too many.
+ * the user has too many. `name`: it has what is reserved for its user under that name.
  */
-int ledger_open(struct ledger *ledger, struct set *set, uint32_t uid, struct error *ret_error);
+int ledger_open(struct ledger *ledger, struct set *set, uint32_t uid, const char *name,
+	struct error *ret_error);
 /* What may still be promised to the set. */
 uint32_t ledger_remaining(const struct ledger *ledger, const struct set *set);
 /* Debits a new set's quota, once. STATUS_QUOTA when its user or the host has less. */
@@ -78,6 +101,28 @@ int ledger_refuse(struct ledger *ledger, struct set *set, const char *name, uint
 /* Charges n numbers, for which there is room; gives n back. `open`: the set was not closed yet. */
 void ledger_charge(struct ledger *ledger, struct set *set, uint32_t n);
 void ledger_release(struct ledger *ledger, struct set *set, uint32_t n, bool open);
+
+/* ---------------------------------------------------------------- reserved capacity */
+
+/* Sets aside what there is room for; with names, users and limits filled by the caller, whose
+ * memory it stays. */
+void ledger_reserve(struct ledger *ledger, struct reservation *reservations, uint32_t count);
+/* The one of that name, or NULL. */
+struct reservation *ledger_reservation(const struct ledger *ledger, const char *name);
+/* So many numbers could not be set aside yet. */
+uint32_t reservation_missing(const struct reservation *reservation);
+/* What could not be set aside before, as far as there is room now. */
+void reserve_fill(struct ledger *ledger);
+/* After a recovery: gives up of what was set aside what others were promised before, those that
+ * were configured last first. */
+void reserve_yield(struct ledger *ledger);
+
+/* Of set.c: what is set aside for the set; takes up to n of it before a promise, and says what came
+ * of that; and what follows when the set's quota is less than before. */
+uint32_t reserve_aside(const struct set *set);
+uint32_t reserve_take(struct ledger *ledger, struct set *set, uint32_t n);
+void reserve_taken(struct ledger *ledger, struct set *set, uint32_t taken, bool promised);
+void reserve_given_back(struct ledger *ledger, struct set *set);
 
 static inline struct account *set_pasids(struct set *set)
 {

@@ -2,6 +2,7 @@
 """Sets and numbers through the socket: hello, quotas, allocation, the guest map, whose is what."""
 
 import json
+import os
 import unittest
 
 from pasid_client import Daemon, Refused, eventually, guest, host, pb, set_ref
@@ -276,6 +277,56 @@ class Policy(unittest.TestCase):
             self.assertTrue(eventually(lambda: not [note for note in admin.status().notes if "policy" in note]))
             numbers = [vm.allocate()[0] for _ in range(8)]
             self.assertNotEqual(numbers, list(range(numbers[0], numbers[0] + 8)))
+
+
+
+class Reservations(unittest.TestCase):
+    CONFIG = {
+        "quarantine": {"cooling_ms": 50},
+        "namespace": {"capacity": 100},
+        "reservations": [{"name": "db", "user": os.getuid(), "pasids": 60}],
+    }
+
+    def reservation(self, daemon):
+        with daemon.admin() as admin:
+            (found,) = [i for i in admin.pages("limit_list", "limits") if i.level == pb.LIMIT_RESERVATION]
+        self.assertEqual((found.set_name, found.uid, found.key, found.use.limit), ("db", os.getuid(), "reservations", 60))
+        return found.use.current, found.aside
+
+    # F25
+    def test_reserved_capacity_is_there_for_its_set_and_for_nobody_else(self):
+        daemon = Daemon(self.CONFIG)
+        self.addCleanup(daemon.cleanup)
+        self.assertEqual(self.reservation(daemon), (0, 60))
+        with daemon.client() as other, daemon.client() as db:
+            with self.assertRaisesRegex(Refused, "host-quota"):
+                other.create("other", pasids=41)
+            other.create("other", pasids=40)
+            self.assertEqual(db.create("db").pasids.limit, 60)
+            self.assertEqual(self.reservation(daemon), (60, 0))
+            self.assertEqual(len(db.allocate(count=60)), 60)
+            self.assertEqual(len(other.allocate(count=40)), 40)
+            db.call("set_destroy", force=True)
+        self.assertTrue(eventually(lambda: self.reservation(daemon) == (0, 60)))
+
+    def test_what_others_were_promised_before_is_told_as_missing(self):
+        daemon = Daemon({**self.CONFIG, "reservations": []})
+        self.addCleanup(daemon.cleanup)
+        with daemon.client() as other:
+            other.create("other", pasids=70)
+            token = other.welcome.resume_token
+            daemon.stop()
+        daemon.config.write_text(json.dumps(self.CONFIG))
+        daemon.start()
+        with daemon.client(hello=False) as other, daemon.admin() as admin:
+            other.say_hello(resume_token=token)
+            self.assertEqual(self.reservation(daemon), (0, 30))
+            (note,) = [note for note in admin.status().notes if "reserved" in note]
+            self.assertIn("30 reserved PASIDs", note)
+            self.assertTrue(admin.status().consistent)
+            admin.call("set_adjust", set=set_ref("other"), pasids=40)
+            self.assertEqual(self.reservation(daemon), (0, 60))
+            self.assertEqual([note for note in admin.status().notes if "reserved" in note], [])
 
 
 if __name__ == "__main__":

@@ -158,6 +158,17 @@ class Limited(WithDaemon):
         self.assertTrue(eventually(lambda: self.watches()["current"] == 0))
         self.assertEqual((self.watches()["peak"], self.watches()["hits"]), (1, 2))
 
+    # F28
+    def test_limits_show_what_is_reserved_and_what_of_it_is_set_aside(self):
+        daemon = Daemon({"reservations": [{"name": "db", "user": os.getuid(), "pasids": 60}]})
+        self.addCleanup(daemon.cleanup)
+        with daemon.client() as db:
+            db.create("db", pasids=20)
+            shown = pasidctl("--json", "status", "--limits", socket=daemon.socket).stdout
+        (found,) = [entry for entry in json.loads(shown) if entry["level"] == "reservation"]
+        shown = [found[key] for key in ("set", "uid", "current", "limit", "peak", "hits", "aside", "key")]
+        self.assertEqual(shown, ["db", os.getuid(), 20, 60, 20, 0, 40, "reservations"])
+
     def watches(self):
         (found,) = [e for e in self.done("status", "--limits") if e["key"] == "limits.watches.user"]
         return found

@@ -110,7 +110,7 @@ QUOTA_BOUNDS = (("limit.h", "LIMITS_USERS_MAX 16384u", "LIMITS_USERS_MAX 2u"),)
 
 def quota(name, what, *defects, quick=True):
     return Proof(name=name, what=what, harness="prove_set.c", function="prove_" + name.replace("-", "_"),
-                 sources=("set.c", "metrics.c", "error.c"), unwind=5, loops={"resource_key.0": 2}, bounds=QUOTA_BOUNDS,
+                 sources=("set.c", "set_reserve.c", "metrics.c", "error.c"), unwind=5, loops={"resource_key.0": 2}, bounds=QUOTA_BOUNDS,
                  stubs=("text.c",), defects=defects, quick=quick)
 
 

@@ -57,9 +57,11 @@ static void world_any(struct world *w)
 	w->limits = any_memory(sizeof(*w->limits));
 	w->limits->used = 2;
 	w->limits->waived = false;
-	w->ledger.limits = w->limits;
+	w->ledger = (struct ledger){.limits = w->limits}; /* nothing is reserved */
 	for (uint32_t i = 0; i < SETS; i++) {
 		w->sets[i].user = user_of[i];
+		w->sets[i].reservation = NULL;
+		w->sets[i].covered = 0;
 		w->open[i] = nondet_bool();
 	}
 	ASSUME(world_agrees(w));

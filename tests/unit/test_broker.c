@@ -339,7 +339,7 @@ START_TEST(churn_of_sets_cannot_exhaust_the_host)
 	}
 END_TEST
 
-/* F11 */
+/* F11, F25 */
 START_TEST(quotas_are_debited_from_the_capacity)
 	{
 		struct set_create create = {"c", SET_TRANSLATED, true, 50, false, 0, 0};

@@ -105,6 +105,7 @@ START_TEST(documented_example_parses_and_names_every_key)
 		ck_assert_uint_eq(config->simulate.devices[1].width, 16);
 		ck_assert_uint_eq(config->simulate.devices[1].group, 7);
 		ck_assert_uint_eq(config->simulate.devices[1].unit, 1);
+		ck_assert_str_eq(config->reservations[0].name, "db");
 		free(text);
 	}
 END_TEST
@@ -112,13 +113,17 @@ END_TEST
 START_TEST(documented_defaults_are_the_defaults)
 	{
 		struct config *defaults;
+		struct broker_config broker;
 		char *text = read_documentation();
 		char *begin = strstr(text, "```json\n");
 
 		*strstr(begin + 8, "```") = '\0';
 		accepted(begin + 8);
 		ck_assert_int_eq(config_new(OWN_UID, &defaults), 0);
-		ck_assert_mem_eq(&config->broker, &defaults->broker, sizeof(config->broker));
+		broker = config->broker;
+		broker.reservations = NULL; /* nothing is reserved */
+		broker.reservation_count = 0;
+		ck_assert_mem_eq(&broker, &defaults->broker, sizeof(broker));
 		ck_assert_mem_eq(&config->session, &defaults->session, sizeof(config->session));
 		ck_assert_mem_eq(&config->limits, &defaults->limits, sizeof(config->limits));
 		ck_assert_mem_eq(
@@ -250,7 +255,7 @@ START_TEST(unknown_keys_are_named_with_their_path)
 			"test.json: quota.per_set: unknown key; known here: set_default, set_max");
 		refused("{\"quotas\": {}}",
 			"test.json: quotas: unknown key; known here: socket, namespace, quota, "
-			"quarantine, session, roles, scopes, devices, simulate, log, limits");
+			"quarantine, session, roles, scopes, devices, simulate, log, limits, reservations");
 		refused("{\"roles\": {\"admins\": {\"user\": []}}}",
 			"test.json: roles.admins.user: unknown key; known here: users, groups, "
 			"cgroups, everyone");
@@ -414,6 +419,48 @@ START_TEST(devices_are_complete_and_distinct)
 	}
 END_TEST
 
+START_TEST(reservations_are_complete_distinct_and_fit)
+	{
+		accepted(
+			"{\"reservations\": [{\"name\": \"db\", \"user\": 7, \"pasids\": 40}, "
+			"{\"name\": \"web\", \"user\": \"root\", \"pasids\": 1}]}");
+		ck_assert_uint_eq(config->broker.reservation_count, 2);
+		ck_assert_str_eq(config->broker.reservations[0].name, "db");
+		ck_assert_uint_eq(config->broker.reservations[0].uid, 7);
+		ck_assert_uint_eq(config->broker.reservations[0].pasids, 40);
+		ck_assert_uint_eq(config->broker.reservations[1].uid, 0);
+		refused("{\"reservations\": [{\"name\": \"db\", \"user\": 7}]}",
+			"test.json: reservations[0]: \"name\", \"user\" and \"pasids\" are required");
+		refused("{\"reservations\": [{\"name\": \"db\", \"pasids\": 7}]}",
+			"test.json: reservations[0]: \"name\", \"user\" and \"pasids\" are required");
+		refused("{\"reservations\": [{\"user\": 3, \"pasids\": 7}]}",
+			"test.json: reservations[0]: \"name\", \"user\" and \"pasids\" are required");
+		refused("{\"reservations\": [{\"name\": \"a b\", \"user\": 3, \"pasids\": 7}]}",
+			"test.json: reservations[0]: \"a b\" can be no set's name: those have a-z A-Z "
+			"0-9 . _ -");
+		refused("{\"reservations\": [{\"name\": \"a\", \"user\": 3, \"pasids\": 7}, "
+			"{\"name\": \"a\", \"user\": 4, \"pasids\": 7}]}",
+			"test.json: reservations[1]: the name is that of reservations[0]");
+		refused("{\"reservations\": [{\"name\": \"a\", \"user\": 3, \"pasids\": 0}]}",
+			"test.json: reservations[0].pasids: found 0, expected an integer from 1 to "
+			"1048575");
+		refused("{\"reservations\": [{\"name\": \"a\", \"user\": -1, \"pasids\": 1}]}",
+			"test.json: reservations[0].user: found -1, expected the name or number of a "
+			"user");
+		refused("{\"namespace\": {\"capacity\": 100}, \"reservations\": [{\"name\": \"a\", "
+			"\"user\": 3, \"pasids\": 70}, {\"name\": \"b\", \"user\": 3, \"pasids\": "
+			"31}]}",
+			"test.json: reservations[1].pasids: found 31, but 30 are left of what the host "
+			"may promise (namespace.capacity, limits.pasids.host, "
+			"limits.promised_pasids.host) when those before are reserved");
+		refused("{\"limits\": {\"promised_pasids\": {\"host\": 5}}, \"reservations\": "
+			"[{\"name\": \"a\", \"user\": 3, \"pasids\": 6}]}",
+			"test.json: reservations[0].pasids: found 6, but 5 are left of what the host "
+			"may promise (namespace.capacity, limits.pasids.host, "
+			"limits.promised_pasids.host) when those before are reserved");
+	}
+END_TEST
+
 START_TEST(simulated_devices_replace_the_default)
 	{
 		accepted("{\"simulate\": {\"devices\": [{\"address\": \"0:5.0\", \"width\": 0}]}}");
@@ -514,6 +561,7 @@ int main(void)
 	tcase_add_test(tc, roles_by_name_and_number_replace_the_default);
 	tcase_add_test(tc, device_addresses);
 	tcase_add_test(tc, devices_are_complete_and_distinct);
+	tcase_add_test(tc, reservations_are_complete_distinct_and_fit);
 	tcase_add_test(tc, simulated_devices_replace_the_default);
 	tcase_add_test(tc, keys_that_contradict_each_other);
 	tcase_add_test(tc, long_names_are_cut_and_never_overflow);
