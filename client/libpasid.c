@@ -301,6 +301,24 @@ const char *pasid_event_text(enum pasid_event_kind kind)
 		return "device-removed";
 	case PASID_EVENT_DEVICE_TAINTED:
 		return "device-tainted";
+	case PASID_EVENT_SET_ENDING:
+		return "set-ending";
+	case PASID_EVENT_SET_EMPTIED:
+		return "set-emptied";
+	case PASID_EVENT_GRANT_DATA:
+		return "grant-data";
+	case PASID_EVENT_GRANT_WAITING:
+		return "grant-waiting";
+	case PASID_EVENT_GRANT_ACKNOWLEDGED:
+		return "grant-acknowledged";
+	case PASID_EVENT_BINDING_UNBINDING:
+		return "binding-unbinding";
+	case PASID_EVENT_BINDING_DRAINED:
+		return "binding-drained";
+	case PASID_EVENT_BINDING_TAINTED:
+		return "binding-tainted";
+	case PASID_EVENT_DEVICE_HEALED:
+		return "device-healed";
 	}
 	return "unknown";
 }

@@ -135,6 +135,7 @@ void broker_change(
 		.sequence = sequence,
 		.kind = kind,
 		.set = set_name_of(b, set),
+		.name = set == STATE_NONE ? 0 : b->sets[set].name_hash,
 		.device = device_name_of(b, device),
 	};
 	if (grant != STATE_NONE) {
@@ -149,11 +150,17 @@ uint64_t broker_change_sequence(const struct broker *b)
 	return b->change_next;
 }
 
-bool broker_change_get(const struct broker *b, uint64_t from, struct change *ret_change)
+uint64_t broker_change_oldest(const struct broker *b)
 {
 	uint64_t oldest = b->change_next > BROKER_CHANGES ? b->change_next - BROKER_CHANGES : 1;
 
-	oldest = oldest < b->change_first ? b->change_first : oldest;
+	return oldest < b->change_first ? b->change_first : oldest;
+}
+
+bool broker_change_get(const struct broker *b, uint64_t from, struct change *ret_change)
+{
+	const uint64_t oldest = broker_change_oldest(b);
+
 	from = from < oldest ? oldest : from;
 	if (from >= b->change_next)
 		return false;

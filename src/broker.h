@@ -61,7 +61,7 @@ struct broker_config {
 	uint32_t set_quota_default; /* when a set asks for none */
 	uint32_t set_quota_max;     /* what a quota of 0 ("what remains") is cut to */
 	enum broker_policy policy;
-	uint32_t owners_max; /* IOMMU groups with numbers of scope rids; 0: BROKER_OWNERS_MAX */
+	uint32_t owners_max;    /* IOMMU groups with numbers of scope rids; 0: BROKER_OWNERS_MAX */
 	uint64_t random_key[2]; /* of BROKER_RANDOMIZED: a secret, another one for each run */
 	uint64_t cooling_ms;    /* quarantine by time, at least this long */
 	/* together at most the capacity, each of another name; not kept */
@@ -503,6 +503,8 @@ enum change_kind { /* the numbers of pasid.v1.EventKind */
 	CHANGE_SET_CREATED = 1,
 	CHANGE_SET_ADJUSTED = 2,
 	CHANGE_SET_DESTROYED = 3,
+	CHANGE_SET_ENDING = 4,
+	CHANGE_SET_EMPTIED = 5,
 	CHANGE_SET_LEAVING = 11,
 	CHANGE_SET_KEPT = 12,
 	CHANGE_SET_GIVEN = 13,
@@ -517,18 +519,26 @@ enum change_kind { /* the numbers of pasid.v1.EventKind */
 	CHANGE_GRANT_EXTENDED = 30,
 	CHANGE_GRANT_HELD = 22,
 	CHANGE_GRANT_LET_GO = 23,
+	CHANGE_GRANT_DATA = 24,
+	CHANGE_GRANT_WAITING = 25,
+	CHANGE_GRANT_ACKNOWLEDGED = 26,
 	CHANGE_BINDING_BOUND = 32,
 	CHANGE_BINDING_UNBOUND = 33,
 	CHANGE_BINDING_LOST = 34,
+	CHANGE_BINDING_UNBINDING = 35,
+	CHANGE_BINDING_DRAINED = 36,
+	CHANGE_BINDING_TAINTED = 37,
 	CHANGE_BINDING_REPLACED = 40,
 	CHANGE_DEVICE_ADDED = 48,
 	CHANGE_DEVICE_REMOVED = 49,
 	CHANGE_DEVICE_TAINTED = 50,
+	CHANGE_DEVICE_HEALED = 51,
 };
 
 struct change {
 	uint64_t sequence; /* 1, 2, 3, ... */
 	uint64_t set;
+	uint64_t name; /* broker_name_hash() of the set's; 0: no set */
 	uint64_t device;
 	uint32_t kind; /* enum change_kind */
 	uint32_t host, guest;
@@ -537,6 +547,10 @@ struct change {
 
 /* The sequence number that the next change will have. */
 uint64_t broker_change_sequence(const struct broker *broker);
+/* The sequence number of the oldest change that is kept, or of the next one. */
+uint64_t broker_change_oldest(const struct broker *broker);
+/* Tells names of sets apart, those of sets to come as well; never 0. */
+uint64_t broker_name_hash(const struct broker *broker, const char *name);
 /* The oldest kept change with a sequence >= from; false: none yet. Older ones may be gone. */
 bool broker_change_get(const struct broker *broker, uint64_t from, struct change *ret_change);
 /* May this actor be told? A VMM hears of its own set only. */

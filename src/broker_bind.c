@@ -358,7 +358,7 @@ static void bind_undo_completed(struct broker *b, struct op *op, const struct hw
 	} else if (result->status == 0) {
 		binding_gone(b, binding);
 	} else {
-		binding_taint(b, binding);
+		binding_taint(b, binding, CHANGE_BINDING_TAINTED);
 		if (!op->undo_failed)
 			bind_undo_failed(op);
 	}
@@ -386,7 +386,7 @@ static void bind_failed(struct broker *b, struct op *op, const struct hw_result 
 	if (result->status > 0)
 		bind_untouched(b, &op->pairs[op->step]);
 	else if (op->pairs[op->step].binding != STATE_NONE) /* not lost before it was asked for */
-		binding_taint(b, op->pairs[op->step].binding);
+		binding_taint(b, op->pairs[op->step].binding, CHANGE_BINDING_TAINTED);
 	if (MUTANT(A)) {
 		for (uint32_t i = 0; i < op->step; i++)
 			op->pairs[i].binding = STATE_NONE;

@@ -176,6 +176,14 @@ static void grant_chain_remove(struct broker *b, uint32_t binding)
 	*link = b->binding_slots[binding].grant_next;
 }
 
+static void binding_drained(struct broker *b, uint32_t binding)
+{
+	const struct binding_slot *slot = &b->binding_slots[binding];
+
+	b->devices[slot->device].draining--;
+	broker_change(b, CHANGE_BINDING_DRAINED, slot->set, slot->grant, slot->device);
+}
+
 void binding_drop(struct broker *b, uint32_t binding)
 {
 	struct binding_slot *slot = &b->binding_slots[binding];
@@ -184,7 +192,7 @@ void binding_drop(struct broker *b, uint32_t binding)
 	if (binding_is_live(b, binding))
 		binding_count(b, binding, false);
 	else
-		b->devices[slot->device].draining--;
+		binding_drained(b, binding);
 	binding_release_tables(b, binding, slot->device);
 	set_release(b, slot->set, RESOURCE_BINDINGS, 1);
 	device_unlink(b, binding);
@@ -233,13 +241,15 @@ void binding_gone(struct broker *b, uint32_t binding)
 	grant_requeue(b, grant);
 }
 
-void binding_taint(struct broker *b, uint32_t binding)
+void binding_taint(struct broker *b, uint32_t binding, enum change_kind kind)
 {
 	uint32_t grant = b->binding_slots[binding].grant;
 
 	if (binding_state(b, binding) == BINDING_TAINTED)
 		return;
 	replace_forget(b, binding);
+	broker_change(
+		b, kind, b->binding_slots[binding].set, grant, b->binding_slots[binding].device);
 	binding_commit_state(b, binding, BINDING_TAINTED);
 	metrics_add(&b->metrics, METRIC_TAINTED, 1);
 	device_taint(b, b->binding_slots[binding].device);
@@ -267,6 +277,14 @@ void binding_hw(const struct broker *b, uint32_t binding, enum hw_kind kind, str
 		ret_hw->pasid.v = grant_host(&b->grant_slots[slot->grant]);
 }
 
+void binding_begin_end(struct broker *b, uint32_t binding)
+{
+	const struct binding_slot *slot = &b->binding_slots[binding];
+
+	binding_commit_state(b, binding, BINDING_UNBINDING);
+	broker_change(b, CHANGE_BINDING_UNBINDING, slot->set, slot->grant, slot->device);
+}
+
 void binding_submit_detach(struct broker *b, struct op *op, uint32_t binding, enum op_phase phase)
 {
 	struct hw_op hw;
@@ -275,7 +293,7 @@ void binding_submit_detach(struct broker *b, struct op *op, uint32_t binding, en
 	op->pair_count = 1;
 	op->pairs[0].device = b->binding_slots[binding].device;
 	op->pairs[0].binding = binding;
-	binding_commit_state(b, binding, BINDING_UNBINDING);
+	binding_begin_end(b, binding);
 	binding_hw(b, binding, HW_DETACH, &hw);
 	op_submit(b, op, &hw);
 }
@@ -320,12 +338,18 @@ static bool group_is_tainted(const struct broker *b, uint32_t set, uint32_t hold
 	return false;
 }
 
+static void device_heal(struct broker *b, uint32_t device)
+{
+	device_commit_state(b, device, DEVICE_READY);
+	broker_change(b, CHANGE_DEVICE_HEALED, b->device_slots[device].set, STATE_NONE, device);
+}
+
 void binding_heal(struct broker *b, uint32_t set, uint32_t group)
 {
 	for (uint32_t d = b->sets[set].first_device; d != STATE_NONE; d = b->devices[d].set_next) {
 		if (b->device_slots[d].group == group && device_state(b, d) == DEVICE_TAINTED &&
 			!(b->device_slots[d].word & DEVICE_WORD_CLOSED) &&
 			!group_is_tainted(b, set, device_holder(b, d)))
-			device_commit_state(b, d, DEVICE_READY);
+			device_heal(b, d);
 	}
 }

@@ -176,7 +176,7 @@ static void detach_completed(struct broker *b, struct op *op, const struct hw_re
 	if (binding == STATE_NONE)
 		return; /* lost with its worker while the detach was not taken */
 	if (result->status) {
-		binding_taint(b, binding);
+		binding_taint(b, binding, CHANGE_BINDING_TAINTED);
 		return;
 	}
 	slot = &b->binding_slots[binding];
@@ -197,12 +197,13 @@ static void close_completed(struct broker *b, struct op *op, const struct hw_res
 	}
 	for (uint32_t i = b->devices[device].bindings; i != STATE_NONE; i = next) {
 		next = b->binding_slots[i].device_next;
-		broker_change(b, result->status ? CHANGE_BINDING_LOST : CHANGE_BINDING_UNBOUND,
-			op->set, b->binding_slots[i].grant, device);
-		if (result->status)
-			binding_taint(b, i);
-		else
-			binding_gone(b, i);
+		if (result->status) {
+			binding_taint(b, i, CHANGE_BINDING_LOST);
+			continue;
+		}
+		broker_change(
+			b, CHANGE_BINDING_UNBOUND, op->set, b->binding_slots[i].grant, device);
+		binding_gone(b, i);
 	}
 	if (result->status == 0) {
 		broker_change(b, CHANGE_DEVICE_REMOVED, op->set, STATE_NONE, device);

@@ -355,8 +355,11 @@ static void heal_record(struct broker *b, uint32_t device)
 
 	for (uint32_t i = b->devices[device].bindings; i != STATE_NONE; i = next) {
 		next = b->binding_slots[i].device_next;
-		if (binding_is_live(b, i))
-			binding_drop(b, i);
+		if (!binding_is_live(b, i))
+			continue;
+		broker_change(b, CHANGE_BINDING_UNBOUND, b->binding_slots[i].set,
+			b->binding_slots[i].grant, device);
+		binding_drop(b, i);
 	}
 	if (b->devices[device].bindings != STATE_NONE || b->devices[device].slices)
 		return;

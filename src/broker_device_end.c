@@ -152,9 +152,7 @@ void device_doubt_bindings(struct broker *b, uint32_t device)
 		next = b->binding_slots[i].device_next;
 		if (binding_state(b, i) != BINDING_BOUND)
 			continue;
-		broker_change(b, CHANGE_BINDING_LOST, b->binding_slots[i].set,
-			b->binding_slots[i].grant, device);
-		binding_taint(b, i);
+		binding_taint(b, i, CHANGE_BINDING_LOST);
 	}
 }
 
@@ -234,15 +232,16 @@ void device_lost(struct broker *b, uint32_t device)
 		next = b->binding_slots[i].device_next;
 		if (!binding_is_live(b, i))
 			continue;
-		broker_change(b, CHANGE_BINDING_LOST, b->binding_slots[i].set,
-			b->binding_slots[i].grant, device);
 		op_lose_binding(b, i);
 		/* only the daemon had a shared device open: with its last descriptor all was
 		 * detached */
-		if (shared)
-			binding_gone(b, i);
-		else
-			binding_taint(b, i);
+		if (!shared) {
+			binding_taint(b, i, CHANGE_BINDING_LOST);
+			continue;
+		}
+		broker_change(b, CHANGE_BINDING_LOST, b->binding_slots[i].set,
+			b->binding_slots[i].grant, device);
+		binding_gone(b, i);
 	}
 	device_set_closed(b, device);
 	device_taint(b, device);

@@ -220,5 +220,6 @@ int broker_data_set(struct broker *b, const struct actor *actor, struct set_id i
 	if (r)
 		return r;
 	broker_commit(b, &b->grant_slots[grant].data, data);
+	broker_change(b, CHANGE_GRANT_DATA, set, grant, STATE_NONE);
 	return 0;
 }

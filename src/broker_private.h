@@ -555,9 +555,14 @@ void binding_recover(struct broker *b, uint32_t binding);
 /* Proven absent: on a shared device it goes on as draining, otherwise its slot is freed. */
 void binding_gone(struct broker *b, uint32_t binding);
 void binding_drop(struct broker *b, uint32_t binding);
-void binding_taint(struct broker *b, uint32_t binding);
-/* An intent to attach the grant (STATE_NONE: the RID). STATUS_QUOTA when there is no room
- * for it.
+/*
+ * It may be attached, and nobody can say: with its worker (CHANGE_BINDING_LOST), or because the
+ * detach failed (CHANGE_BINDING_TAINTED). Nothing for one that was so already.
+ */
+void binding_taint(struct broker *b, uint32_t binding, enum change_kind kind);
+/* Its detach begins: an intent, of which others are told. */
+void binding_begin_end(struct broker *b, uint32_t binding);
+/* An intent to attach the grant (STATE_NONE: the RID). STATUS_QUOTA when there is no room for it.
  */
 int binding_make(struct broker *b, uint32_t set, uint32_t grant, const struct op_pair *pair,
 	uint32_t *ret_binding, struct error *ret_error);

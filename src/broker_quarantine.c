@@ -239,16 +239,19 @@ static bool grant_is_returnable(const struct broker *b, uint32_t grant)
 void grant_requeue(struct broker *b, uint32_t grant)
 {
 	struct grant_slot *slot = &b->grant_slots[grant];
+	const enum grant_list was = grant_list(slot);
 
 	if (grant_state(slot) != GRANT_QUARANTINED)
 		return;
-	if (grant_list(slot) == LIST_COOLING && slot->data > broker_now(b))
+	if (was == LIST_COOLING && slot->data > broker_now(b))
 		return;
 	grant_unlink(b, grant);
 	if (slot->bindings == STATE_NONE && !grant_is_held(slot)) {
 		grant_release(b, grant);
 		return;
 	}
+	if (was != LIST_PARKED && was != LIST_RETURNABLE)
+		broker_change(b, CHANGE_GRANT_WAITING, slot->set, grant, STATE_NONE);
 	grant_link(b, grant, grant_is_returnable(b, grant) ? LIST_RETURNABLE : LIST_PARKED);
 }
 

@@ -53,6 +53,7 @@ static void recover_set(struct broker *b, uint32_t set)
 	r = ledger_promise(&b->ledger, run, b->set_slots[set].quota, true, &error);
 	assert(r == 0); /* limits are waived */
 	(void)r;
+	run->name_hash = broker_name_hash(b, b->set_slots[set].name);
 	translate_init(&run->map, &b->ports.pages);
 	if (set_state(b, set) != SET_ZOMBIE)
 		set_enter_buckets(b, set);
@@ -399,7 +400,7 @@ static void recover_detached(struct broker *b, struct op *op, const struct hw_re
 		return; /* lost with its worker */
 	slot = &b->binding_slots[binding];
 	if (result->status) {
-		binding_taint(b, binding);
+		binding_taint(b, binding, CHANGE_BINDING_TAINTED);
 		return;
 	}
 	broker_change(b, CHANGE_BINDING_UNBOUND, slot->set, slot->grant, slot->device);

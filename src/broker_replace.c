@@ -203,7 +203,7 @@ static void replace_failed(struct broker *b, struct op *op, const struct hw_resu
 	op_take_error(op, result);
 	metrics_add(&b->metrics, METRIC_REPLACE_FAILURES, 1);
 	if (result->status < 0) {
-		binding_taint(b, binding);
+		binding_taint(b, binding, CHANGE_BINDING_LOST);
 	} else if (result->left == HW_LEFT_EARLIER) {
 		replace_forget(b, binding);
 	} else if (result->left == HW_LEFT_NOTHING) {
@@ -215,7 +215,7 @@ static void replace_failed(struct broker *b, struct op *op, const struct hw_resu
 		tell_left(op, REASON_UNDO_FAILED,
 			"the page table was not replaced, and what stands there could not be detached: "
 			"the device is tainted, unbind the number");
-		binding_taint(b, binding);
+		binding_taint(b, binding, CHANGE_BINDING_TAINTED);
 	}
 }
 
@@ -244,7 +244,7 @@ void replace_looked(struct broker *b, uint32_t binding, const struct hw_result *
 	const struct binding_slot *slot = &b->binding_slots[binding];
 
 	if (result->status || result->left == HW_LEFT_DOUBT)
-		binding_taint(b, binding);
+		binding_taint(b, binding, CHANGE_BINDING_TAINTED);
 	else if (result->left == HW_LEFT_NOTHING)
 		replace_gone(b, binding);
 	else if (result->pt_id == slot->pt_id &&

@@ -21,15 +21,27 @@ bool broker_set_name_is_valid(const char *name)
  * A polynomial at a secret point, modulo a prime: names are chosen by clients, and none of them can
  * know which fall together.
  */
-static uint32_t *name_bucket(const struct broker *b, const char *name)
+static uint64_t name_hash(const char *name, uint64_t key)
 {
 	const uint64_t prime = (UINT64_C(1) << 31) - 1;
-	const uint64_t point = 256 + b->config.name_key % (prime - 256);
+	const uint64_t point = 256 + key % (prime - 256);
 	uint64_t hash = 0;
 
 	for (size_t i = 0; i < STATE_NAME_MAX && name[i]; i++)
 		hash = (hash * point + (unsigned char)name[i]) % prime;
-	return &b->by_name[hash % BROKER_BUCKETS];
+	return hash;
+}
+
+static uint32_t *name_bucket(const struct broker *b, const char *name)
+{
+	return &b->by_name[name_hash(name, b->config.name_key) % BROKER_BUCKETS];
+}
+
+/* At two points, so that two names have the same one in a billion of billions of cases. */
+uint64_t broker_name_hash(const struct broker *b, const char *name)
+{
+	return UINT64_C(1) << 63 | name_hash(name, b->config.name_key) << 31 |
+	       name_hash(name, ~b->config.name_key / 3);
 }
 
 /* Sessions are numbered by the daemon. */
@@ -202,6 +214,7 @@ static void set_write(
 	slot->uid = limits_user_uid(b->ports.limits, b->sets[set].user);
 	slot->quota = set_quota(&b->sets[set]);
 	slot->scopes = create->scopes ? create->scopes : allowed_scopes(b, actor);
+	b->sets[set].name_hash = broker_name_hash(b, slot->name);
 	broker_commit(b, &slot->word,
 		broker_generation(b) | flags | (uint64_t)create->mode << 4 | SET_ACTIVE);
 	set_enter_buckets(b, set);
@@ -382,6 +395,7 @@ void set_begin_end(struct broker *b, uint32_t set, struct op *op)
 {
 	move_end(b, set);
 	set_commit_state(b, set, SET_DYING);
+	broker_change(b, CHANGE_SET_ENDING, set, STATE_NONE, STATE_NONE);
 	refuse_waiting(b, set);
 	op_queue(b, op);
 }
@@ -506,6 +520,7 @@ void set_return(struct broker *b, uint32_t set)
 	run->has_lane = false;
 	broker_commit(b, &b->set_slots[set].emptied, broker_now(b) + b->config.cooling_ms + 1);
 	broker_commit(b, &b->set_slots[set].word, (word & ~UINT64_C(0xf)) | SET_ACTIVE);
+	broker_change(b, CHANGE_SET_EMPTIED, set, STATE_NONE, STATE_NONE);
 }
 
 void set_close(struct broker *b, uint32_t set)

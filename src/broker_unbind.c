@@ -219,7 +219,7 @@ void unbind_start(struct broker *b, struct op *op)
 	}
 	for (uint32_t i = 0; i < op->pair_count; i++) {
 		if (op->pairs[i].binding != STATE_NONE)
-			binding_commit_state(b, op->pairs[i].binding, BINDING_UNBINDING);
+			binding_begin_end(b, op->pairs[i].binding);
 	}
 	unbind_next(b, op);
 }
@@ -232,7 +232,7 @@ void unbind_completed(struct broker *b, struct op *op, const struct hw_result *r
 		/* lost with its worker, which is what is told: the next one does not know it */
 	} else if (result->status) {
 		op_take_error(op, result);
-		binding_taint(b, pair->binding);
+		binding_taint(b, pair->binding, CHANGE_BINDING_TAINTED);
 	} else {
 		broker_change(b, CHANGE_BINDING_UNBOUND, op->set, op->grant, pair->device);
 		binding_gone(b, pair->binding);

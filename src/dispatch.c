@@ -40,11 +40,13 @@ static struct dispatch_config dispatch_defaults(const struct dispatch_config *fr
 static void dispatch_init_lists(struct dispatch *d)
 {
 	TAILQ_INIT(&d->links);
-	TAILQ_INIT(&d->ready);
+	for (size_t i = 0; i < WATCH_CLASSES; i++) {
+		TAILQ_INIT(&d->ready[i]);
+		TAILQ_INIT(&d->watch_all[i]);
+	}
 	TAILQ_INIT(&d->spare);
 	TAILQ_INIT(&d->free_operations);
 	TAILQ_INIT(&d->by_deadline);
-	TAILQ_INIT(&d->watch_all);
 	for (size_t i = 0; i < DISPATCH_WATCH_BUCKETS; i++)
 		TAILQ_INIT(&d->watch_set[i]);
 	for (size_t i = 0; i < DISPATCH_WATCH_BUCKETS; i++)
@@ -94,7 +96,7 @@ void link_free(struct dispatch *d, struct link *link)
 	handed_free(d, link);
 	output_clear(d, link);
 	if (link->is_ready)
-		TAILQ_REMOVE(&d->ready, link, ready);
+		TAILQ_REMOVE(&d->ready[link->ready_class], link, ready);
 	TAILQ_REMOVE(&d->links, link, all);
 	link->peer = peer_unref(link->peer, d->config.limits);
 	limits_user_close(d->config.limits, link->place);

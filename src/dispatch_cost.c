@@ -89,6 +89,14 @@ uint32_t cost_unbind(const struct call *call)
 	return COST_WORK * (request->n_devices ? (uint32_t)request->n_devices : 1);
 }
 
+/* Events of before are searched for. */
+uint32_t cost_watch(const struct call *call)
+{
+	const Pasid__V1__Watch *request = (const void *)call->message;
+
+	return request->start_case == PASID__V1__WATCH__START_FROM ? COST_SEARCH : 0;
+}
+
 uint32_t cost_one(const struct call *call)
 {
 	(void)call;

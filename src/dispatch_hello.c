@@ -174,21 +174,6 @@ int handle_ping(struct call *call)
 	return 0;
 }
 
-int handle_watch(struct call *call)
-{
-	const Pasid__V1__Watch *watch = (const void *)call->message;
-	int r = 0;
-
-	if (watch->stop)
-		watch_stop(call->d, call->link);
-	else
-		r = watch_start(call->d, call->link, &call->error);
-	if (r)
-		return r;
-	wire_out_uint(&call->out, 1, broker_change_sequence(call->d->broker));
-	return 0;
-}
-
 /* ---------------------------------------------------------------- status */
 
 #define STATUS_NOTES_FIELD    14u

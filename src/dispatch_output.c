@@ -180,13 +180,30 @@ void output_done(struct dispatch *d)
 
 /* ---------------------------------------------------------------- in */
 
+/* Whoever has events to be told of before others is served before others. */
+static uint8_t link_class(const struct link *link)
+{
+	return watch_has_events(link) ? (uint8_t)link->watcher->wish.priority : WATCH_CLASSES - 1;
+}
+
+static void link_unready(struct dispatch *d, struct link *link)
+{
+	if (link->is_ready)
+		TAILQ_REMOVE(&d->ready[link->ready_class], link, ready);
+	link->is_ready = false;
+}
+
 void link_announce(struct dispatch *d, struct link *link)
 {
-	if (link->announced)
+	const uint8_t class = link_class(link);
+
+	if (link->announced && (!link->is_ready || class >= link->ready_class))
 		return;
+	link_unready(d, link);
 	link->announced = true;
 	link->is_ready = true;
-	TAILQ_INSERT_TAIL(&d->ready, link, ready);
+	link->ready_class = class;
+	TAILQ_INSERT_TAIL(&d->ready[class], link, ready);
 }
 
 void link_doom(struct dispatch *d, struct link *link)
@@ -273,12 +290,12 @@ void link_refuse(struct dispatch *d, struct link *link, int status, const struct
 
 struct link *dispatch_next_output(struct dispatch *d)
 {
-	struct link *link = TAILQ_FIRST(&d->ready);
+	struct link *link = NULL;
 
-	if (!link)
-		return NULL;
-	TAILQ_REMOVE(&d->ready, link, ready);
-	link->is_ready = false;
+	for (size_t i = 0; i < WATCH_CLASSES && !link; i++)
+		link = TAILQ_FIRST(&d->ready[i]);
+	if (link)
+		link_unready(d, link);
 	return link;
 }
 
@@ -288,7 +305,7 @@ static void output_add_events(struct dispatch *d, struct link *link)
 	struct outbuf *outbuf;
 	struct wire_out out;
 
-	if (!link->watcher || (!link->watcher->count && !link->watcher->lost))
+	if (!watch_has_events(link))
 		return;
 	outbuf = output_tail(d, link, OUTBUF_FIRST, false);
 	if (!outbuf)
@@ -296,7 +313,7 @@ static void output_add_events(struct dispatch *d, struct link *link)
 	if (outbuf->size < OUTBUF_EVENTS)
 		(void)outbuf_reserve(outbuf, OUTBUF_EVENTS - outbuf->size);
 	out = outbuf_open(outbuf);
-	watch_write(link, &out);
+	watch_write(d, link, &out);
 	out.full = false; /* the rest goes with the next one */
 	outbuf_close(d, link, outbuf, &out);
 }
@@ -312,9 +329,7 @@ const struct dispatch_datagram *dispatch_peek(struct dispatch *d, struct link *l
 	/* One that is empty is room for a reply that is still to come. */
 	if (!outbuf || !outbuf->size) {
 		link->announced = false;
-		if (link->is_ready)
-			TAILQ_REMOVE(&d->ready, link, ready);
-		link->is_ready = false;
+		link_unready(d, link);
 		return NULL;
 	}
 	d->datagram = (struct dispatch_datagram){

@@ -54,6 +54,17 @@ struct outbuf {
 };
 TAILQ_HEAD(outbuf_list, outbuf);
 
+#define WATCH_CLASSES 3u /* of priority: 0 is before 1 */
+
+/* Which events a link wants. */
+struct watch_wish {
+	uint64_t from;  /* 0: only those to come */
+	uint64_t set;   /* 0: of any */
+	uint64_t name;  /* hash of a set's; 0: of any */
+	uint64_t kinds; /* a bit each, 0: all */
+	uint32_t priority;
+};
+
 /* A link that wants events. */
 struct watcher {
 	TAILQ_ENTRY(watcher) link;
@@ -63,6 +74,9 @@ struct watcher {
 	uint64_t lost; /* after the last one in the ring; lost_sequence is the last of them */
 	uint64_t lost_sequence;
 	uint64_t set; /* whose list it is in; 0: that of those who hear everything */
+	struct watch_wish wish;
+	uint64_t next; /* while it is behind: the first one that is not in the ring */
+	bool behind;   /* events that others had are still to be had from the broker */
 };
 TAILQ_HEAD(watcher_list, watcher);
 
@@ -110,8 +124,9 @@ struct link {
 	uint32_t place;          /* of who is charged, in the limits */
 	uint16_t abuse;
 	uint16_t exports; /* descriptors of exported maps that it was given */
-	bool is_ready;    /* in the list */
-	bool announced;   /* the server knows that there is output */
+	bool is_ready;    /* in the list of its class */
+	uint8_t ready_class;
+	bool announced; /* the server knows that there is output */
 	bool doomed;
 	bool ending; /* doomed once everything was sent */
 	bool bereft; /* its session was handed over */
@@ -209,7 +224,7 @@ struct dispatch {
 	uint64_t cost;  /* of all since the start */
 	uint64_t edge[EDGE_COUNT];
 
-	struct link_list links, ready;
+	struct link_list links, ready[WATCH_CLASSES];
 	struct outbuf_list spare;
 	uint32_t spare_count;
 
@@ -220,7 +235,7 @@ struct dispatch {
 
 	uint64_t next_change;
 	uint32_t watcher_count;
-	struct watcher_list watch_all;
+	struct watcher_list watch_all[WATCH_CLASSES];
 	struct watcher_list watch_set[DISPATCH_WATCH_BUCKETS];
 
 	struct handed_list handed[DISPATCH_WATCH_BUCKETS];
@@ -344,15 +359,21 @@ void output_done(struct dispatch *d);
 
 /* ---------------------------------------------------------------- dispatch_watch.c */
 
-/* STATUS_QUOTA with REASON_LIMIT, STATUS_RETRY with REASON_NO_MEMORY. */
-int watch_start(struct dispatch *d, struct link *link, struct error *ret_error);
+/*
+ * Begins, or goes on with another wish. STATUS_QUOTA with REASON_LIMIT, STATUS_RETRY with
+ * REASON_NO_MEMORY; STATUS_INVALID with REASON_BAD_RANGE for events that are still to come.
+ */
+int watch_start(struct dispatch *d, struct link *link, const struct watch_wish *wish,
+	struct error *ret_error);
 void watch_stop(struct dispatch *d, struct link *link);
 /* The session's set is another one now. */
 void watch_moved(struct dispatch *d, struct link *link);
 /* Hands changes to those who watch. */
 void watch_drain(struct dispatch *d);
 /* Writes the link's events to a datagram, as many as there is room for. */
-void watch_write(struct link *link, struct wire_out *out);
+void watch_write(struct dispatch *d, struct link *link, struct wire_out *out);
+/* Is there one for the link? */
+bool watch_has_events(const struct link *link);
 
 /* ---------------------------------------------------------------- dispatch_connect.c */
 
@@ -429,6 +450,7 @@ uint32_t cost_bind(const struct call *call);
 uint32_t cost_unbind(const struct call *call);
 /* About what it takes to grant a number. */
 uint32_t cost_one(const struct call *call);
+uint32_t cost_watch(const struct call *call);
 /* What goes to a worker, or makes something that has to be looked for. */
 uint32_t cost_work(const struct call *call);
 

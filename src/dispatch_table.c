@@ -32,7 +32,7 @@ static const struct operation_type operation_types[] = {
 	OP(HELLO) = {READ(handle_hello), .roles = ALLOW_ALL, .no_hello = true},
 	OP(PING) = {READ(handle_ping), .roles = ALLOW_ALL, .no_hello = true},
 	OP(GET_STATUS) = {READ(handle_get_status), .cost = cost_status, .roles = ALLOW_ALL},
-	OP(WATCH) = {READ(handle_watch), .roles = ALLOW_ALL},
+	OP(WATCH) = {READ(handle_watch), .cost = cost_watch, .roles = ALLOW_ALL},
 	OP(LIMIT_LIST) = {SEARCH(handle_limit_list), .roles = ALLOW_READERS},
 	OP(RECOVER) = {CHANGE(handle_recover), .roles = ALLOW_ADMIN, .has_result = true},
 	OP(HAND_OVER) = {READ(handle_hand_over), .roles = ALLOW_OWNERS, .cost = cost_work},

@@ -8,9 +8,10 @@
 #define WATCH_FIRST 16u /* events; doubled as needed */
 
 /* A VMM hears of its own set only, so its changes need not be offered to all. */
-static struct watcher_list *watch_list(struct dispatch *d, uint64_t set)
+static struct watcher_list *watch_list(struct dispatch *d, const struct watcher *watcher)
 {
-	return set ? &d->watch_set[set % DISPATCH_WATCH_BUCKETS] : &d->watch_all;
+	return watcher->set ? &d->watch_set[watcher->set % DISPATCH_WATCH_BUCKETS]
+			    : &d->watch_all[watcher->wish.priority];
 }
 
 static bool watch_hears_all(const struct session *session)
@@ -25,23 +26,20 @@ static void watch_insert(struct dispatch *d, struct watcher *watcher)
 	uint64_t set = session->set.v ? session->set.v : DISPATCH_WATCH_BUCKETS;
 
 	watcher->set = watch_hears_all(session) ? 0 : set;
-	TAILQ_INSERT_TAIL(watch_list(d, watcher->set), watcher, link);
+	TAILQ_INSERT_TAIL(watch_list(d, watcher), watcher, link);
 }
 
 static void watch_remove(struct dispatch *d, struct watcher *watcher)
 {
-	TAILQ_REMOVE(watch_list(d, watcher->set), watcher, link);
+	TAILQ_REMOVE(watch_list(d, watcher), watcher, link);
 }
 
-int watch_start(struct dispatch *d, struct link *link, struct error *ret_error)
+static int watch_open(struct dispatch *d, struct link *link, struct error *ret_error)
 {
 	struct limits *limits = d->config.limits;
 	struct watcher *watcher;
-	int r;
+	int r = limits_charge(limits, NULL, link->place, RESOURCE_WATCHES, 1, ret_error);
 
-	if (link->watcher)
-		return 0;
-	r = limits_charge(limits, NULL, link->place, RESOURCE_WATCHES, 1, ret_error);
 	if (r)
 		return r;
 	watcher = calloc(1, sizeof(*watcher));
@@ -50,11 +48,42 @@ int watch_start(struct dispatch *d, struct link *link, struct error *ret_error)
 		return error_set(
 			ret_error, REASON_NO_MEMORY, "no memory for another watch; try again");
 	}
-	watch_drain(d); /* what was before is not for it */
 	watcher->owner = link;
 	link->watcher = watcher;
 	watch_insert(d, watcher);
 	d->watcher_count++;
+	return 0;
+}
+
+int watch_start(struct dispatch *d, struct link *link, const struct watch_wish *wish,
+	struct error *ret_error)
+{
+	struct watcher *watcher;
+	int r = 0;
+
+	if (wish->from > broker_change_sequence(d->broker))
+		return error_set_limit(ret_error, REASON_BAD_RANGE, wish->from,
+			broker_change_sequence(d->broker), 0,
+			"event %llu is still to come, the next one is %llu: the host was booted "
+			"since then; list what there is and watch without `from`",
+			(unsigned long long)wish->from,
+			(unsigned long long)broker_change_sequence(d->broker));
+	watch_drain(d); /* what was before is not for it, or in its place */
+	if (!link->watcher)
+		r = watch_open(d, link, ret_error);
+	if (r)
+		return r;
+	watcher = link->watcher;
+	watch_remove(d, watcher);
+	watcher->wish = *wish;
+	watch_insert(d, watcher);
+	if (!wish->from)
+		return 0;
+	watcher->count = 0;
+	watcher->lost = 0;
+	watcher->next = wish->from;
+	watcher->behind = wish->from < d->next_change;
+	link_announce(d, link);
 	return 0;
 }
 
@@ -80,6 +109,13 @@ void watch_moved(struct dispatch *d, struct link *link)
 	watch_insert(d, link->watcher);
 }
 
+bool watch_has_events(const struct link *link)
+{
+	const struct watcher *watcher = link->watcher;
+
+	return watcher && (watcher->count || watcher->lost || watcher->behind);
+}
+
 /* ---------------------------------------------------------------- in */
 
 static bool watch_grow(struct dispatch *d, struct watcher *watcher)
@@ -103,33 +139,61 @@ static bool watch_grow(struct dispatch *d, struct watcher *watcher)
 	return true;
 }
 
-static void watch_offer(struct dispatch *d, struct watcher *watcher, const struct change *change)
+static bool watch_has_room(struct dispatch *d, struct watcher *watcher)
 {
+	return watcher->count < watcher->room || watch_grow(d, watcher);
+}
+
+static void watch_put(struct watcher *watcher, const struct change *change)
+{
+	watcher->changes[(watcher->first + watcher->count++) % watcher->room] = *change;
+}
+
+static bool watch_wants(const struct watcher *watcher, const struct change *change)
+{
+	const struct watch_wish *wish = &watcher->wish;
 	const struct session *session = watcher->owner->session;
 	struct actor actor = {.role = session->role, .session = session->id, .set = session->set};
 
-	if (!broker_change_visible(&actor, change))
+	return broker_change_visible(&actor, change) &&
+	       (!wish->kinds || wish->kinds >> change->kind & 1) &&
+	       (!wish->set || wish->set == change->set) &&
+	       (!wish->name || wish->name == change->name);
+}
+
+static void watch_offer(struct dispatch *d, struct watcher *watcher, const struct change *change)
+{
+	if (!watch_wants(watcher, change))
 		return;
-	/* What was lost is told behind what is queued; until then nothing new goes in. */
-	if (watcher->lost || (watcher->count == watcher->room && !watch_grow(d, watcher))) {
+	if (watcher->behind) {
+		/* has its turn when those before it had theirs */
+	} else if (watcher->lost || !watch_has_room(d, watcher)) {
+		/* What was lost is told behind what is queued; until then nothing new goes in. */
 		watcher->lost++;
 		watcher->lost_sequence = change->sequence;
 	} else {
-		watcher->changes[(watcher->first + watcher->count++) % watcher->room] = *change;
+		watch_put(watcher, change);
 	}
 	link_announce(d, watcher->owner);
 }
 
-static void watch_offer_list(
-	struct dispatch *d, const struct watcher_list *list, const struct change *change)
+/* Those of a class, who hear everything or of that set. */
+static void watch_offer_class(struct dispatch *d, uint32_t class, const struct change *change)
 {
 	struct watcher *watcher;
 
-	TAILQ_FOREACH(watcher, list, link)
+	TAILQ_FOREACH(watcher, &d->watch_all[class], link)
 	watch_offer(d, watcher, change);
+	if (!change->set)
+		return;
+	TAILQ_FOREACH(watcher, &d->watch_set[change->set % DISPATCH_WATCH_BUCKETS], link)
+	{
+		if (watcher->wish.priority == class)
+			watch_offer(d, watcher, change);
+	}
 }
 
-/* Records that are gone may have been for anybody. */
+/* Records that are gone may have been for anybody. Who is behind finds that out itself. */
 static void watch_missed(struct dispatch *d, uint64_t missed, uint64_t sequence)
 {
 	struct link *link;
@@ -137,7 +201,7 @@ static void watch_missed(struct dispatch *d, uint64_t missed, uint64_t sequence)
 	d->handed_gone = true;
 	TAILQ_FOREACH(link, &d->links, all)
 	{
-		if (!link->watcher)
+		if (!link->watcher || link->watcher->behind)
 			continue;
 		link->watcher->lost += missed;
 		link->watcher->lost_sequence = sequence;
@@ -159,9 +223,36 @@ void watch_drain(struct dispatch *d)
 		d->next_change = change.sequence + 1;
 		if (change.kind == CHANGE_SET_DESTROYED)
 			d->handed_gone = true;
-		watch_offer_list(d, &d->watch_all, &change);
-		if (change.set)
-			watch_offer_list(d, watch_list(d, change.set), &change);
+		for (uint32_t class = 0; class < WATCH_CLASSES; class ++)
+			watch_offer_class(d, class, &change);
+	}
+}
+
+/* What cannot be had any more, up to the one before `next`, in its place among the events. */
+static void watch_put_gap(struct watcher *watcher, uint64_t next)
+{
+	watch_put(watcher, &(struct change){.sequence = next - 1, .device = next - watcher->next});
+	watcher->next = next;
+}
+
+/* The ring is filled from what the broker keeps, up to where all others are. */
+static void watch_catch_up(struct dispatch *d, struct watcher *watcher)
+{
+	struct change change;
+
+	while (watcher->behind && watch_has_room(d, watcher)) {
+		if (watcher->next == d->next_change) {
+			watcher->behind = false;
+		} else if (!broker_change_get(d->broker, watcher->next, &change) ||
+			   change.sequence >= d->next_change) {
+			watch_put_gap(watcher, d->next_change);
+		} else if (change.sequence > watcher->next) {
+			watch_put_gap(watcher, change.sequence);
+		} else {
+			watcher->next++;
+			if (watch_wants(watcher, &change))
+				watch_put(watcher, &change);
+		}
 	}
 }
 
@@ -184,12 +275,23 @@ static void watch_write_event(struct wire_out *out, const struct change *change,
 	wire_out_message(out, WIRE_TO_CLIENT_EVENTS, &event.base);
 }
 
-void watch_write(struct link *link, struct wire_out *out)
+/* One of the ring, which may be a gap. */
+static void watch_write_kept(struct wire_out *out, const struct change *change)
+{
+	if (change->kind)
+		watch_write_event(out, change, 0);
+	else
+		watch_write_event(
+			out, &(struct change){.sequence = change->sequence}, change->device);
+}
+
+void watch_write(struct dispatch *d, struct link *link, struct wire_out *out)
 {
 	struct watcher *watcher = link->watcher;
 
+	watch_catch_up(d, watcher);
 	while (watcher->count) {
-		watch_write_event(out, &watcher->changes[watcher->first], 0);
+		watch_write_kept(out, &watcher->changes[watcher->first]);
 		if (out->full)
 			return;
 		watcher->first = (watcher->first + 1) % watcher->room;
@@ -200,4 +302,45 @@ void watch_write(struct link *link, struct wire_out *out)
 	watch_write_event(out, &(struct change){.sequence = watcher->lost_sequence}, watcher->lost);
 	if (!out->full)
 		watcher->lost = 0;
+}
+
+/* ---------------------------------------------------------------- the request */
+
+static int watch_read(struct call *call, const Pasid__V1__Watch *request, struct watch_wish *wish)
+{
+	const uint32_t priority = request->priority ? request->priority : WATCH_CLASSES;
+
+	if (request->start_case == PASID__V1__WATCH__START_FROM)
+		wish->from = request->from ? request->from : 1;
+	if (request->only_case == PASID__V1__WATCH__ONLY_SET)
+		wish->set = request->set;
+	if (request->only_case == PASID__V1__WATCH__ONLY_SET_NAME)
+		wish->name = broker_name_hash(call->d->broker, request->set_name);
+	if (request->only_case == PASID__V1__WATCH__ONLY_SET && !request->set)
+		return error_set(&call->error, REASON_BAD_ARGUMENT,
+			"0 names no set; leave it out to watch all");
+	for (size_t i = 0; i < request->n_kinds; i++)
+		wish->kinds |= UINT64_C(1) << request->kinds[i];
+	wish->priority = priority - 1;
+	return 0;
+}
+
+int handle_watch(struct call *call)
+{
+	const Pasid__V1__Watch *request = (const void *)call->message;
+	struct dispatch *d = call->d;
+	struct watch_wish wish = {0};
+	int r = 0;
+
+	if (request->stop)
+		watch_stop(d, call->link);
+	else
+		r = watch_read(call, request, &wish);
+	if (!r && !request->stop)
+		r = watch_start(d, call->link, &wish, &call->error);
+	if (r)
+		return r;
+	wire_out_uint(&call->out, 1, broker_change_sequence(d->broker));
+	wire_out_uint(&call->out, 2, broker_change_oldest(d->broker));
+	return 0;
 }

@@ -12,68 +12,52 @@ struct change_text {
 	const char *text;
 };
 
-static struct change_text server_change_text(enum change_kind kind)
+static const struct change_text server_change_texts[] = {
+	[CHANGE_SET_CREATED] = {LOG_LEVEL_INFO, "set-create", "set created"},
+	[CHANGE_SET_ADJUSTED] = {LOG_LEVEL_INFO, "set-adjust", "quota of set changed"},
+	[CHANGE_SET_DESTROYED] = {LOG_LEVEL_INFO, "set-destroy", "set destroyed"},
+	[CHANGE_GRANT_ALLOCATED] = {LOG_LEVEL_DEBUG, "allocate", "PASID granted"},
+	[CHANGE_GRANT_FREE_PENDING] = {LOG_LEVEL_DEBUG, "free", "PASID freed while in use"},
+	[CHANGE_GRANT_QUARANTINED] = {LOG_LEVEL_DEBUG, "quarantine", "PASID in quarantine"},
+	[CHANGE_GRANT_RELEASED] = {LOG_LEVEL_DEBUG, "release", "PASID free again"},
+	[CHANGE_GUEST_ATTACHED] = {LOG_LEVEL_DEBUG, "guest-attach", "guest PASID mapped"},
+	[CHANGE_GUEST_DETACHED] = {LOG_LEVEL_DEBUG, "guest-detach", "guest PASID unmapped"},
+	[CHANGE_GRANT_HELD] = {LOG_LEVEL_DEBUG, "hold", "PASID held"},
+	[CHANGE_GRANT_LET_GO] = {LOG_LEVEL_DEBUG, "release", "hold ended"},
+	[CHANGE_BINDING_BOUND] = {LOG_LEVEL_DEBUG, "bind", "bound"},
+	[CHANGE_BINDING_UNBOUND] = {LOG_LEVEL_DEBUG, "unbind", "unbound"},
+	[CHANGE_BINDING_LOST] = {LOG_LEVEL_WARNING, "bind", "binding lost with its worker"},
+	[CHANGE_DEVICE_ADDED] = {LOG_LEVEL_INFO, "device-add", "device registered"},
+	[CHANGE_DEVICE_REMOVED] = {LOG_LEVEL_INFO, "device-remove", "device removed"},
+	[CHANGE_DEVICE_TAINTED] = {LOG_LEVEL_ERROR, "device-taint",
+		"device tainted: something may be attached that could not be detached; its "
+		"numbers stay in quarantine"},
+	[CHANGE_SET_ENDING] = {LOG_LEVEL_INFO, "set-destroy", "set is torn down"},
+	[CHANGE_SET_LEAVING] = {LOG_LEVEL_INFO, "set-move-export",
+		"set is about to move to another host"},
+	[CHANGE_SET_KEPT] = {LOG_LEVEL_INFO, "set-move-cancel", "set does not move; it stays here"},
+	[CHANGE_SET_GIVEN] = {LOG_LEVEL_INFO, "set-move-commit", "set given to another host"},
+	[CHANGE_SET_RESERVED] = {LOG_LEVEL_INFO, "set-move-reserve",
+		"numbers reserved for a set of another host"},
+	[CHANGE_SET_TAKEN] = {LOG_LEVEL_INFO, "set-move-take", "set taken from another host"},
+	[CHANGE_GRANT_EXTENDED] = {LOG_LEVEL_DEBUG, "extend", "PASID granted on further devices"},
+	[CHANGE_BINDING_REPLACED] = {LOG_LEVEL_DEBUG, "replace", "page table replaced"},
+	[CHANGE_SET_EMPTIED] = {LOG_LEVEL_INFO, "set-empty", "set is empty, for another VM"},
+	[CHANGE_GRANT_DATA] = {LOG_LEVEL_DEBUG, "data-set", "data of PASID changed"},
+	[CHANGE_GRANT_WAITING] = {LOG_LEVEL_DEBUG, "quarantine",
+		"PASID has cooled, and is waited for"},
+	[CHANGE_GRANT_ACKNOWLEDGED] = {LOG_LEVEL_DEBUG, "acknowledge",
+		"all participants have let go of PASID"},
+	[CHANGE_BINDING_UNBINDING] = {LOG_LEVEL_DEBUG, "unbind", "is being unbound"},
+	[CHANGE_BINDING_DRAINED] = {LOG_LEVEL_DEBUG, "drained", "drained"},
+	[CHANGE_BINDING_TAINTED] = {LOG_LEVEL_WARNING, "unbind", "could not be detached"},
+	[CHANGE_DEVICE_HEALED] = {LOG_LEVEL_INFO, "device-heal", "device is good again"},
+};
+
+static struct change_text server_change_text(uint32_t kind)
 {
-	switch (kind) {
-	case CHANGE_SET_CREATED:
-		return (struct change_text){LOG_LEVEL_INFO, "set-create", "set created"};
-	case CHANGE_SET_ADJUSTED:
-		return (struct change_text){LOG_LEVEL_INFO, "set-adjust", "quota of set changed"};
-	case CHANGE_SET_DESTROYED:
-		return (struct change_text){LOG_LEVEL_INFO, "set-destroy", "set destroyed"};
-	case CHANGE_SET_LEAVING:
-		return (struct change_text){
-			LOG_LEVEL_INFO, "set-move-export", "set is about to move to another host"};
-	case CHANGE_SET_KEPT:
-		return (struct change_text){
-			LOG_LEVEL_INFO, "set-move-cancel", "set does not move; it stays here"};
-	case CHANGE_SET_GIVEN:
-		return (struct change_text){
-			LOG_LEVEL_INFO, "set-move-commit", "set given to another host"};
-	case CHANGE_SET_RESERVED:
-		return (struct change_text){LOG_LEVEL_INFO, "set-move-reserve",
-			"numbers reserved for a set of another host"};
-	case CHANGE_SET_TAKEN:
-		return (struct change_text){
-			LOG_LEVEL_INFO, "set-move-take", "set taken from another host"};
-	case CHANGE_GRANT_ALLOCATED:
-		return (struct change_text){LOG_LEVEL_DEBUG, "allocate", "PASID granted"};
-	case CHANGE_GRANT_FREE_PENDING:
-		return (struct change_text){LOG_LEVEL_DEBUG, "free", "PASID freed while in use"};
-	case CHANGE_GRANT_QUARANTINED:
-		return (struct change_text){LOG_LEVEL_DEBUG, "quarantine", "PASID in quarantine"};
-	case CHANGE_GRANT_RELEASED:
-		return (struct change_text){LOG_LEVEL_DEBUG, "release", "PASID free again"};
-	case CHANGE_GUEST_ATTACHED:
-		return (struct change_text){LOG_LEVEL_DEBUG, "guest-attach", "guest PASID mapped"};
-	case CHANGE_GUEST_DETACHED:
-		return (struct change_text){
-			LOG_LEVEL_DEBUG, "guest-detach", "guest PASID unmapped"};
-	case CHANGE_GRANT_EXTENDED:
-		return (struct change_text){
-			LOG_LEVEL_DEBUG, "extend", "PASID granted on further devices"};
-	case CHANGE_GRANT_HELD:
-		return (struct change_text){LOG_LEVEL_DEBUG, "hold", "PASID held"};
-	case CHANGE_GRANT_LET_GO:
-		return (struct change_text){LOG_LEVEL_DEBUG, "release", "hold ended"};
-	case CHANGE_BINDING_BOUND:
-		return (struct change_text){LOG_LEVEL_DEBUG, "bind", "bound"};
-	case CHANGE_BINDING_UNBOUND:
-		return (struct change_text){LOG_LEVEL_DEBUG, "unbind", "unbound"};
-	case CHANGE_BINDING_LOST:
-		return (struct change_text){
-			LOG_LEVEL_WARNING, "bind", "binding lost with its worker"};
-	case CHANGE_BINDING_REPLACED:
-		return (struct change_text){LOG_LEVEL_DEBUG, "replace", "page table replaced"};
-	case CHANGE_DEVICE_ADDED:
-		return (struct change_text){LOG_LEVEL_INFO, "device-add", "device registered"};
-	case CHANGE_DEVICE_REMOVED:
-		return (struct change_text){LOG_LEVEL_INFO, "device-remove", "device removed"};
-	case CHANGE_DEVICE_TAINTED:
-		return (struct change_text){LOG_LEVEL_ERROR, "device-taint",
-			"device tainted: something may be attached that could not be detached; its "
-			"numbers stay in quarantine"};
-	}
+	if (kind < ARRAY_SIZE(server_change_texts) && server_change_texts[kind].text)
+		return server_change_texts[kind];
 	return (struct change_text){LOG_LEVEL_ERROR, "change", "unknown change"};
 }
 
@@ -94,7 +78,7 @@ void server_log_changes(struct server *server)
 
 	while (server->change_next < broker_change_sequence(server->options.broker) &&
 		broker_change_get(server->options.broker, server->change_next, &change)) {
-		const struct change_text text = server_change_text((enum change_kind)change.kind);
+		const struct change_text text = server_change_text(change.kind);
 
 		server->change_next = change.sequence + 1;
 		if (log_wanted(text.level))

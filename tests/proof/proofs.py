@@ -234,7 +234,7 @@ BROKER = (
     quarantine("quarantine-more", 2, 2,
                Defect("D", "a number that is bound goes into quarantine", (
                    ("broker_quarantine.c", "GRANT_FREE_PENDING || grant_is_bound(b, grant))", "GRANT_FREE_PENDING)"),
-                   ("broker_quarantine.c", "if (slot->bindings == STATE_NONE) {\n\t\tgrant_release",
+                   ("broker_quarantine.c", "if (slot->bindings == STATE_NONE && !grant_is_held(slot)) {\n\t\tgrant_release",
                     "if (slot) {\n\t\tgrant_release"),)),
                quick=False),
     quarantine("quarantine-longer", 1, 3, letter("D", "what was freed is given back at once"), quick=False),

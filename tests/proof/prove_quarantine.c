@@ -59,6 +59,12 @@ void grant_drop_guest(struct broker *b, uint32_t grant)
 	(void)grant;
 }
 
+void hold_drop_own(struct broker *b, uint32_t grant)
+{
+	(void)b;
+	(void)grant;
+}
+
 /* The numbers are those of the slots, and one. */
 void space_give(struct space *s, uint32_t n)
 {
@@ -141,6 +147,7 @@ static void step_release(uint32_t i)
 		return;
 	grants[i].word -= UINT64_C(1) << GRANT_HOLD_SHIFT;
 	grant_settle(broker, i);
+	grant_requeue(broker, i);
 }
 
 static void step_free(uint32_t i)
@@ -152,9 +159,20 @@ static void step_free(uint32_t i)
 	PROVE(grant_free(broker, i), "what is active can be freed");
 }
 
+/* Its set ends, when nothing is bound any more. */
+static void step_end(uint32_t i)
+{
+	if (grants[i].word == 0 || grant_is_bound(broker, i))
+		return;
+	if (!is_freed[i])
+		freed_at[i] = now;
+	is_freed[i] = true;
+	grant_end(broker, i);
+}
+
 static void step(uint32_t i)
 {
-	switch (any_of(0, 3)) {
+	switch (any_of(0, 4)) {
 	case 0:
 		step_free(i);
 		break;
@@ -163,6 +181,9 @@ static void step(uint32_t i)
 		break;
 	case 2:
 		step_binding(i);
+		break;
+	case 3:
+		step_end(i);
 		break;
 	default:
 		now += any_of(0, 2 * COOLING);

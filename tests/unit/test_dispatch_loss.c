@@ -317,7 +317,8 @@ START_TEST(a_watch_goes_with_the_set_that_comes_later_and_hears_its_end)
 		(void)rig_ok(r, vmm, OPERATION(SET_CREATE), &create);
 		expect_event(0, PASID__V1__EVENT_KIND__EVENT_SET_CREATED, 0);
 		(void)rig_ok(r, vmm, OPERATION(SET_DESTROY), &destroy);
-		expect_event(0, PASID__V1__EVENT_KIND__EVENT_SET_DESTROYED, 0);
+		expect_event(0, PASID__V1__EVENT_KIND__EVENT_SET_ENDING, 0);
+		expect_event(1, PASID__V1__EVENT_KIND__EVENT_SET_DESTROYED, 0);
 		ck_assert_uint_eq(link_set(vmm).v, 0);
 		/* and it may have another one */
 		(void)rig_ok(r, vmm, OPERATION(SET_CREATE), &create);
