@@ -74,13 +74,14 @@ class Search:
         return before is None or id(before) in done or id(before) not in self.open
 
     def settle(self, state, done):
-        """What looks only, and sees what it saw, may as well have its moment now: it hinders nothing."""
+        """What changes nothing, and sees what it saw, may as well have its moment now: it hinders nothing. (A change that
+        would change nothing now may have to come later, when it does.)"""
         again = True
         while again:
             again = False
             for key, op in self.open.items():
-                if key not in done and self.ready(op, done) and op.result is not UNKNOWN:
-                    if list(self.model.step(state, op)) == [state]:
+                if key not in done and self.model.looks(op) and self.ready(op, done):
+                    if self.model.step(state, op):
                         done = done | {key}
                         again = True
         return state, done
@@ -147,6 +148,13 @@ class Numbers:
 
     def step(self, state, op):
         return getattr(self, op.name)(*state, op.result, **op.args)
+
+    @staticmethod
+    def looks(op):
+        """It told something, and changed nothing in whatever state it had its moment."""
+        if op.result is UNKNOWN:
+            return False
+        return isinstance(op.result, str) or op.name in ("host_find", "guest_find", "set_get")
 
     # -- what a state says
 

@@ -27,7 +27,7 @@ ROUND = 1.0  # seconds that clients ask in one history
 CONFIG = {"quarantine": {"cooling_ms": 3600000}, "session": {"grace_ms": 20000}}
 FIRST, COUNT, QUOTA, GUESTS, BATCH = 2000, 8, 5, 4, 4
 READS = {"host_find", "guest_find", "set_get"}
-LOSES = 0.05  # how often a client loses its connection
+LOSES = 0.1  # how often a client loses its connection
 
 
 # ---------------------------------------------------------------- the checker, with histories that somebody thought of
@@ -107,6 +107,15 @@ class Checker(unittest.TestCase):
         self.yes(*both, op(1, "set_get", 6, 7, (2, 1, 1), set="a"), op(1, "guest_find", 6, 7, 3, set="a", guest=1))
         self.no(*both, op(1, "set_get", 6, 7, (4, 1, 1), set="a"))
         self.no(*both, op(1, "guest_find", 6, 7, "guest-pasid-unknown", set="a", guest=1))
+
+    def test_a_change_that_would_change_nothing_now_may_come_later(self):
+        both = [
+            op(1, "set_adjust", 0, 5, (4, 0), set="a", quota=4),
+            op(2, "set_adjust", 1, 3, (2, 0), set="a", quota=2),
+        ]
+        for quota in (2, 4):
+            self.yes(*both, op(3, "set_get", 6, 7, (quota, 0, 0), set="a"))
+        self.no(*both, op(3, "set_get", 6, 7, (3, 0, 0), set="a"))
 
     def test_refusals_need_their_reason(self):
         self.no(op(1, "allocate", 0, 1, "none-free", set="a", low=1, high=4, count=1))
