@@ -244,7 +244,7 @@ int handle_set_move_commit(struct call *call)
 	const Pasid__V1__SetMoveCommit *request = (const void *)call->message;
 	struct move_token token = {{0}};
 	struct move_word word;
-	uint64_t proof;
+	uint64_t proof = 0;
 	int r = move_read_token(call, &request->token, &token);
 
 	if (!r)

@@ -3,23 +3,29 @@
  * A set moves from one host's daemon to another's, while either of them, and whoever moves it, may
  * die at any moment and messages may be lost, or come twice.
  *
+ *   0  export    the source records that the set is LEAVING: nothing of it changes any more
  *   1  reserve   the target records the set as RESERVED, with numbers, and serves nobody yet
  *   2  commit    the source records GIVEN, in one store: from there on the set is the target's.
  *                Or cancel: the source records that it keeps the set, the target drops what it
  *                reserved
  *   3  take      the target records OWNED and serves; it does so only when the source has said GIVEN
- *   4  release   the source detaches, its numbers go through quarantine, and it forgets the set
- *                when the target has said OWNED
+ *   4  release   when the target has said OWNED the source lets go of what is left: its numbers go
+ *                through quarantine, and it forgets the set
  *
  * Whoever moves the set (an admin's program) carries the messages and has no memory that counts: it
  * asks both daemons and goes on with whatever is missing. A target that reserved asks for the word of
  * the source for as long as that takes: it never gives up by itself.
  *
- * Safety: never do both serve, never is the set nobody's, the source's number is free only when it is
- * detached, what is bound at the source is detached before the target serves (the guest's memory
- * has moved). Liveness: the move ends, and then exactly one has the set, the other nothing of it.
+ * The source's VM may die meanwhile. Before the set is given it dies as it always does, and takes the
+ * set along; the move is off. Afterwards its numbers rest, and the record that it was given stays.
  *
- * This protocol is designed and not implemented yet (docs/PROTOCOL.md, "migration").
+ * Safety: never do both serve, never is the set nobody's unless its VM has died, the source's number
+ * is free only when it is detached, what is bound at the source is detached before the target serves
+ * (the guest's memory has moved), and the target has what the source had. Liveness: the move ends,
+ * and then exactly one has the set, the other nothing of it.
+ *
+ * The daemon's part of it is src/broker_move.c and src/broker_move_target.c, which dies at each store
+ * of each step in tests/unit/test_broker_move.c; scripts/migrate-demo kills the whole of it.
  */
 #ifndef CRASHES
 #define CRASHES 2
@@ -30,7 +36,7 @@
 
 mtype = { NOTHING, OWNED, GIVEN, RESERVED };      /* of the set, at each daemon */
 mtype = { FREE, ACTIVE, PENDING, QUARANTINED };   /* of its number, at each daemon */
-mtype = { RESERVE, COMMIT, CANCEL, TAKE, DROP, RELEASE };
+mtype = { EXPORT, RESERVE, COMMIT, CANCEL, TAKE, DROP, RELEASE };
 
 #define SOURCE 0
 #define TARGET 1
@@ -39,17 +45,24 @@ mtype = { RESERVE, COMMIT, CANCEL, TAKE, DROP, RELEASE };
 mtype set[2];
 mtype number[2];
 bool bound[2];    /* recorded as bound, or as an intent of it */
-bool kept;        /* the source has recorded that this move is off */
+bool leaving;     /* the source's set, of which the target may have been told */
+bool kept;        /* this move is off: no set of the source is under way with it any more */
+bool released;    /* the target has said that it has the set */
+bit content[2];   /* guest PASIDs and data */
 bool attached[2]; /* in the hardware */
 
 bool up[2] = true;
 bool cancelling; /* the admin has changed their mind */
+bool dead;       /* the VM at the source, before the set was given */
+bool gone;       /* at any time */
+bit told;        /* what whoever moves the set was told of its content */
 byte crashes = CRASHES, lost = LOST;
 
 #define SERVES(h)  (set[h] == OWNED && up[h])
 #define IS_OVER                                                                                    \
-	((set[SOURCE] == OWNED && set[TARGET] == NOTHING && number[TARGET] == FREE) ||             \
-		(set[SOURCE] == NOTHING && set[TARGET] == OWNED && number[SOURCE] == FREE))
+	((kept && set[SOURCE] == OWNED && set[TARGET] == NOTHING && number[TARGET] == FREE) ||     \
+		(set[SOURCE] == NOTHING && set[TARGET] == OWNED && number[SOURCE] == FREE) ||      \
+		(dead && set[TARGET] == NOTHING && number[SOURCE] == FREE && number[TARGET] == FREE))
 
 /* What was sent and did not arrive yet; the same again makes no difference. */
 chan to[2] = [2] of { mtype };
@@ -57,9 +70,10 @@ chan to[2] = [2] of { mtype };
 inline check()
 {
 	assert(!(set[SOURCE] == OWNED && set[TARGET] == OWNED));
-	assert(set[SOURCE] == OWNED || set[TARGET] == OWNED ||
+	assert(set[SOURCE] == OWNED || set[TARGET] == OWNED || dead ||
 		(set[SOURCE] == GIVEN && set[TARGET] == RESERVED));
-	assert(!(set[TARGET] == OWNED && attached[SOURCE]));
+	assert(!(set[TARGET] == OWNED && (attached[SOURCE] || dead)));
+	assert(!(set[TARGET] == OWNED && content[TARGET] != content[SOURCE]));
 	assert(number[SOURCE] != FREE || !attached[SOURCE]);
 	assert(number[TARGET] != FREE || !attached[TARGET]);
 	assert(set[SOURCE] != OWNED || number[SOURCE] == ACTIVE);
@@ -70,16 +84,24 @@ inline check()
 inline source_hears(what)
 {
 	if
-	:: what == COMMIT && set[SOURCE] == OWNED && !bound[SOURCE] && !kept -> set[SOURCE] = GIVEN
+	:: what == EXPORT && set[SOURCE] == OWNED && !kept ->
+		leaving = true;
+		told = content[SOURCE]
+	:: what == COMMIT && leaving && !bound[SOURCE] -> set[SOURCE] = GIVEN; leaving = false
 #ifdef MUTANT_A
-	:: what == COMMIT && set[SOURCE] == OWNED && bound[SOURCE] && !kept -> set[SOURCE] = GIVEN
+	:: what == COMMIT && leaving && bound[SOURCE] -> set[SOURCE] = GIVEN; leaving = false
 #endif
 #ifdef MUTANT_CANCEL
 	:: what == CANCEL && set[SOURCE] == GIVEN -> set[SOURCE] = OWNED /* too late */
 #endif
-	:: what == CANCEL && set[SOURCE] == OWNED -> kept = true
+	:: what == CANCEL && set[SOURCE] == OWNED -> kept = true; leaving = false
 	:: what == RELEASE && set[SOURCE] == GIVEN && number[SOURCE] == ACTIVE ->
+		released = true;
 		number[SOURCE] = PENDING
+	:: what == RELEASE && set[SOURCE] == GIVEN && number[SOURCE] == FREE ->
+		set[SOURCE] = NOTHING
+	:: what == RELEASE && set[SOURCE] == GIVEN && number[SOURCE] != ACTIVE &&
+			number[SOURCE] != FREE -> released = true
 	:: else
 	fi
 }
@@ -89,11 +111,12 @@ inline target_hears(what)
 	if
 	:: what == RESERVE && set[TARGET] == NOTHING && number[TARGET] == FREE ->
 		set[TARGET] = RESERVED;
+		content[TARGET] = told;
 		number[TARGET] = ACTIVE
 	:: what == TAKE && set[TARGET] == RESERVED -> set[TARGET] = OWNED
 	:: what == DROP && set[TARGET] == RESERVED ->
 		set[TARGET] = NOTHING;
-		number[TARGET] = FREE /* never attached: no quarantine */
+		number[TARGET] = QUARANTINED /* never attached; it rests as any other does */
 	:: else
 	fi
 }
@@ -102,15 +125,23 @@ inline target_hears(what)
 inline work(h)
 {
 	if
-	:: SERVES(h) && !bound[h] -> bound[h] = true
+	:: SERVES(h) && !bound[h] && !(h == SOURCE && leaving) -> bound[h] = true
 	:: bound[h] && !attached[h] && set[h] == OWNED -> attached[h] = true
-	:: bound[h] && (set[h] == OWNED || set[h] == GIVEN) ->
+	:: bound[h] ->
 		attached[h] = false;
 		bound[h] = false
 	:: number[h] == PENDING && !bound[h] -> number[h] = QUARANTINED
 	:: number[h] == QUARANTINED ->
 		number[h] = FREE;
-		set[h] = NOTHING
+		if
+		:: set[h] == GIVEN && released -> set[h] = NOTHING
+		:: else
+		fi
+#ifdef MUTANT_FREEZE
+	:: SERVES(h) && h == SOURCE -> content[h] = 1 - content[h]
+#else
+	:: SERVES(h) && h == SOURCE && !leaving -> content[h] = 1 - content[h]
+#endif
 	:: else
 	fi
 }
@@ -149,6 +180,28 @@ end:	do
 	od
 }
 
+/* The VM at the source dies, and its session ends. */
+active proctype vm()
+{
+end:	atomic { up[SOURCE] && (set[SOURCE] == OWNED || set[SOURCE] == GIVEN) && !gone && !released ->
+		gone = true;
+		if
+		:: set[SOURCE] == OWNED ->
+			dead = true;
+			kept = true;
+			leaving = false;
+			set[SOURCE] = NOTHING;
+			number[SOURCE] = PENDING
+		:: set[SOURCE] == GIVEN ->
+#ifdef MUTANT_FORGET
+			released = true; /* as of any set whose VM is gone */
+#endif
+			number[SOURCE] = PENDING
+		fi;
+		check()
+	}
+}
+
 /* Sends what is missing, as both daemons say themselves, again and again. */
 #define SEND(h, what)                                                                              \
 	if                                                                                         \
@@ -176,14 +229,16 @@ active proctype mover()
 	}
 end:	do
 	:: atomic { !cancelling && set[SOURCE] == OWNED -> cancelling = true }
-	:: atomic { up[TARGET] && !cancelling && set[TARGET] == NOTHING && set[SOURCE] == OWNED &&
+	:: atomic { up[SOURCE] && !cancelling && !kept && !leaving && set[SOURCE] == OWNED ->
+			SEND(SOURCE, EXPORT) }
+	:: atomic { up[TARGET] && !cancelling && set[TARGET] == NOTHING && leaving &&
 			number[TARGET] == FREE -> SEND(TARGET, RESERVE) }
 #ifdef MUTANT_NEITHER
 	/* without waiting for the target's word */
 	:: atomic { up[SOURCE] && set[SOURCE] == OWNED -> SEND(SOURCE, COMMIT) }
 #else
 	:: atomic { up[SOURCE] && up[TARGET] && !cancelling && set[TARGET] == RESERVED &&
-			set[SOURCE] == OWNED -> SEND(SOURCE, COMMIT) }
+			leaving -> SEND(SOURCE, COMMIT) }
 #endif
 	:: atomic { up[SOURCE] && cancelling && set[SOURCE] == OWNED && !kept ->
 			SEND(SOURCE, CANCEL) }
@@ -204,7 +259,7 @@ end:	do
 			SEND(TARGET, TAKE) }
 #endif
 	:: atomic { up[SOURCE] && up[TARGET] && set[SOURCE] == GIVEN && set[TARGET] == OWNED &&
-			number[SOURCE] == ACTIVE -> SEND(SOURCE, RELEASE) }
+			!released -> SEND(SOURCE, RELEASE) }
 	od
 }
 

@@ -266,7 +266,9 @@ MODEL = (
               planted("BOTH", "the target takes without the source's word"),
               planted("NEITHER", "the source gives before the target has reserved"),
               planted("DROP", "the target drops what it reserved without the source's word"),
-              planted("CANCEL", "the source takes back what it has given"))),
+              planted("CANCEL", "the source takes back what it has given"),
+              planted("FREEZE", "a set changes after the target was told what is in it"),
+              planted("FORGET", "the source forgets whose the set is when its VM dies"))),
     Model("model-move-ends", "what was given is taken, and released, if deaths and losses end", "move.pml",
           defines=("-DLIVENESS",), options=("-DCOLLAPSE", "-DNFAIR=3"), search=("-m200000", "-a", "-f"), defects=(
               planted("ONCE", "a message that may be lost is sent once"),)),
