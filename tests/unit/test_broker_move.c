@@ -46,7 +46,7 @@ START_TEST(every_message_may_come_twice)
 	}
 END_TEST
 
-/* At each store of each step; then whoever moves it begins again, knowing nothing. */
+/* F42: at each store of each step; then whoever moves it begins again, knowing nothing. */
 START_TEST(a_move_is_finished_wherever_a_daemon_dies)
 	{
 		const unsigned kind = (unsigned)_i / STEPS;

@@ -172,6 +172,7 @@ static int ask_commit(uint64_t proof, uint32_t grants, uint64_t sum)
 	return broker_move_commit(s->broker, &s->admin, &m.token, proof, grants, sum, &s->error);
 }
 
+/* F42 */
 START_TEST(nobody_is_believed_without_the_others_word)
 	{
 		move_open(SET_TRANSLATED, false);
