@@ -229,7 +229,8 @@ struct pasid_result {
 		struct pasid_result_move move;           /* move_* but move_list */
 		struct pasid_result_exported exported;   /* inside the library only */
 		uint64_t next_sequence;                  /* watch */
-		struct pasid_hand_over hand_over;        /* hand_over */
+		uint32_t acknowledged;
+		struct pasid_hand_over hand_over; /* hand_over */
 	};
 	/* device_add with address: the opened device; set_connect: the connection; hand_over: see
 	 * there. The receiver's to close; else -1 */
@@ -297,6 +298,41 @@ int pasid_change_process(int iommufd);
 typedef void (*pasid_event_callback)(
 	struct pasid_client *client, const struct pasid_event *event, void *userdata);
 int pasid_watch(struct pasid_client *client, pasid_event_callback callback, void *userdata);
+
+/* Of all who are told of a change, those of a class are told before those of the next one. */
+enum pasid_event_priority {
+	PASID_EVENT_PRIORITY_CPU = 1,
+	PASID_EVENT_PRIORITY_IOMMU = 2,
+	PASID_EVENT_PRIORITY_DEVICE = 3,
+};
+struct pasid_watch_args {
+	uint64_t from; /* a sequence: from that event on, as far as it is kept; 0: from now on */
+	struct pasid_set_ref set; /* only of this set; one that is named may be still to come */
+	uint64_t kinds;           /* only these, 1 << kind of each; 0: all */
+	enum pasid_event_priority priority; /* 0: device */
+	/* Participants, of all sets and kinds: what is freed waits for pasid_acknowledge(). */
+	bool acknowledge;
+};
+/*
+ * The same with a choice. When the connection was lost the library goes on from the last event that
+ * came; what cannot be had any more is an event of kind 0 in its place, which says how many in
+ * lost.
+ */
+int pasid_watch_events(struct pasid_client *client, const struct pasid_watch_args *args,
+	pasid_event_callback callback, void *userdata);
+
+/*
+ * A participant has let go of numbers that were freed. *ret_acknowledged, which may be NULL: how
+ * many of them waited for it.
+ */
+struct pasid_acknowledge_args {
+	const uint32_t *host_pasids;
+	size_t count; /* up to PASID_ALLOCATE_MAX */
+};
+int pasid_acknowledge(struct pasid_client *client, const struct pasid_acknowledge_args *args,
+	uint32_t *ret_acknowledged);
+int pasid_acknowledge_async(struct pasid_client *client, const struct pasid_acknowledge_args *args,
+	pasid_callback callback, void *userdata);
 
 struct pasid_set_create_args {
 	const char *name;         /* 1 to PASID_NAME_MAX of [A-Za-z0-9._-], unique on the host */

@@ -264,6 +264,7 @@ void call_event(struct pasid_client *client, const Pasid__V1__Event *event)
 	struct event_ring *ring = &client->events;
 	if (client->event_callback == NULL)
 		return;
+	client->watch.next = event->sequence + 1;
 	if (ring->events == NULL)
 		ring->events = calloc(CLIENT_EVENTS_MAX, sizeof(*ring->events));
 	if (ring->events == NULL || ring->count == CLIENT_EVENTS_MAX) {

@@ -395,6 +395,9 @@ static int decode_plain(struct pasid_result *to, const Pasid__V1__Reply *reply)
 				sizeof(to->hand_over.secret));
 		to->hand_over.valid_ms = reply->hand_over->valid_ms;
 		return 0;
+	case PASID__V1__REPLY__RESULT_ACKNOWLEDGE:
+		to->acknowledged = reply->acknowledge->acknowledged;
+		return 0;
 	case PASID__V1__REPLY__RESULT_WATCH:
 		to->next_sequence = reply->watch->next_sequence;
 		return 0;

@@ -83,6 +83,15 @@ struct event_ring {
 	uint64_t dropped;
 };
 
+/* What is watched, while there is a callback. */
+struct watch {
+	uint64_t next; /* the event behind the last one that came; 0: whatever comes */
+	uint64_t set, kinds;
+	enum pasid_event_priority priority;
+	bool acknowledge;
+	char name[PASID_NAME_MAX + 1]; /* of a set, or empty */
+};
+
 struct pasid_client {
 	uint8_t *mark; /* a byte that is zero in a forked child */
 	pid_t pid;
@@ -120,6 +129,7 @@ struct pasid_client {
 	struct view *views; /* exported maps that are open */
 
 	struct event_ring events;
+	struct watch watch;
 	pasid_event_callback event_callback;
 	void *event_userdata;
 	pasid_connection_callback connection_callback;
@@ -244,6 +254,11 @@ void sync_done(struct sync *sync);
 	{                                                                                          \
 		return start_##name(client, args, target_async(callback, userdata));               \
 	}
+
+/* ------------------------------------------------------------ libpasid_watch.c */
+
+/* The session was taken up: a new connection does not have the old one's watch. */
+void watch_again(struct pasid_client *client);
 
 /* ------------------------------------------------------------ libpasid_map.c */
 

@@ -245,15 +245,6 @@ static void link_agreed(struct pasid_client *client, const Pasid__V1__HelloResul
 	link_features(client, hello);
 }
 
-/* A new connection does not have the old one's watch. */
-static void link_watch_again(struct pasid_client *client)
-{
-	Pasid__V1__Watch watch = PASID__V1__WATCH__INIT;
-	if (client->event_callback != NULL)
-		(void)call_start(client, PASID__V1__REQUEST__OPERATION_WATCH, &watch.base, NULL, 0,
-			(struct target){0});
-}
-
 bool link_waits_for_restart(const struct pasid_client *client, const Pasid__V1__Status *status)
 {
 	return client->path != NULL && client->token_size > 0 && status->reason != NULL &&
@@ -296,7 +287,7 @@ void link_hello(struct pasid_client *client, const Pasid__V1__Reply *reply)
 	client->link = LINK_UP;
 	if (resuming) {
 		client->connection_news |= 1u << PASID_CONNECTION_RESUMED;
-		link_watch_again(client);
+		watch_again(client);
 		view_ask_again(client);
 	}
 }

@@ -80,28 +80,6 @@ int pasid_recover_confirm(struct pasid_client *client, bool *ret_was_blocked)
 	return r;
 }
 
-int pasid_watch(struct pasid_client *client, pasid_event_callback callback, void *userdata)
-{
-	int r = client_check(client);
-	if (r != 0)
-		return r;
-	SYNC(client);
-	Pasid__V1__Watch watch = PASID__V1__WATCH__INIT;
-	pasid_event_callback old_callback = client->event_callback;
-	void *old_userdata = client->event_userdata;
-	watch.stop = callback == NULL;
-	/* From before the reply: the first event may come in the same datagram. */
-	client->event_callback = callback;
-	client->event_userdata = userdata;
-	r = sync_wait(&sync, call_start(client, PASID__V1__REQUEST__OPERATION_WATCH, &watch.base,
-				     NULL, 0, target_sync(&sync)));
-	if (r != 0) {
-		client->event_callback = old_callback;
-		client->event_userdata = old_userdata;
-	}
-	return r;
-}
-
 /* ------------------------------------------------------------ sets */
 
 static int set_result(struct sync *sync, int r, struct pasid_set_info *ret_info)

@@ -116,11 +116,15 @@ const struct ctl_command ctl_commands[] = {
 		.roles = {PASID_ROLE_ADMIN, PASID_ROLE_PARTICIPANT},
 		.run = ctl_hold},
 	{.name = "watch",
-		.arguments = "[--events N]",
+		.arguments = "[--events N] [--from SEQUENCE] [--set NAME]",
 		.summary = "what changes, as it happens, a line each",
 		.help = "Ends after N events, or when its reader goes. With --json a line is an "
-			"object.\n\nExamples:\n  pasidctl watch\n  pasidctl --json watch --events 10\n",
-		.options = CTL_EVENTS,
+			"object. --from\nbegins with an event of before, as far as the daemon has it; "
+			"what it does not have any more\nis a line with `lost`. --set shows one set, "
+			"which may be still to come.\n\n"
+			"Examples:\n  pasidctl watch\n  pasidctl --json watch --events 10\n"
+			"  pasidctl watch --from 1 --set vm1\n",
+		.options = CTL_EVENTS | CTL_FROM | CTL_SET,
 		.roles = {PASID_ROLE_OBSERVER, PASID_ROLE_PARTICIPANT, PASID_ROLE_VMM},
 		.run = ctl_watch},
 	{.name = "fsck",

@@ -50,6 +50,7 @@ enum ctl_option {
 	CTL_SCOPE = 1u << 21,
 	CTL_TO = 1u << 24,
 	CTL_CANCEL = 1u << 25,
+	CTL_FROM = 1u << 26,
 };
 
 struct ctl_command;
@@ -63,7 +64,7 @@ struct ctl {
 	size_t word_count;
 	uint32_t given; /* enum ctl_option */
 	struct pasid_set_ref set;
-	uint64_t pasid, count, min, max, guest, data, quota, iova, offset, events, fd;
+	uint64_t pasid, count, min, max, guest, data, quota, iova, offset, events, fd, from;
 	enum pasid_set_mode mode;
 	enum pasid_scope scope;
 	uint32_t owner;      /* a user */

@@ -36,6 +36,7 @@ static const struct parse_option parse_options[] = {
 	NUMBER("iova", CTL_IOVA, iova, UINT64_MAX),
 	NUMBER("offset", CTL_OFFSET, offset, UINT64_MAX),
 	NUMBER("events", CTL_EVENTS, events, UINT32_MAX),
+	NUMBER("from", CTL_FROM, from, UINT64_MAX),
 	NUMBER("fd", CTL_FD, fd, 65535),
 	FLAG("quarantined", CTL_QUARANTINED),
 	FLAG("consecutive", CTL_CONSECUTIVE),

@@ -300,7 +300,8 @@ static void read_event(struct pasid_client *client, const struct pasid_event *ev
 int ctl_watch(struct ctl *ctl)
 {
 	struct read_watch watch = {ctl, ctl->given & CTL_EVENTS ? ctl->events : UINT64_MAX};
-	int r = pasid_watch(ctl->client, read_event, &watch);
+	struct pasid_watch_args args = {.from = ctl->from, .set = ctl->set};
+	int r = pasid_watch_events(ctl->client, &args, read_event, &watch);
 	if (r != 0)
 		return ctl_failed(ctl, r);
 	/* A reader that is gone must end us even when nothing happens. */

@@ -33,6 +33,7 @@
 #define BROKER_OWNERS_MAX   1024 /* IOMMU groups with numbers of scope rids, at once */
 #define BROKER_HOLDS_MAX    4096 /* numbers that one session holds: its end lets go of all at once */
 #define BROKER_HOLDERS_MAX  64   /* sessions that hold one number */
+#define BROKER_PARTICIPANTS 16u  /* sessions whose acknowledgement is awaited */
 
 /*
  * Iterations (broker_*_next) take a cursor that starts at 0. They look at a bounded number of
@@ -291,6 +292,19 @@ int broker_hold(struct broker *broker, const struct actor *actor, struct set_id 
 int broker_release(struct broker *broker, const struct actor *actor, struct set_id set,
 	struct hpasid host, struct error *ret_error);
 
+/*
+ * The acknowledgement of this session, a participant's, is awaited from now on: a number that is
+ * freed stays in quarantine until each of those that participated at that time has acknowledged it,
+ * or has ended (F22). Said twice, it changes nothing. REASON_LIMIT.
+ */
+int broker_participate(struct broker *broker, const struct actor *actor, struct error *ret_error);
+/*
+ * The actor has let go of these numbers, which were freed; *ret_acknowledged: how many of them
+ * waited for it. That one did not, or is nobody's any more, is no error.
+ */
+int broker_acknowledge(struct broker *broker, const struct actor *actor, const struct hpasid *hosts,
+	size_t count, uint32_t *ret_acknowledged, struct error *ret_error);
+
 struct hold_info {
 	uint64_t session;
 	uint32_t uid; /* who is charged */
@@ -310,6 +324,8 @@ bool broker_hold_next(struct broker *broker, const struct actor *actor, struct s
 #define QUARANTINE_TAINTED   2u /* ends by a proven detach, or an admin */
 #define QUARANTINE_UNDRAINED 4u /* ends when the shared device is drained or reset */
 #define QUARANTINE_HELD      8u /* ends with the last hold */
+#define QUARANTINE_UNACKNOWLEDGED                                                                  \
+	16u /* ends by the participants' acknowledgements, their sessions' ends, an admin */
 
 struct grant_info {
 	struct hpasid host;

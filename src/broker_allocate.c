@@ -363,8 +363,8 @@ static int allocate_read(struct broker *b, uint32_t set, const struct allocate *
 		r = scope_read(b, set, a->devices, a->device_count, ret_scope, ret_error);
 	if (r)
 		return r;
-	ret_range->start = policy_start(b, ret_scope->count ? b->rids_cursor : b->cursor,
-		ret_range->min, ret_range->max);
+	ret_range->start = policy_start(
+		b, ret_scope->count ? b->rids_cursor : b->cursor, ret_range->min, ret_range->max);
 	return 0;
 }
 

@@ -370,8 +370,10 @@ bool broker_hold_next(struct broker *b, const struct actor *actor, struct set_id
 
 bool hold_next_session(const struct broker *b, uint64_t *cursor, uint64_t *ret_session)
 {
-	while (*cursor < b->holder_used) {
-		const struct holder *holder = &b->holders[(*cursor)++];
+	if (*cursor < BROKER_PARTICIPANTS && participant_next_session(b, cursor, ret_session))
+		return true;
+	while (*cursor - BROKER_PARTICIPANTS < b->holder_used) {
+		const struct holder *holder = &b->holders[(*cursor)++ - BROKER_PARTICIPANTS];
 
 		if (holder->session == 0)
 			continue;

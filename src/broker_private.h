@@ -73,6 +73,14 @@ static inline bool grant_is_rids(const struct grant_slot *grant)
 	return grant->word & GRANT_RIDS;
 }
 
+/* The participants that a freed one waits for. */
+static inline uint32_t grant_awaits(const struct grant_slot *grant)
+{
+	return grant_state(grant) < GRANT_FREE_PENDING
+		       ? 0
+		       : (uint32_t)(grant->word >> GRANT_AWAIT_SHIFT) & GRANT_AWAIT_MASK;
+}
+
 static inline uint32_t grant_holds(const struct grant_slot *grant)
 {
 	return (uint32_t)(grant->word >> GRANT_HOLD_SHIFT);
@@ -215,6 +223,12 @@ struct holder {
 	uint32_t next;         /* in its bucket, or of the free places */
 };
 
+/* `session` 0: the place is free. */
+struct participant {
+	uint64_t session;
+	uint32_t tie;
+};
+
 struct broker {
 	struct broker_config config;
 	struct broker_ports ports;
@@ -239,6 +253,9 @@ struct broker {
 	struct holder *holders;
 	uint32_t *holder_of; /* buckets by session */
 	uint32_t holder_capacity, holder_used, holder_free;
+	struct participant participants[BROKER_PARTICIPANTS];
+	uint32_t awaited, leaving; /* a bit of each: by what is freed now; what is swept away */
+	uint32_t sweeping, sweep_at;
 	uint32_t grant_free, grant_used; /* grants link their free slots themselves */
 
 	struct space numbers;
@@ -492,6 +509,18 @@ int hold_recover(struct broker *b, struct error *ret_error);
 /* Parts of broker_recount(): of one grant; of sessions, added up for their users. */
 int hold_check_grant(const struct broker *b, uint32_t grant, struct error *ret_error);
 int hold_check(const struct broker *b, struct error *ret_error);
+
+/* ------------------------------------------------------------------ broker_participant.c */
+
+/* It is waited for no more, by numbers of which a bounded number is looked at in each tick. */
+void participant_end_session(struct broker *b, uint64_t session);
+void participant_tick(struct broker *b);
+bool participant_busy(const struct broker *b);
+/* The number waits for nobody: an admin says so. */
+void participant_waive(struct broker *b, uint32_t grant);
+bool participant_next_session(const struct broker *b, uint64_t *cursor, uint64_t *ret_session);
+void participant_recover(struct broker *b);
+int participant_check(const struct broker *b, struct error *ret_error);
 
 /* ------------------------------------------------------------------ broker_device.c */
 

@@ -149,6 +149,8 @@ uint32_t grant_quarantine(const struct broker *b, uint32_t grant)
 		reasons |= QUARANTINE_COOLING;
 	for (uint32_t i = slot->bindings; i != STATE_NONE; i = b->binding_slots[i].grant_next)
 		reasons |= binding_is_live(b, i) ? QUARANTINE_TAINTED : QUARANTINE_UNDRAINED;
+	if (grant_awaits(slot))
+		reasons |= QUARANTINE_UNACKNOWLEDGED;
 	return grant_holds(slot) ? reasons | QUARANTINE_HELD : reasons;
 }
 
@@ -217,6 +219,9 @@ bool grant_free(struct broker *b, uint32_t grant)
 	/* the guest's number goes first: from here on nothing new can be submitted under it */
 	grant_drop_guest(b, grant);
 	grant_commit_state(b, grant, GRANT_FREE_PENDING);
+	if (b->awaited)
+		broker_commit(b, &b->grant_slots[grant].word,
+			b->grant_slots[grant].word | (uint64_t)b->awaited << GRANT_AWAIT_SHIFT);
 	metrics_add(&b->metrics, METRIC_FREED, 1);
 	broker_change(b, CHANGE_GRANT_FREE_PENDING, b->grant_slots[grant].set, grant, STATE_NONE);
 	grant_settle(b, grant);
@@ -231,7 +236,8 @@ static bool grant_is_returnable(const struct broker *b, uint32_t grant)
 {
 	const struct grant_slot *slot = &b->grant_slots[grant];
 
-	return !(grant_quarantine(b, grant) & (QUARANTINE_TAINTED | QUARANTINE_HELD)) &&
+	return !(grant_quarantine(b, grant) &
+		       (QUARANTINE_TAINTED | QUARANTINE_HELD | QUARANTINE_UNACKNOWLEDGED)) &&
 	       !grant_is_rids(slot) && set_state(b, slot->set) == SET_ACTIVE &&
 	       slot->data >= b->set_slots[slot->set].emptied;
 }
@@ -246,7 +252,7 @@ void grant_requeue(struct broker *b, uint32_t grant)
 	if (was == LIST_COOLING && slot->data > broker_now(b))
 		return;
 	grant_unlink(b, grant);
-	if (slot->bindings == STATE_NONE && !grant_is_held(slot)) {
+	if (slot->bindings == STATE_NONE && !grant_is_held(slot) && !grant_awaits(slot)) {
 		grant_release(b, grant);
 		return;
 	}
@@ -299,6 +305,7 @@ void broker_tick(struct broker *b)
 			break;
 		grant_requeue(b, b->cooling_first);
 	}
+	participant_tick(b);
 	if (b->retry_first != STATE_NONE && b->retry_at <= now)
 		op_retry(b);
 }
@@ -309,7 +316,7 @@ uint64_t broker_next_tick(const struct broker *b)
 		b->cooling_first == STATE_NONE ? UINT64_MAX : b->grant_slots[b->cooling_first].data;
 	uint64_t retry = b->retry_first == STATE_NONE ? UINT64_MAX : b->retry_at;
 
-	if (b->long_first != STATE_NONE)
+	if (b->long_first != STATE_NONE || participant_busy(b))
 		return 0;
 	return cooled < retry ? cooled : retry;
 }
@@ -353,6 +360,9 @@ int broker_quarantine_end(struct broker *b, const struct actor *actor, struct se
 	if (r)
 		return r;
 	broker_commit(b, &b->grant_slots[grant].data, 0); /* cooled */
+	participant_waive(b, grant);
+	if (grant_of_host(b, host.v) != grant)
+		return 0; /* that was all */
 	if (b->grant_slots[grant].bindings == STATE_NONE) {
 		grant_requeue(b, grant);
 		return 0;
@@ -374,7 +384,7 @@ static void grant_fill_info(const struct broker *b, uint32_t grant, struct grant
 	memcpy(ret_info->set_name, b->set_slots[slot->set].name, STATE_NAME_MAX);
 	ret_info->state = grant_state(slot);
 	ret_info->has_guest = grant_has_guest(slot);
-	ret_info->guest.v = grant_guest(slot);
+	ret_info->guest.v = grant_has_guest(slot) ? grant_guest(slot) : 0;
 	ret_info->holds = grant_holds(slot);
 	ret_info->quarantine = grant_quarantine(b, grant);
 	ret_info->scope = grant_is_rids(slot) ? SCOPE_RIDS : SCOPE_GLOBAL;

@@ -236,6 +236,8 @@ int broker_recount(struct broker *b, struct error *ret_error)
 	if (r == 0)
 		r = hold_check(b, ret_error);
 	if (r == 0)
+		r = participant_check(b, ret_error);
+	if (r == 0)
 		r = limit_check_users(b, ret_error);
 	return r;
 }

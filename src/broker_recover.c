@@ -549,6 +549,7 @@ static int recover_records(
 		r = scope_recover(b, ret_error);
 	if (r == 0)
 		r = hold_recover(b, ret_error);
+	participant_recover(b);
 	if (r)
 		return r;
 	for (uint32_t i = 0; i < b->binding_pool.used; i++) {

@@ -462,6 +462,7 @@ void broker_session_end(struct broker *b, uint64_t session)
 	uint32_t next, set = *session_bucket(b, session);
 
 	hold_end_session(b, session);
+	participant_end_session(b, session);
 	/* one that has nothing leaves its bucket at once, and no other one */
 	for (; set != STATE_NONE; set = next) {
 		next = b->sets[set].session_next;

@@ -89,6 +89,12 @@ uint32_t cost_unbind(const struct call *call)
 	return COST_WORK * (request->n_devices ? (uint32_t)request->n_devices : 1);
 }
 
+uint32_t cost_acknowledge(const struct call *call)
+{
+	return (uint32_t)((const Pasid__V1__Acknowledge *)(const void *)call->message)
+		->n_host_pasids;
+}
+
 /* Events of before are searched for. */
 uint32_t cost_watch(const struct call *call)
 {

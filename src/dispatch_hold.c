@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Operations on holds. */
+/* Operations on holds, and what participants acknowledge. */
 #include "dispatch_private.h"
 
 int handle_hold(struct call *call)
@@ -24,6 +24,26 @@ int handle_release(struct call *call)
 	if (r)
 		return r;
 	return broker_release(call->d->broker, &call->actor, set, host, &call->error);
+}
+
+int handle_acknowledge(struct call *call)
+{
+	const Pasid__V1__Acknowledge *request = (const void *)call->message;
+	struct dispatch *d = call->d;
+	uint32_t acknowledged = 0;
+	int r;
+
+	for (size_t i = 0; i < request->n_host_pasids; i++)
+		d->numbers[i].v = request->host_pasids[i];
+	r = broker_acknowledge(d->broker, &call->actor, d->numbers, request->n_host_pasids,
+		&acknowledged, &call->error);
+	if (r)
+		return r;
+	if (acknowledged)
+		wire_out_uint(&call->out, 1, acknowledged);
+	if (acknowledged < request->n_host_pasids)
+		wire_out_uint(&call->out, 2, request->n_host_pasids - acknowledged);
+	return 0;
 }
 
 static void hold_fill(Pasid__V1__HoldInfo *message, struct hold_info *info)

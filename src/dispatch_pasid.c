@@ -188,7 +188,7 @@ int handle_data_set(struct call *call)
 
 /* ---------------------------------------------------------------- what there is */
 
-#define QUARANTINE_TEXTS 5u
+#define QUARANTINE_TEXTS 6u
 
 struct grant_message {
 	Pasid__V1__GrantInfo info;
@@ -205,6 +205,7 @@ static void grant_fill_quarantine(struct grant_message *message, uint32_t quaran
 		{QUARANTINE_TAINTED, "tainted"},
 		{QUARANTINE_UNDRAINED, "undrained"},
 		{QUARANTINE_HELD, "held"},
+		{QUARANTINE_UNACKNOWLEDGED, "unacknowledged"},
 	};
 	_Static_assert(ARRAY_SIZE(texts) <= QUARANTINE_TEXTS, "room for every reason");
 

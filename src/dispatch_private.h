@@ -450,6 +450,7 @@ uint32_t cost_bind(const struct call *call);
 uint32_t cost_unbind(const struct call *call);
 /* About what it takes to grant a number. */
 uint32_t cost_one(const struct call *call);
+uint32_t cost_acknowledge(const struct call *call);
 uint32_t cost_watch(const struct call *call);
 /* What goes to a worker, or makes something that has to be looked for. */
 uint32_t cost_work(const struct call *call);
@@ -496,6 +497,7 @@ int handle_host_find(struct call *call);
 int handle_data_set(struct call *call);
 int handle_grant_list(struct call *call);
 int handle_quarantine_end(struct call *call);
+int handle_acknowledge(struct call *call);
 int handle_hold(struct call *call);
 int handle_release(struct call *call);
 int handle_hold_list(struct call *call);

@@ -36,6 +36,8 @@ static const struct operation_type operation_types[] = {
 	OP(LIMIT_LIST) = {SEARCH(handle_limit_list), .roles = ALLOW_READERS},
 	OP(RECOVER) = {CHANGE(handle_recover), .roles = ALLOW_ADMIN, .has_result = true},
 	OP(HAND_OVER) = {READ(handle_hand_over), .roles = ALLOW_OWNERS, .cost = cost_work},
+	OP(ACKNOWLEDGE) = {CHANGE(handle_acknowledge), .roles = ALLOW_PARTICIPANT, .has_result = true,
+		.cost = cost_acknowledge},
 
 	OP(SET_CREATE) = {CHANGE(handle_set_create), .roles = ALLOW_MAKERS, .has_result = true, .cost = cost_work},
 	OP(SET_ADJUST) = {CHANGE(handle_set_adjust), .roles = ALLOW_MAKERS, .has_result = true},

@@ -325,6 +325,26 @@ static int watch_read(struct call *call, const Pasid__V1__Watch *request, struct
 	return 0;
 }
 
+/* Whoever is waited for must hear of everything. */
+static int watch_check_participant(struct call *call, const struct watch_wish *wish)
+{
+	if (call->actor.role != ROLE_PARTICIPANT)
+		return error_set(&call->error, REASON_ROLE, "only a participant acknowledges");
+	if (wish->set || wish->name || wish->kinds)
+		return error_set(&call->error, REASON_BAD_ARGUMENT,
+			"a participant that acknowledges watches all sets and kinds");
+	return 0;
+}
+
+/* Not a change that is remembered: said again, it is so already. */
+static int watch_participate(struct call *call)
+{
+	int r = broker_participate(call->d->broker, &call->actor, &call->error);
+	if (!r)
+		dispatch_settle(call->d);
+	return r;
+}
+
 int handle_watch(struct call *call)
 {
 	const Pasid__V1__Watch *request = (const void *)call->message;
@@ -336,8 +356,12 @@ int handle_watch(struct call *call)
 		watch_stop(d, call->link);
 	else
 		r = watch_read(call, request, &wish);
+	if (!r && request->acknowledge)
+		r = watch_check_participant(call, &wish);
 	if (!r && !request->stop)
 		r = watch_start(d, call->link, &wish, &call->error);
+	if (!r && request->acknowledge)
+		r = watch_participate(call);
 	if (r)
 		return r;
 	wire_out_uint(&call->out, 1, broker_change_sequence(d->broker));

@@ -117,6 +117,9 @@ enum grant_state {
 #define GRANT_LIST_SHIFT  45 /* enum grant_list of the broker */
 #define GRANT_RIDS        (UINT64_C(1) << 47)
 #define GRANT_HOLD_SHIFT  48
+/* In place of a guest PASID, of one that was freed: the participants that it waits for. */
+#define GRANT_AWAIT_SHIFT GRANT_GUEST_SHIFT
+#define GRANT_AWAIT_MASK  0xffffu
 
 struct grant_slot {
 	uint64_t word;
@@ -136,7 +139,8 @@ enum tie_state {
 enum tie_kind {
 	TIE_OWNER =
 		1, /* a grant of scope rids: the number is its set's in the table of this group */
-	TIE_HOLD = 2, /* a session holds the number */
+	TIE_HOLD = 2,        /* a session holds the number */
+	TIE_PARTICIPANT = 3, /* of no grant: a session whose acknowledgement of frees is awaited */
 };
 
 #define TIE_OWNERS_MAX 32u /* groups that one number can be for */
@@ -147,6 +151,15 @@ enum tie_kind {
  */
 #define TIE_WORD_OWN    (UINT64_C(1) << 8)
 #define TIE_TIMES_SHIFT 32
+
+/* Of a participant: state | kind << 4 | index << 8 | leaving << 12 */
+#define TIE_INDEX_SHIFT  8
+#define TIE_WORD_LEAVING (UINT64_C(1) << 12)
+
+static inline uint32_t tie_index(uint64_t word)
+{
+	return (uint32_t)(word >> TIE_INDEX_SHIFT) & 0xf;
+}
 
 static inline uint64_t tie_of_user(uint32_t uid)
 {

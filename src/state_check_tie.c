@@ -16,8 +16,13 @@ static int state_check_tie(const struct state_checking *c, uint32_t i)
 
 	if (r != 0)
 		return r;
-	if (kind != TIE_OWNER && kind != TIE_HOLD)
+	if (kind < TIE_OWNER || kind > TIE_PARTICIPANT)
 		return state_check_fail(c, STATE_TIES, i, tie->word, "there is no kind %u", kind);
+	if (kind == TIE_PARTICIPANT)
+		return tie->grant == STATE_NONE && tie->to != 0
+			       ? 0
+			       : state_check_fail(c, STATE_TIES, i, tie->grant,
+					 "a participant is a session, and of no grant");
 	if (!state_has_grant(c, tie->grant))
 		return state_check_fail(
 			c, STATE_TIES, i, tie->grant, "there is no grant in slot %u", tie->grant);
@@ -133,6 +138,34 @@ static int state_check_claims(const struct state_checking *c)
 	return r;
 }
 
+/* ------------------------------------------------------------------ participants */
+
+/* Each has an index of its own, and a number waits for none that is not there. */
+static int state_check_participants(const struct state_checking *c)
+{
+	uint32_t there = 0;
+
+	for (uint32_t i = 0; i < c->used[STATE_TIES]; i++) {
+		const uint64_t word = c->ties[i].word;
+
+		if (word == 0 || STATE_WORD_KIND(word) != TIE_PARTICIPANT)
+			continue;
+		if (there >> tie_index(word) & 1)
+			return state_check_fail(
+				c, STATE_TIES, i, word, "another participant has the same index");
+		there |= 1u << tie_index(word);
+	}
+	for (uint32_t i = 0; i < c->used[STATE_GRANTS]; i++) {
+		const uint64_t word = c->grants[i].word;
+
+		if (STATE_WORD_STATE(word) >= GRANT_FREE_PENDING &&
+			(uint32_t)(word >> GRANT_AWAIT_SHIFT & GRANT_AWAIT_MASK) & ~there)
+			return state_check_fail(c, STATE_GRANTS, i, word,
+				"it waits for a participant that is not there");
+	}
+	return 0;
+}
+
 /* ------------------------------------------------------------------ all */
 
 int state_check_ties(const struct state_checking *c)
@@ -143,5 +176,7 @@ int state_check_ties(const struct state_checking *c)
 		r = c->ties[i].word == 0 ? 0 : state_check_tie(c, i);
 	if (r == 0)
 		r = state_check_holds(c);
-	return r == 0 ? state_check_claims(c) : r;
+	if (r == 0)
+		r = state_check_claims(c);
+	return r == 0 ? state_check_participants(c) : r;
 }

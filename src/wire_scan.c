@@ -17,6 +17,7 @@ static const struct {
 	{&pasid__v1__hello__descriptor, "required_features", 16},
 	{&pasid__v1__set_create__descriptor, "scopes", 2},
 	{&pasid__v1__watch__descriptor, "kinds", 64},
+	{&pasid__v1__acknowledge__descriptor, "host_pasids", WIRE_LIST_MAX},
 	{&pasid__v1__allocate__descriptor, "devices", 32},
 	{&pasid__v1__extend__descriptor, "devices", 32},
 	{&pasid__v1__free__descriptor, "pasids", WIRE_LIST_MAX},

@@ -290,9 +290,12 @@ static void scene_admin(void)
 	struct pasid_set_ref set = {.name = "admins"};
 	struct pasid_host_status status;
 	struct pasid_device_info info;
-	struct pasid_hold_args held;
-	struct pasid_pair pair;
 	uint32_t number, released;
+	struct pasid_acknowledge_args numbers = {.host_pasids = &number, .count = 1};
+	struct pasid_hold_args held;
+	struct pasid_watch_args watch = {
+		.from = 1, .set = set, .kinds = 6, .priority = PASID_EVENT_PRIORITY_CPU};
+	struct pasid_pair pair;
 
 	record_begin("admin", false);
 	c = record_client(WORLD_ADMIN, PASID_ROLE_ADMIN);
@@ -316,6 +319,8 @@ static void scene_admin(void)
 	DONE(pasid_hold_list(c, &all, each_hold, NULL));
 	DONE(pasid_release(c, &held));
 	NOT(pasid_release(c, &held));
+	DONE(pasid_watch_events(c, &watch, on_event, NULL));
+	NOT(pasid_acknowledge(c, &numbers, NULL));
 	DONE(pasid_set_list(c, &one, each_set, NULL));
 	DONE(pasid_limit_list(c, &all, each_limit, NULL));
 	DONE(pasid_set_destroy(c, &(struct pasid_set_destroy_args){.set = set, .force = true}));

@@ -411,6 +411,7 @@ class Authority(unittest.TestCase):
             "recover": {"confirm_no_devices": True},
             "set_get": {},
             "set_export": {},
+            "acknowledge": {"host_pasids": [other.number]},
             "hold": {"host_pasid": other.number},
             "release": {"host_pasid": other.number},
             "set_move_export": {},
@@ -431,6 +432,7 @@ class Authority(unittest.TestCase):
         harmless = {"hello", "ping", "get_status", "watch", "set_list", "hand_over"}
         self.assertEqual(set(attempts) | set(lists) | harmless, set(OPERATIONS))
         without_set = {"set_create", "quarantine_end", "device_share", "device_drained", "host_find", "recover"}
+        without_set |= {"acknowledge"}
         without_set |= {f"set_move_{step}" for step in ("reserve", "commit", "take", "cancel", "release")}
         own_is_fine = {"device_add", "set_get", "set_export"}
         for operation, fields in attempts.items():

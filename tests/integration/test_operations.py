@@ -116,6 +116,8 @@ class Operations(unittest.TestCase):
             handed.free(number)
             admin.call("quarantine_end", host_pasid=number)
             self.assertEqual(admin.call("host_find", host_pasid=number).host_find.state, pb.GRANT_IDLE)
+        with self.connect(role=pb.ROLE_PARTICIPANT) as participant:
+            self.assertEqual(participant.call("acknowledge", host_pasids=[number]).acknowledge.unchanged, 1)
         self.assertTrue(vmm.pages("limit_list", "limits"))
         self.assertFalse(admin.call("recover", confirm_no_devices=True).recover.was_blocked)
 

@@ -141,8 +141,8 @@ START_TEST(every_operation_of_the_protocol_is_known)
 			free(message);
 			operations++;
 		}
-		ck_assert_uint_eq(operations, 48);
-		ck_assert_uint_eq(dispatch_refusals(r->d, REASON_HELLO_FIRST), 46);
+		ck_assert_uint_eq(operations, 49);
+		ck_assert_uint_eq(dispatch_refusals(r->d, REASON_HELLO_FIRST), 47);
 	}
 END_TEST
 

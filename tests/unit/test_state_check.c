@@ -157,6 +157,36 @@ START_TEST(holds_are_of_a_session_each_and_counted)
 	}
 END_TEST
 
+START_TEST(participants_have_an_index_each_and_numbers_wait_for_them)
+	{
+		struct tie_slot *ties = state->table[STATE_TIES];
+		const uint64_t participant = TIE_MADE | TIE_PARTICIPANT << 4;
+		const uint64_t third = grants[3].word, fourth = grants[4].word;
+
+		state_reserve(state, STATE_TIES, 4);
+		ties[2] = (struct tie_slot){.word = participant, .to = 5, .grant = STATE_NONE};
+		ties[3] = ties[2];
+		ties[3].word |= 3 << TIE_INDEX_SHIFT | TIE_WORD_LEAVING;
+		grants[3].word |= UINT64_C(9) << GRANT_AWAIT_SHIFT;
+		grants[4].word |= UINT64_C(8) << GRANT_AWAIT_SHIFT;
+		accepted();
+		ties[3].word = participant;
+		found(STATE_TIES, 3, participant);
+		grants[3].word = third | UINT64_C(1) << GRANT_AWAIT_SHIFT;
+		found(STATE_GRANTS, 3, third | UINT64_C(1) << GRANT_AWAIT_SHIFT);
+		grants[4].word = fourth | UINT64_C(1) << GRANT_AWAIT_SHIFT;
+		found(STATE_GRANTS, 4, fourth | UINT64_C(1) << GRANT_AWAIT_SHIFT);
+		ties = state->table[STATE_TIES];
+		state_reserve(state, STATE_TIES, 3);
+		ties[2] = (struct tie_slot){.word = participant, .to = 5, .grant = 1};
+		found(STATE_TIES, 2, 1);
+		ties = state->table[STATE_TIES];
+		state_reserve(state, STATE_TIES, 3);
+		ties[2] = (struct tie_slot){.word = participant, .grant = STATE_NONE};
+		found(STATE_TIES, 2, STATE_NONE);
+	}
+END_TEST
+
 START_TEST(sets_and_their_names)
 	{
 		const uint64_t word = sets[0].word;
@@ -609,6 +639,7 @@ int main(void)
 		nothing_at_all_is_accepted,
 		states_that_are_none,
 		holds_are_of_a_session_each_and_counted,
+		participants_have_an_index_each_and_numbers_wait_for_them,
 		sets_and_their_names,
 		sets_have_a_quota_and_no_more_grants,
 		grants_numbers,
