@@ -299,20 +299,6 @@ typedef void (*pasid_event_callback)(
 	struct pasid_client *client, const struct pasid_event *event, void *userdata);
 int pasid_watch(struct pasid_client *client, pasid_event_callback callback, void *userdata);
 
-/* Of all who are told of a change, those of a class are told before those of the next one. */
-enum pasid_event_priority {
-	PASID_EVENT_PRIORITY_CPU = 1,
-	PASID_EVENT_PRIORITY_IOMMU = 2,
-	PASID_EVENT_PRIORITY_DEVICE = 3,
-};
-struct pasid_watch_args {
-	uint64_t from; /* a sequence: from that event on, as far as it is kept; 0: from now on */
-	struct pasid_set_ref set; /* only of this set; one that is named may be still to come */
-	uint64_t kinds;           /* only these, 1 << kind of each; 0: all */
-	enum pasid_event_priority priority; /* 0: device */
-	/* Participants, of all sets and kinds: what is freed waits for pasid_acknowledge(). */
-	bool acknowledge;
-};
 /*
  * The same with a choice. When the connection was lost the library goes on from the last event that
  * came; what cannot be had any more is an event of kind 0 in its place, which says how many in

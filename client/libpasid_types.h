@@ -317,6 +317,20 @@ struct pasid_event {
 	uint32_t guest_pasid;
 	uint64_t lost; /* events for you that were dropped before this one */
 };
+/* Of all who are told of a change, those of a class are told before those of the next one. */
+enum pasid_event_priority {
+	PASID_EVENT_PRIORITY_CPU = 1,
+	PASID_EVENT_PRIORITY_IOMMU = 2,
+	PASID_EVENT_PRIORITY_DEVICE = 3,
+};
+struct pasid_watch_args {
+	uint64_t from; /* a sequence: from that event on, as far as it is kept; 0: from now on */
+	struct pasid_set_ref set; /* only of this set; one that is named may be still to come */
+	uint64_t kinds;           /* only these, 1 << kind of each; 0: all */
+	enum pasid_event_priority priority; /* 0: device */
+	/* Participants, of all sets and kinds: what is freed waits for pasid_acknowledge(). */
+	bool acknowledge;
+};
 /* "grant-allocated", ...; "unknown" for a number that is none. Never NULL. */
 const char *pasid_event_text(enum pasid_event_kind kind);
 
