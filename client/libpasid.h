@@ -307,10 +307,7 @@ int pasid_watch(struct pasid_client *client, pasid_event_callback callback, void
 int pasid_watch_events(struct pasid_client *client, const struct pasid_watch_args *args,
 	pasid_event_callback callback, void *userdata);
 
-/*
- * A participant has let go of numbers that were freed. *ret_acknowledged, which may be NULL: how
- * many of them waited for it.
- */
+/* Numbers that were freed: a participant has let go of them; ret_acknowledged may be NULL. */
 struct pasid_acknowledge_args {
 	const uint32_t *host_pasids;
 	size_t count; /* up to PASID_ALLOCATE_MAX */
