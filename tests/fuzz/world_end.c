@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The end of a history: everybody leaves, the hardware works again, and nothing may be left. */
+#include "broker_move.h"
 #include "world.h"
 
 #define SETTLED_MS 60000u /* longer than any grace, cooling or deadline here */
@@ -33,6 +34,27 @@ static void world_check_answered(struct world *w)
 					(unsigned long long)request->id);
 		}
 	}
+}
+
+/* Other hosts will not answer any more. */
+static void world_end_moves(struct world *w)
+{
+	struct actor admin = {ROLE_ADMIN, UINT64_MAX, {0}, &w->f.peer};
+	struct move_info info;
+	uint64_t cursor = 0;
+	int r = 0;
+
+	while (broker_move_next(w->f.broker, &admin, &cursor, &info)) {
+		if (info.state == MOVE_LEAVING)
+			r = broker_move_keep(w->f.broker, &admin, &info.token, &w->error);
+		else if (info.state == MOVE_GIVEN)
+			r = broker_move_release(
+				w->f.broker, &admin, &info.token, 0, true, &w->error);
+		else
+			r = broker_move_drop(w->f.broker, &admin, &info.token, 0, true, &w->error);
+		FUZZ_CHECK(r == 0);
+	}
+	world_settle(w);
 }
 
 /* Sets that an admin made stay until an admin destroys them. */
@@ -136,6 +158,7 @@ void world_close(struct world *w)
 	}
 	world_settle(w);
 	FUZZ_CHECK(dispatch_next_output(w->d) == NULL);
+	world_end_moves(w);
 	world_destroy_sets(w);
 	world_take_back(w);
 	world_heal(w);

@@ -4,7 +4,7 @@
 import json
 import unittest
 
-from pasid_client import Client, Daemon, Refused, eventually, guest, pb, set_ref
+from pasid_client import Client, Daemon, Refused, Vmm, eventually, guest, pb, set_ref
 from test_pasidctl import pasidctl
 
 ONE = "0000:00:01.0"
@@ -225,6 +225,23 @@ class Moves(WithTwo):
         self.assertEqual(word, again)
         self.mover.cancel(word=again)
         self.assertTrue(eventually(lambda: self.content(self.target) is None))
+
+    def test_a_vmm_that_dies_when_its_set_is_given_does_not_take_it_along(self):
+        vmm = Vmm(self.source, lambda client: (client.create("vm", pasids=9), client.allocate(guest_pasid=5))[1])
+        self.addCleanup(vmm.kill)
+        self.mover.until("take")
+        vmm.kill()
+        with self.source.admin() as admin:
+            self.assertTrue(eventually(lambda: admin.call("set_get", set=set_ref("vm")).set_get.active == 0))
+        self.source.process.kill()
+        self.source.process.wait()
+        self.source.start()
+        with self.source.admin() as admin:
+            (move,) = admin.call("set_move_status").set_move_status.moves
+            self.assertEqual((move.state, move.ending), (pb.SET_MOVE_GIVEN, False))
+        self.mover.take()
+        self.mover.release()
+        self.has_moved([(5, 0)])
 
     def test_a_host_does_not_move_sets_to_itself(self):
         self.vmm()
