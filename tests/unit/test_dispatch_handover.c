@@ -420,8 +420,7 @@ START_TEST(a_restart_makes_void_what_nobody_has_taken)
 	}
 END_TEST
 
-/* F43: it died between the record and the answer: who took it says the same again, and nobody else.
- */
+/* It died between the record and the answer: who took it says the same again (F43). */
 START_TEST(what_was_taken_and_not_answered_is_answered_after_a_restart)
 	{
 		struct link *old = vmm(), *new = heir();
