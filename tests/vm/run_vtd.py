@@ -17,7 +17,7 @@ import initramfs
 import report as reports
 import views
 
-SCENARIOS = ("pasidd", "descriptors", "smoke", "second_stage")
+SCENARIOS = ("pasidd", "descriptors", "scopes", "smoke", "second_stage")
 WITH_SYSTEMD = ("restart",)
 BENCHES = ("bench",)
 HERE = os.path.dirname(os.path.abspath(__file__))

@@ -28,7 +28,7 @@ class Absence:
 
 
 class Watcher:
-    """A context; what it saw is there when it ends: samples, longest_gap (seconds), absences."""
+    """A context; what it saw is there when it ends: samples, longest_gap (seconds), absences, pages()."""
 
     def __init__(self, memory, tables, keys):
         self._memory = memory
@@ -38,7 +38,7 @@ class Watcher:
             raise table_reader.TableError(f"no table for {lost}")
         self._stop = CONTEXT.RawValue(ctypes.c_bool, False)
         self._ours, self._theirs = CONTEXT.Pipe()
-        self.samples, self.longest_gap, self.absences = 0, 0.0, []
+        self.samples, self.longest_gap, self.absences, self._pages = 0, 0.0, [], {}
 
     def __enter__(self):
         self._child = CONTEXT.Process(target=self._sample, daemon=True)
@@ -50,11 +50,15 @@ class Watcher:
     def __exit__(self, *_):
         self._stop.value = True
         if self._ours.poll(10):
-            self.samples, self.longest_gap, self.absences = self._ours.recv()
+            self.samples, self.longest_gap, self.absences, self._pages = self._ours.recv()
         self._child.join()
 
     def absent(self, key):
         return [absence for absence in self.absences if absence.key == key]
+
+    def pages(self, key):
+        """The page tables that were seen in an entry that was present before and after it was read."""
+        return self._pages.get(key, set())
 
     def _sample(self):
         self._theirs.send("ready")
@@ -62,6 +66,7 @@ class Watcher:
 
     def _watch(self):
         """Rounds over all entries; what is absent and was present begins an absence."""
+        pages = {key: set() for key, _ in self._places}
         byte, stop, clock = self._memory.byte, self._stop, time.perf_counter
         begin = last = clock()
         samples, longest, absences, open_ = 0, 0.0, [], {}
@@ -70,10 +75,13 @@ class Watcher:
                 if byte(place) & table_reader.PRESENT:
                     if key in open_:
                         open_.pop(key).end = clock() - begin
+                    words = self._memory.words(place, 3)
+                    if self._memory.word(place) == words[0] and words[0] & table_reader.PRESENT:
+                        pages[key].add(table_reader.Entry(*key, words).page_table)
                 elif key not in open_:
                     open_[key] = Absence(key, clock() - begin)
                     absences.append(open_[key])
             now = clock()
             longest, last = max(longest, now - last), now
             samples += 1
-        return samples, longest, absences
+        return samples, longest, absences, pages

@@ -182,6 +182,46 @@ static void vmm_allocate(char **words)
 	vmm_report_number(r, host);
 }
 
+/* pasidd's numbers of devices, in the words from `first` on; says how many. */
+static size_t vmm_devices(char **words, size_t first, uint64_t *devices)
+{
+	size_t count = 0;
+
+	while (count < PASID_PAIRS_MAX && words[first + count]) {
+		devices[count] = vmm_device_id(words[first + count]);
+		count++;
+	}
+	return count;
+}
+
+/* rids NUMBER DEVICE...: this number, for these devices only. */
+static void vmm_rids(char **words)
+{
+	uint64_t devices[PASID_PAIRS_MAX] = {0};
+	struct pasid_allocate_args args = {
+		.count = 1, .devices = devices, .scope = PASID_SCOPE_RIDS};
+	uint32_t host = 0;
+	int r;
+
+	args.min = args.max = agent_number(words[1]);
+	args.device_count = words[1] ? vmm_devices(words, 2, devices) : 0;
+	r = pasid_allocate(client, &args, &host);
+	vmm_report_number(r, host);
+}
+
+/* extend PASID DEVICE...: answers with how many groups it is for now that it was not for. */
+static void vmm_extend(char **words)
+{
+	uint64_t devices[PASID_PAIRS_MAX] = {0};
+	struct pasid_extend_args args = {.pasid = vmm_pasid(words[1]), .devices = devices};
+	uint32_t added = 0;
+	int r;
+
+	args.device_count = words[1] ? vmm_devices(words, 2, devices) : 0;
+	r = pasid_extend(client, &args, &added);
+	vmm_report_number(r, added);
+}
+
 /* free PASID */
 static void vmm_free(char **words)
 {
@@ -486,8 +526,7 @@ static void vmm_unbind(char **words)
 	uint64_t devices[PASID_PAIRS_MAX] = {0};
 	struct pasid_unbind_args args = {.pasid = vmm_pasid(words[1]), .devices = devices};
 
-	for (; words[1] && words[args.count + 2] && args.count < PASID_PAIRS_MAX; args.count++)
-		devices[args.count] = vmm_device_id(words[args.count + 2]);
+	args.count = words[1] ? vmm_devices(words, 2, devices) : 0;
 	vmm_report(pasid_unbind(client, &args));
 }
 
@@ -518,6 +557,8 @@ static const struct agent_command vmm_commands[] = {
 	{"timeout", vmm_timeout},
 	{"set", vmm_set},
 	{"allocate", vmm_allocate},
+	{"rids", vmm_rids},
+	{"extend", vmm_extend},
 	{"free", vmm_free},
 	{"churn", vmm_churn},
 	{"find", vmm_find},
