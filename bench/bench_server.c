@@ -22,6 +22,7 @@ static const struct {
 	{"connections", bench_connections},
 	{"memory", bench_memory_use},
 	{"map", bench_map},
+	{"events", bench_events},
 	{"hang", bench_hang},
 	{"resume", bench_resume},
 };

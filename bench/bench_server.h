@@ -163,6 +163,7 @@ void bench_many_ids(const struct bench_options *options);    /* P4 */
 void bench_connections(const struct bench_options *options); /* P5 */
 void bench_memory_use(const struct bench_options *options);  /* P6 */
 void bench_map(const struct bench_options *options);         /* P11 */
+void bench_events(const struct bench_options *options);      /* P15 */
 void bench_hang(const struct bench_options *options);        /* P12 */
 void bench_resume(const struct bench_options *options);      /* P14 */
 

@@ -257,7 +257,7 @@ static int hold_first(struct broker *b, const struct actor *actor, uint32_t gran
 int broker_hold(struct broker *b, const struct actor *actor, struct set_id id, struct hpasid host,
 	struct error *ret_error)
 {
-	uint32_t grant, holders, tie;
+	uint32_t grant = STATE_NONE, holders, tie; /* gcc does not see that it is set */
 	int r = hold_resolve(b, actor, id, host, &grant, ret_error);
 
 	if (r)
@@ -278,7 +278,7 @@ int broker_hold(struct broker *b, const struct actor *actor, struct set_id id, s
 int broker_release(struct broker *b, const struct actor *actor, struct set_id id,
 	struct hpasid host, struct error *ret_error)
 {
-	uint32_t set, grant, tie, holder, holders;
+	uint32_t set = STATE_NONE, grant = STATE_NONE, tie, holder, holders;
 	int r;
 
 	if (actor->role == ROLE_OBSERVER)

@@ -223,6 +223,9 @@ class Bench:
     def map(self, folder, rounds):
         self.drive("map", rounds, "--pasidd", self.pasidd(folder, "pasidd", WIDE))
 
+    def events(self, folder, rounds):
+        self.drive("events", rounds, "--pasidd", self.pasidd(folder, "pasidd", WIDE))
+
     def hang(self, folder, rounds):
         self.drive("hang", rounds, "--pasidd", self.pasidd(folder, "pasidd", {**WIDE, **UNITS}),
                    "--simulation", folder / "pasidd" / "simulation", "--sim-tool", self.build / "pasid-sim")
@@ -254,6 +257,7 @@ class Bench:
             Figure(["P6"], "memory", self.memory, 1, 1),
             Figure(["P7", "P8"], "records in the state file", self.state, 51, 201),
             Figure(["P11"], "translations without a request", self.map, 40, 160),
+            Figure(["P15"], "events to 100 subscribers", self.events, 20, 60),
             Figure(["P12"], "a hanging device", self.hang, 3, 10),
             Figure(["P14"], "1000 sessions after a restart", self.resume, 5, 30),
             Figure(["P13"], "binds on a real kernel, in QEMU", self.machine, 1, 1),
