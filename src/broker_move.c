@@ -19,8 +19,9 @@ static bool move_is_named(const struct broker *b, uint32_t set, const struct mov
 {
 	const struct set_slot *slot = &b->set_slots[set];
 
-	return set_state(b, set) != SET_FREE && set_move(b, set) != MOVE_NONE &&
-	       slot->move[0] == token->v[0] && slot->move[1] == token->v[1];
+	/* of a free place the word is 0 */
+	return set_move(b, set) != MOVE_NONE && slot->move[0] == token->v[0] &&
+	       slot->move[1] == token->v[1];
 }
 
 /* Moves are few and far between: there is no table of them. */
@@ -195,8 +196,7 @@ bool broker_move_next(
 	for (; *cursor < b->set_pool.used; (*cursor)++) {
 		const uint32_t set = (uint32_t)*cursor;
 
-		if (set_state(b, set) == SET_FREE || set_move(b, set) == MOVE_NONE ||
-			set_move(b, set) == MOVE_TAKEN)
+		if (set_move(b, set) == MOVE_NONE || set_move(b, set) == MOVE_TAKEN)
 			continue;
 		move_fill(b, set, ret_info);
 		(*cursor)++;

@@ -316,6 +316,9 @@ START_TEST(moves_are_listed_until_they_are_over)
 			REASON_NO_SET);
 		ck_assert(!broker_move_next(s->broker, &s->admin, &cursor, &info));
 		move_until(STEP_COMMIT);
+		m.token.v[1]++; /* another move */
+		ck_assert_int_eq(move_state(SOURCE), MOVE_NONE);
+		m.token.v[1]--;
 		for (unsigned i = 0; i < 2; i++) {
 			struct fixture *f = &m.host[i];
 
@@ -368,6 +371,17 @@ static void finds(enum move_host host, const char *recounted, const char *checke
 	free(scratch);
 }
 
+static void is_sound(enum move_host host)
+{
+	struct fixture *f = &m.host[host];
+	struct state_problem problem = {.text = ""};
+	void *scratch = malloc(state_check_scratch(f->crash.used));
+
+	ck_assert_msg(
+		state_check(&f->state, f->crash.used, scratch, &problem) == 0, "%s", problem.text);
+	free(scratch);
+}
+
 static void with_word(
 	enum move_host host, uint64_t word, const char *recounted, const char *checked)
 {
@@ -384,6 +398,20 @@ static uint64_t word_with(enum move_host host, enum set_state state, unsigned mo
 
 	return word | (uint64_t)move << SET_MOVE_SHIFT | state;
 }
+
+START_TEST(a_set_that_is_not_taken_is_used_by_nobody)
+	{
+		struct set *run;
+
+		move_open(SET_TRANSLATED, true);
+		move_until(STEP_COMMIT);
+		run = &m.host[TARGET].broker->sets[0];
+		run->ops++;
+		finds(TARGET, "used before it is taken", NULL);
+		run->ops--;
+		move_close();
+	}
+END_TEST
 
 START_TEST(records_of_moves_go_together)
 	{
@@ -408,11 +436,20 @@ START_TEST(records_of_moves_go_together)
 			"used before it is taken", "not taken yet");
 		slot[1].word |= (uint64_t)MOVE_LEAVING << SET_MOVE_SHIFT;
 		finds(SOURCE, NULL, "without a name");
-		for (unsigned higher = 0; higher < 2; higher++) {
-			slot[1].move[0] = slot[0].move[0] - higher;
-			slot[1].move[1] = slot[0].move[1] + !higher;
-			finds(SOURCE, NULL, NULL);
+		slot[0].move[0] = 5;
+		slot[0].move[1] = 5;
+		for (unsigned first = 4; first <= 6; first++) {
+			for (unsigned second = 4; second <= 6; second++) {
+				slot[1].move[0] = first;
+				slot[1].move[1] = second;
+				if (first != 5 || second != 5)
+					is_sound(SOURCE);
+			}
 		}
+		slot[1].move[0] = 0;
+		is_sound(SOURCE);
+		slot[0].move[0] = m.token.v[0];
+		slot[0].move[1] = m.token.v[1];
 		slot[1].move[0] = slot[0].move[0];
 		slot[1].move[1] = slot[0].move[1];
 		finds(SOURCE, NULL, "another set is under way with the same move");
@@ -439,6 +476,7 @@ int main(void)
 		a_set_is_not_given_for_other_numbers_than_it_has,
 		moves_are_for_admins,
 		moves_are_listed_until_they_are_over,
+		a_set_that_is_not_taken_is_used_by_nobody,
 		records_of_moves_go_together,
 	};
 

@@ -155,6 +155,45 @@ START_TEST(a_reserve_that_makes_no_sense_is_refused)
 	}
 END_TEST
 
+/* Such a set has no numbers; it moves, too. */
+START_TEST(a_set_whose_guest_owns_its_tables_moves_without_numbers)
+	{
+		struct fixture *s = &m.host[SOURCE];
+		struct move_reserve reserve;
+
+		move_open(SET_TRANSLATED, true);
+		move_do(STEP_EXPORT);
+		reserve = move_request(0, 0, true);
+		reserve.token = (struct move_token){{0, 5}};
+		reserve.create.mode = SET_GUEST_OWNED;
+		reserve.total = 0;
+		reserve.only_check = true;
+		ck_assert_int_eq(ask_reserve(&reserve), 0);
+		ck_assert_int_eq(m.reserved.state, MOVE_NONE);
+		reserve.only_check = false;
+		ck_assert_int_eq(ask_reserve(&reserve), 0);
+		ck_assert_int_eq(m.reserved.state, MOVE_RESERVED);
+		ck_assert_uint_eq(m.reserved.grants, 0);
+		ck_assert_uint_eq(m.reserved.sum, 0);
+		fixture_settle(&m.host[TARGET]);
+		m.token = reserve.token;
+		move_do(STEP_DROP);
+		m.token = m.exported.token;
+		move_do(STEP_KEEP);
+		move_do(STEP_EXPORT);
+		move_do(STEP_FIRST);
+		move_do(STEP_SECOND);
+		move_do(STEP_COMMIT);
+		reserve = move_request(0, 1, false);
+		ck_refused(broker_move_reserve(s->broker, &s->admin, &reserve, &m.reserved,
+				   m.conflicts, &m.conflict_count, &s->error),
+			SOURCE, REASON_BAD_ARGUMENT);
+		move_finish();
+		move_check_moved();
+		move_close();
+	}
+END_TEST
+
 START_TEST(a_move_is_of_one_set_all_the_time)
 	{
 		struct fixture *t = &m.host[TARGET];
@@ -308,6 +347,7 @@ int main(void)
 		numbers_that_are_never_granted_are_conflicts,
 		a_reserve_that_makes_no_sense_is_refused,
 		a_move_is_of_one_set_all_the_time,
+		a_set_whose_guest_owns_its_tables_moves_without_numbers,
 		a_translated_set_keeps_below_what_its_devices_take,
 		a_lack_of_room_does_not_end_a_reservation,
 		nothing_is_reserved_while_records_are_missing,
