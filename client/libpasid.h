@@ -391,6 +391,12 @@ struct pasid_list_args {
 	bool quarantined;         /* numbers: those in quarantine too */
 	bool has_host;            /* bindings: of one number */
 	uint32_t host_pasid;
+	bool has_data; /* numbers: with this private data only */
+	uint64_t data;
+	/* numbers that are bound on, and bindings of: one registration, or a whole function with
+	 * its slices; 0 and NULL: any */
+	uint64_t device;
+	const char *address;
 	uint64_t after;
 	uint32_t limit;
 };

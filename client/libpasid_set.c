@@ -226,15 +226,38 @@ static int start_limit_list(
 		client, PASID__V1__REQUEST__OPERATION_LIMIT_LIST, &list.base, NULL, 0, target);
 }
 
+/* NULL: any device. */
+static Pasid__V1__DeviceRef *device_ref(
+	Pasid__V1__DeviceRef *ref, const struct pasid_list_args *args)
+{
+	pasid__v1__device_ref__init(ref);
+	if (args->address != NULL) {
+		ref->key_case = PASID__V1__DEVICE_REF__KEY_ADDRESS;
+		ref->address = (char *)args->address;
+	} else if (args->device != 0) {
+		ref->key_case = PASID__V1__DEVICE_REF__KEY_ID;
+		ref->id = args->device;
+	} else {
+		return NULL;
+	}
+	return ref;
+}
+
 static int start_grant_list(
 	struct pasid_client *client, const struct pasid_list_args *args, struct target target)
 {
 	struct set_key key;
+	Pasid__V1__DeviceRef device;
 	Pasid__V1__GrantList list = PASID__V1__GRANT_LIST__INIT;
 	list.set = set_key(&key, &args->set);
 	list.after = args->after;
 	list.limit = args->limit;
 	list.quarantined = args->quarantined;
+	list.device = device_ref(&device, args);
+	if (args->has_data) {
+		list.key_case = PASID__V1__GRANT_LIST__KEY_DATA;
+		list.data = args->data;
+	}
 	return call_start(
 		client, PASID__V1__REQUEST__OPERATION_GRANT_LIST, &list.base, NULL, 0, target);
 }
@@ -255,10 +278,12 @@ static int start_binding_list(
 	struct pasid_client *client, const struct pasid_list_args *args, struct target target)
 {
 	struct set_key key;
+	Pasid__V1__DeviceRef device;
 	Pasid__V1__BindingList list = PASID__V1__BINDING_LIST__INIT;
 	list.set = set_key(&key, &args->set);
 	list.after = args->after;
 	list.limit = args->limit;
+	list.device = device_ref(&device, args);
 	if (args->has_host) {
 		list.key_case = PASID__V1__BINDING_LIST__KEY_HOST_PASID;
 		list.host_pasid = args->host_pasid;

@@ -49,7 +49,7 @@ const struct ctl_command ctl_commands[] = {
 		.run = ctl_sets,
 		.columns = ctl_set_columns},
 	{.name = "pasids",
-		.arguments = "[--set NAME] [--quarantined]",
+		.arguments = "[--set NAME] [--quarantined] [--data N] [--device DEVICE]",
 		.summary = "the numbers that are out, and whose they are",
 		.help = "--quarantined shows those too that were freed and rest. QUARANTINE says why:\n"
 			"  cooling         ends by itself after a time\n"
@@ -58,8 +58,11 @@ const struct ctl_command ctl_commands[] = {
 			"`pasidctl release`\n"
 			"  unacknowledged  a participant has not let go yet\n"
 			"  held            somebody refers to it; see `pasidctl holds`\n\n"
-			"Examples:\n  pasidctl pasids --set vm1\n  pasidctl pasids --quarantined\n",
-		.options = CTL_SET | CTL_QUARANTINED,
+			"--data shows those with this private data, --device those that are bound on "
+			"this function, or\nregistration by its id.\n\n"
+			"Examples:\n  pasidctl pasids --set vm1\n  pasidctl pasids --quarantined\n"
+			"  pasidctl pasids --device 0000:3b:00.0\n",
+		.options = CTL_SET | CTL_QUARANTINED | CTL_DATA | CTL_DEVICE,
 		.roles = READERS,
 		.run = ctl_pasids,
 		.columns = ctl_grant_columns},
@@ -73,11 +76,12 @@ const struct ctl_command ctl_commands[] = {
 		.run = ctl_devices,
 		.columns = ctl_device_columns},
 	{.name = "bindings",
-		.arguments = "[--set NAME] [--pasid PASID]",
+		.arguments = "[--set NAME] [--pasid PASID] [--device DEVICE]",
 		.summary = "which number is bound on which device",
 		.help = "A binding without PASID is the device's own, for DMA without one.\n\n"
-			"Examples:\n  pasidctl bindings\n  pasidctl bindings --pasid 1024\n",
-		.options = CTL_SET | CTL_PASID,
+			"Examples:\n  pasidctl bindings\n  pasidctl bindings --pasid 1024\n"
+			"  pasidctl bindings --device 0000:3b:00.0\n",
+		.options = CTL_SET | CTL_PASID | CTL_DEVICE,
 		.roles = READERS,
 		.run = ctl_bindings,
 		.columns = ctl_binding_columns},
@@ -414,6 +418,18 @@ const struct ctl_command ctl_commands[] = {
 		.max_args = PASID_PAIRS_MAX + 1,
 		.roles = ADMINS,
 		.run = ctl_unbind},
+	{.name = "replace",
+		.arguments = "--set NAME PASID|rid DEVICE=TABLE",
+		.summary = "another page table in the place of a bound one",
+		.help = "In one step: the number stays bound. \"rid\" is the device's own table, for DMA "
+			"without a\nPASID. TABLE is as for bind.\n\nExamples:\n  pasidctl replace --set "
+			"vm1 guest:5 0000:3b:00.0=space:1\n",
+		.options = CTL_SET,
+		.required = CTL_SET,
+		.min_args = 2,
+		.max_args = 2,
+		.roles = ADMINS,
+		.run = ctl_replace},
 };
 const size_t ctl_command_count = ARRAY_SIZE(ctl_commands);
 

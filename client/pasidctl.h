@@ -48,6 +48,7 @@ enum ctl_option {
 	CTL_FD = 1u << 19,
 	CTL_CONFIRM = 1u << 20,
 	CTL_SCOPE = 1u << 21,
+	CTL_DEVICE = 1u << 22,
 	CTL_TO = 1u << 24,
 	CTL_CANCEL = 1u << 25,
 	CTL_FROM = 1u << 26,
@@ -68,6 +69,7 @@ struct ctl {
 	enum pasid_set_mode mode;
 	enum pasid_scope scope;
 	uint32_t owner;      /* a user */
+	const char *device;  /* an id or an address */
 	char *const *others; /* of a command that runs another: that one's line; ends with NULL */
 
 	const struct ctl_command *command;
@@ -202,6 +204,7 @@ int ctl_map(struct ctl *ctl);
 int ctl_unmap(struct ctl *ctl);
 int ctl_bind(struct ctl *ctl);
 int ctl_unbind(struct ctl *ctl);
+int ctl_replace(struct ctl *ctl);
 /* The numbers granted, one a line. */
 void ctl_show_alloc(const struct ctl *ctl, const json_t *answer);
 

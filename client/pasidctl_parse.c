@@ -161,7 +161,7 @@ static int parse_text_option(struct ctl *ctl, const char *name, size_t length, c
 	int argc, char **argv, int *at)
 {
 	static const char *const names[] = {
-		"socket", "timeout", "set", "owner", "scope", "to", "mode"};
+		"socket", "timeout", "set", "owner", "scope", "to", "mode", "device"};
 	size_t i = 0;
 	while (i < ARRAY_SIZE(names) && !parse_is(name, length, names[i]))
 		i++;
@@ -189,9 +189,13 @@ static int parse_text_option(struct ctl *ctl, const char *name, size_t length, c
 		ctl->given |= CTL_TO;
 		ctl->to = value;
 		return 1;
-	default:
+	case 6:
 		ctl->given |= CTL_MODE;
 		return parse_mode(value, &ctl->mode) ? 1 : -1;
+	default:
+		ctl->given |= CTL_DEVICE;
+		ctl->device = value;
+		return 1;
 	}
 }
 

@@ -92,10 +92,25 @@ int ctl_sets(struct ctl *ctl)
 	return r == 0 ? EXIT_DONE : ctl_failed(ctl, r);
 }
 
+/* false: it is neither. */
+static bool read_given_device(const struct ctl *ctl, struct pasid_list_args *args)
+{
+	if (!(ctl->given & CTL_DEVICE))
+		return true;
+	if (strchr(ctl->device, ':') == NULL)
+		return ctl_number(ctl->device, "--device", UINT64_MAX, &args->device);
+	args->address = ctl->device;
+	return true;
+}
+
 int ctl_pasids(struct ctl *ctl)
 {
-	struct pasid_list_args args = {
-		.set = ctl->set, .quarantined = (ctl->given & CTL_QUARANTINED) != 0};
+	struct pasid_list_args args = {.set = ctl->set,
+		.quarantined = (ctl->given & CTL_QUARANTINED) != 0,
+		.has_data = (ctl->given & CTL_DATA) != 0,
+		.data = ctl->data};
+	if (!read_given_device(ctl, &args))
+		return EXIT_USAGE;
 	ctl->answer = json_array();
 	int r = pasid_grant_list(ctl->client, &args, read_grant, ctl->answer);
 	return r == 0 ? EXIT_DONE : ctl_failed(ctl, r);
@@ -133,6 +148,8 @@ int ctl_bindings(struct ctl *ctl)
 	struct pasid_list_args args = {.set = ctl->set,
 		.has_host = (ctl->given & CTL_PASID) != 0,
 		.host_pasid = (uint32_t)ctl->pasid};
+	if (!read_given_device(ctl, &args))
+		return EXIT_USAGE;
 	ctl->answer = json_array();
 	int r = pasid_binding_list(ctl->client, &args, read_binding, ctl->answer);
 	return r == 0 ? EXIT_DONE : ctl_failed(ctl, r);

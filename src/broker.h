@@ -337,6 +337,7 @@ struct grant_info {
 	struct gpasid guest;
 	uint64_t data;
 	uint32_t holds, bindings;
+	uint32_t place;      /* for broker_grant_is_on(), until something is changed */
 	uint32_t quarantine; /* QUARANTINE_* */
 	enum scope scope;
 	uint32_t group_count; /* of scope rids: the IOMMU groups that it is for */
@@ -350,6 +351,9 @@ struct grant_info {
  */
 int broker_host_find(struct broker *broker, const struct actor *actor, struct set_id set,
 	struct hpasid host, struct grant_info *ret_info, struct error *ret_error);
+/* Whether it is bound on that device (device.v == 0: on any with this RID), or may be. */
+bool broker_grant_is_on(const struct broker *broker, const struct grant_info *info,
+	struct device_id device, struct rid rid);
 /* Of one set, or with set.v == 0 for admins and observers all. */
 bool broker_grant_next(struct broker *broker, const struct actor *actor, struct set_id set,
 	bool quarantined, uint64_t *cursor, struct grant_info *ret_info);

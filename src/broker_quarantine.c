@@ -453,8 +453,24 @@ static bool grant_tell(
 	const struct broker *b, uint32_t grant, uint64_t *cursor, struct grant_info *ret_info)
 {
 	grant_fill_info(b, grant, ret_info);
+	ret_info->place = grant;
 	*cursor = grant + UINT64_C(1);
 	return true;
+}
+
+bool broker_grant_is_on(const struct broker *b, const struct grant_info *info,
+	struct device_id device, struct rid rid)
+{
+	uint32_t i = b->grant_slots[info->place].bindings;
+
+	for (; i != STATE_NONE; i = b->binding_slots[i].grant_next) {
+		const uint32_t at = b->binding_slots[i].device;
+
+		if (binding_is_live(b, i) && (device.v ? device_name_of(b, at) == device.v
+						       : b->device_slots[at].rid == rid.v))
+			return true;
+	}
+	return false;
 }
 
 bool broker_grant_next(struct broker *b, const struct actor *actor, struct set_id id,

@@ -219,8 +219,12 @@ static void binding_fill(struct binding_message *message, struct binding_info *i
 	}
 }
 
-static bool binding_matches(const Pasid__V1__BindingList *request, const struct binding_info *info)
+static bool binding_matches(const Pasid__V1__BindingList *request,
+	const struct device_filter *filter, const struct binding_info *info)
 {
+	if (filter->given &&
+		(filter->id.v ? info->device.v != filter->id.v : info->rid.v != filter->rid.v))
+		return false;
 	return request->key_case != PASID__V1__BINDING_LIST__KEY_HOST_PASID ||
 	       (info->has_pasid && info->host.v == request->host_pasid);
 }
@@ -230,15 +234,18 @@ int handle_binding_list(struct call *call)
 	const Pasid__V1__BindingList *request = (const void *)call->message;
 	struct page page = page_begin(call, request->after, request->limit);
 	struct binding_message message;
+	struct device_filter filter;
 	struct binding_info info;
 	struct set_id set;
 	int r = ref_list(call, request->set, &set);
 
+	if (!r)
+		r = filter_read(call, request->device, &filter);
 	if (r)
 		return r;
 	while (page_goes_on(&page) &&
 		broker_binding_next(call->d->broker, &call->actor, set, &page.cursor, &info)) {
-		if (!binding_matches(request, &info))
+		if (!binding_matches(request, &filter, &info))
 			continue;
 		binding_fill(&message, &info);
 		if (!page_add(&page, &message.info.base))

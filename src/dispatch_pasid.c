@@ -260,19 +260,34 @@ int handle_host_find(struct call *call)
 	return 0;
 }
 
+static bool grant_matches(const struct call *call, const Pasid__V1__GrantList *request,
+	const struct device_filter *filter, const struct grant_info *info)
+{
+	/* what rests has no private data any more */
+	if (request->key_case == PASID__V1__GRANT_LIST__KEY_DATA &&
+		(info->state == GRANT_QUARANTINED || info->data != request->data))
+		return false;
+	return !filter->given || broker_grant_is_on(call->d->broker, info, filter->id, filter->rid);
+}
+
 int handle_grant_list(struct call *call)
 {
 	const Pasid__V1__GrantList *request = (const void *)call->message;
 	struct page page = page_begin(call, request->after, request->limit);
 	struct grant_message message;
+	struct device_filter filter;
 	struct grant_info info;
 	struct set_id set;
 	int r = ref_list(call, request->set, &set);
 
+	if (!r)
+		r = filter_read(call, request->device, &filter);
 	if (r)
 		return r;
 	while (page_goes_on(&page) && broker_grant_next(call->d->broker, &call->actor, set,
 					      request->quarantined, &page.cursor, &info)) {
+		if (!grant_matches(call, request, &filter, &info))
+			continue;
 		grant_fill(&message, &info);
 		if (!page_add(&page, &message.info.base))
 			break;

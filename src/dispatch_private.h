@@ -519,6 +519,17 @@ int handle_rid_attach(struct call *call);
 int finish_rid_attach(struct call *call, const struct outcome *outcome);
 int handle_rid_detach(struct call *call);
 int handle_replace(struct call *call);
+
+/* ---------------------------------------------------------------- dispatch_filter.c */
+
+/* The device that a list is about. */
+struct device_filter {
+	bool given;
+	struct device_id id; /* v == 0: all with that RID */
+	struct rid rid;
+};
+int filter_read(
+	struct call *call, const Pasid__V1__DeviceRef *device, struct device_filter *ret_filter);
 int handle_binding_list(struct call *call);
 
 #endif

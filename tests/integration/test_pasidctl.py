@@ -29,7 +29,7 @@ CONFIG = {
 COMMANDS = (
     "status", "sets", "pasids", "devices", "bindings", "who", "watch", "set create", "set adjust", "set destroy",
     "alloc", "free", "guest attach", "guest detach", "guest find", "share", "slice", "remove", "drained", "release",
-    "map", "unmap", "bind", "unbind", "connect", "fsck", "recover", "translate", "hold", "holds",
+    "map", "unmap", "bind", "unbind", "replace", "connect", "fsck", "recover", "translate", "hold", "holds",
     "move", "moves", "extend",
 )  # fmt: skip
 

@@ -2,11 +2,12 @@
 """F34: a page table in the place of a bound one, watched from outside in the simulated tables."""
 
 import json
+import subprocess
 import threading
 import time
 import unittest
 
-from pasid_client import Daemon, Refused, eventually, guest, host, pb
+from pasid_client import BUILD, Daemon, Refused, eventually, guest, host, pb
 from restarts import Restarts
 
 ONE, TWO, SHARED = (f"0000:00:0{i}.0" for i in (1, 2, 3))
@@ -113,6 +114,53 @@ class Replacement(unittest.TestCase):
         self.assertLessEqual(set(seen) - {None}, known)
         self.assertEqual(set(self.daemon.tables()), {(ONE, number)})
         self.assertGreater(count, 10)
+
+    # F26
+    def test_lists_are_narrowed_to_a_device_and_to_private_data(self):
+        device, number = self.bound()
+        two = self.vm.add(self.daemon, TWO).id
+        self.vm.map_memory(two)
+        other, third = self.vm.allocate(data=7)[0], self.vm.allocate()[0]
+        self.vm.bind(host(other), two)
+
+        def grants(**fields):
+            return [grant.host_pasid for grant in self.vm.pages("grant_list", "grants", **fields)]
+
+        def bindings(**fields):
+            return [binding.host_pasid for binding in self.vm.pages("binding_list", "bindings", **fields)]
+
+        self.assertEqual(grants(data=7), [other])
+        self.assertEqual(sorted(grants(data=0)), sorted([number, third]))
+        self.assertEqual(grants(data=8), [])
+        for found in (grants, bindings):
+            self.assertEqual(found(device=pb.DeviceRef(id=device)), [number])
+            self.assertEqual(found(device=pb.DeviceRef(address=TWO)), [other])
+            self.assertEqual(found(device=pb.DeviceRef(address=SHARED)), [])
+            self.assertEqual(found(device=pb.DeviceRef(id=4711)), [])
+            for wrong in (pb.DeviceRef(), pb.DeviceRef(address="nowhere"), pb.DeviceRef(id=0)):
+                with self.assertRaisesRegex(Refused, "bad-argument"):
+                    found(device=wrong)
+        self.assertEqual(grants(data=7, device=pb.DeviceRef(id=device)), [])
+        self.vm.free(other)  # it is bound still, and has its data
+        self.assertEqual(grants(data=7), [other])
+
+    def test_pasidctl_replaces_and_narrows_its_lists(self):
+        device, number = self.bound()
+        before = self.root(ONE, number)
+
+        def ctl(*words):
+            command = [BUILD / "pasidctl", "--socket", self.daemon.socket, "--json", *words]
+            return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+
+        shown = ctl("replace", "--set", "vm", "guest:5", f"{ONE}=space:2")
+        self.assertEqual((shown["device"], shown["made"]), (device, True))
+        self.assertNotEqual(self.root(ONE, number), before)
+        self.assertEqual([entry["pasid"] for entry in ctl("bindings", "--device", ONE)], [number])
+        self.assertEqual(ctl("bindings", "--device", TWO), [])
+        self.assertEqual(len(ctl("pasids", "--device", str(device), "--data", "0")), 1)
+        self.assertEqual(ctl("pasids", "--data", "1"), [])
+        self.vm.call("rid_attach", pair=space(device, 1))
+        self.assertTrue(ctl("replace", "--set", "vm", "rid", f"{device}=space:2")["made"])
 
     def test_what_the_kernel_refuses_leaves_the_earlier_table(self):
         device, number = self.bound()
