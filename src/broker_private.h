@@ -646,8 +646,10 @@ static inline bool binding_is_replaced(const struct broker *b, uint32_t binding)
 void replace_recover(struct broker *b, uint32_t binding);
 /* Nothing comes of it: what was charged for the new table is given back. */
 void replace_forget(struct broker *b, uint32_t binding);
-/* What the worker says stands there is what is recorded. */
-void replace_looked(struct broker *b, uint32_t binding, const struct hw_result *result);
+/* A recovery's question to the worker which table stands there, in PHASE_LOOK; and its answer,
+ * which is what is recorded. */
+void replace_submit_look(struct broker *b, struct op *op, uint32_t binding);
+void replace_looked(struct broker *b, struct op *op, const struct hw_result *result);
 
 /* ------------------------------------------------------------------ broker_table.c */
 

@@ -249,19 +249,6 @@ static void submit_device(
 	op_submit(b, op, &hw);
 }
 
-/* Which table stands there: the worker has what nobody heard of. */
-static void submit_look(struct broker *b, struct op *op, uint32_t binding)
-{
-	struct hw_op hw;
-
-	op->phase = PHASE_LOOK;
-	op->pair_count = 1;
-	op->pairs[0].device = b->binding_slots[binding].device;
-	op->pairs[0].binding = binding;
-	binding_hw(b, binding, HW_LOOK, &hw);
-	op_submit(b, op, &hw);
-}
-
 /* The next step for a device; false: there is none. */
 static bool recover_step(struct broker *b, struct op *op, uint32_t device)
 {
@@ -280,7 +267,7 @@ static bool recover_step(struct broker *b, struct op *op, uint32_t device)
 	}
 	binding = next_intent(b, device);
 	if (binding != STATE_NONE && binding_is_replaced(b, binding))
-		submit_look(b, op, binding);
+		replace_submit_look(b, op, binding);
 	else if (binding != STATE_NONE)
 		binding_submit_detach(b, op, binding, PHASE_UNDO);
 	return binding != STATE_NONE;
@@ -407,15 +394,6 @@ static void recover_detached(struct broker *b, struct op *op, const struct hw_re
 	binding_gone(b, binding);
 }
 
-static void recover_looked(struct broker *b, struct op *op, const struct hw_result *result)
-{
-	const uint32_t binding = op->pairs[0].binding;
-
-	op->pair_count = 0;
-	if (binding != STATE_NONE) /* not lost with its worker */
-		replace_looked(b, binding, result);
-}
-
 void recover_completed(struct broker *b, struct op *op, const struct hw_result *result)
 {
 	if (op->phase == PHASE_END) {
@@ -429,7 +407,7 @@ void recover_completed(struct broker *b, struct op *op, const struct hw_result *
 	} else if (op->phase == PHASE_UNDO) {
 		recover_detached(b, op, result);
 	} else if (op->phase == PHASE_LOOK) {
-		recover_looked(b, op, result);
+		replace_looked(b, op, result);
 	} else {
 		assert(op->phase == PHASE_CLOSE);
 		device_drop(b, op->step); /* nothing was attached yet */

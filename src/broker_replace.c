@@ -234,15 +234,32 @@ void replace_completed(struct broker *b, struct op *op, const struct hw_result *
 	op_end(b, op);
 }
 
+void replace_submit_look(struct broker *b, struct op *op, uint32_t binding)
+{
+	struct hw_op hw;
+
+	op->phase = PHASE_LOOK;
+	op->pair_count = 1;
+	op->pairs[0].device = b->binding_slots[binding].device;
+	op->pairs[0].binding = binding;
+	binding_hw(b, binding, HW_LOOK, &hw);
+	op_submit(b, op, &hw);
+}
+
 /*
  * After a restart: what the worker did unheard. Nothing is done again: it may have replaced the
  * table, have made a failure good, or have lost the binding, and says which. A table that it made
  * has a number of its own as long as the other one is there; where both are one, either is true.
  */
-void replace_looked(struct broker *b, uint32_t binding, const struct hw_result *result)
+void replace_looked(struct broker *b, struct op *op, const struct hw_result *result)
 {
-	const struct binding_slot *slot = &b->binding_slots[binding];
+	const uint32_t binding = op->pairs[0].binding;
+	const struct binding_slot *slot;
 
+	op->pair_count = 0;
+	if (binding == STATE_NONE)
+		return; /* lost with its worker */
+	slot = &b->binding_slots[binding];
 	if (result->status || result->left == HW_LEFT_DOUBT)
 		binding_taint(b, binding, CHANGE_BINDING_TAINTED);
 	else if (result->left == HW_LEFT_NOTHING)
