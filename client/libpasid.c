@@ -250,75 +250,46 @@ const char *pasid_status_text(int status)
 	return status_text((enum status)status);
 }
 
+static const char *const event_texts[] = {
+	[PASID_EVENT_SET_CREATED] = "set-created",
+	[PASID_EVENT_SET_ADJUSTED] = "set-adjusted",
+	[PASID_EVENT_SET_DESTROYED] = "set-destroyed",
+	[PASID_EVENT_SET_LEAVING] = "set-leaving",
+	[PASID_EVENT_SET_KEPT] = "set-kept",
+	[PASID_EVENT_SET_GIVEN] = "set-given",
+	[PASID_EVENT_SET_RESERVED] = "set-reserved",
+	[PASID_EVENT_SET_TAKEN] = "set-taken",
+	[PASID_EVENT_GRANT_ALLOCATED] = "grant-allocated",
+	[PASID_EVENT_GRANT_FREE_PENDING] = "grant-free-pending",
+	[PASID_EVENT_GRANT_QUARANTINED] = "grant-quarantined",
+	[PASID_EVENT_GRANT_RELEASED] = "grant-released",
+	[PASID_EVENT_GUEST_ATTACHED] = "guest-attached",
+	[PASID_EVENT_GUEST_DETACHED] = "guest-detached",
+	[PASID_EVENT_GRANT_EXTENDED] = "grant-extended",
+	[PASID_EVENT_GRANT_HELD] = "grant-held",
+	[PASID_EVENT_GRANT_LET_GO] = "grant-let-go",
+	[PASID_EVENT_BINDING_BOUND] = "binding-bound",
+	[PASID_EVENT_BINDING_UNBOUND] = "binding-unbound",
+	[PASID_EVENT_BINDING_LOST] = "binding-lost",
+	[PASID_EVENT_BINDING_REPLACED] = "binding-replaced",
+	[PASID_EVENT_DEVICE_ADDED] = "device-added",
+	[PASID_EVENT_DEVICE_REMOVED] = "device-removed",
+	[PASID_EVENT_DEVICE_TAINTED] = "device-tainted",
+	[PASID_EVENT_SET_ENDING] = "set-ending",
+	[PASID_EVENT_SET_EMPTIED] = "set-emptied",
+	[PASID_EVENT_GRANT_DATA] = "grant-data",
+	[PASID_EVENT_GRANT_WAITING] = "grant-waiting",
+	[PASID_EVENT_GRANT_ACKNOWLEDGED] = "grant-acknowledged",
+	[PASID_EVENT_BINDING_UNBINDING] = "binding-unbinding",
+	[PASID_EVENT_BINDING_DRAINED] = "binding-drained",
+	[PASID_EVENT_BINDING_TAINTED] = "binding-tainted",
+	[PASID_EVENT_DEVICE_HEALED] = "device-healed",
+};
+
 const char *pasid_event_text(enum pasid_event_kind kind)
 {
-	switch (kind) {
-	case PASID_EVENT_SET_CREATED:
-		return "set-created";
-	case PASID_EVENT_SET_ADJUSTED:
-		return "set-adjusted";
-	case PASID_EVENT_SET_DESTROYED:
-		return "set-destroyed";
-	case PASID_EVENT_SET_LEAVING:
-		return "set-leaving";
-	case PASID_EVENT_SET_KEPT:
-		return "set-kept";
-	case PASID_EVENT_SET_GIVEN:
-		return "set-given";
-	case PASID_EVENT_SET_RESERVED:
-		return "set-reserved";
-	case PASID_EVENT_SET_TAKEN:
-		return "set-taken";
-	case PASID_EVENT_GRANT_ALLOCATED:
-		return "grant-allocated";
-	case PASID_EVENT_GRANT_FREE_PENDING:
-		return "grant-free-pending";
-	case PASID_EVENT_GRANT_QUARANTINED:
-		return "grant-quarantined";
-	case PASID_EVENT_GRANT_RELEASED:
-		return "grant-released";
-	case PASID_EVENT_GUEST_ATTACHED:
-		return "guest-attached";
-	case PASID_EVENT_GUEST_DETACHED:
-		return "guest-detached";
-	case PASID_EVENT_GRANT_EXTENDED:
-		return "grant-extended";
-	case PASID_EVENT_GRANT_HELD:
-		return "grant-held";
-	case PASID_EVENT_GRANT_LET_GO:
-		return "grant-let-go";
-	case PASID_EVENT_BINDING_BOUND:
-		return "binding-bound";
-	case PASID_EVENT_BINDING_UNBOUND:
-		return "binding-unbound";
-	case PASID_EVENT_BINDING_LOST:
-		return "binding-lost";
-	case PASID_EVENT_BINDING_REPLACED:
-		return "binding-replaced";
-	case PASID_EVENT_DEVICE_ADDED:
-		return "device-added";
-	case PASID_EVENT_DEVICE_REMOVED:
-		return "device-removed";
-	case PASID_EVENT_DEVICE_TAINTED:
-		return "device-tainted";
-	case PASID_EVENT_SET_ENDING:
-		return "set-ending";
-	case PASID_EVENT_SET_EMPTIED:
-		return "set-emptied";
-	case PASID_EVENT_GRANT_DATA:
-		return "grant-data";
-	case PASID_EVENT_GRANT_WAITING:
-		return "grant-waiting";
-	case PASID_EVENT_GRANT_ACKNOWLEDGED:
-		return "grant-acknowledged";
-	case PASID_EVENT_BINDING_UNBINDING:
-		return "binding-unbinding";
-	case PASID_EVENT_BINDING_DRAINED:
-		return "binding-drained";
-	case PASID_EVENT_BINDING_TAINTED:
-		return "binding-tainted";
-	case PASID_EVENT_DEVICE_HEALED:
-		return "device-healed";
-	}
-	return "unknown";
+	if ((size_t)kind >= sizeof(event_texts) / sizeof(event_texts[0]) ||
+		event_texts[kind] == NULL)
+		return "unknown";
+	return event_texts[kind];
 }

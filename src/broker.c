@@ -248,6 +248,21 @@ int set_for_letting_go(struct broker *b, const struct actor *actor, struct set_i
 
 /* ------------------------------------------------------------------ life, status */
 
+/* Of scope rids: what costs memory once there are such numbers. */
+static int broker_allocate_owners(struct broker *b)
+{
+	const uint32_t owners = b->config.owners_max ? b->config.owners_max : BROKER_OWNERS_MAX;
+
+	b->same_number = calloc(b->ports.state->capacity[STATE_GRANTS], sizeof(*b->same_number));
+	b->owners = calloc(owners, sizeof(*b->owners));
+	b->owner_spaces = calloc(owners, sizeof(*b->owner_spaces));
+	b->unshared = calloc(1, sizeof(*b->unshared));
+	b->owner_capacity = owners;
+	b->rids_cursor = 1;
+	memset(b->owner_buckets, 0xff, sizeof(b->owner_buckets));
+	return b->same_number && b->owners && b->owner_spaces && b->unshared ? 0 : -ENOMEM;
+}
+
 static int broker_allocate_tables(struct broker *b)
 {
 	const struct state *state = b->ports.state;
@@ -282,7 +297,7 @@ static int broker_allocate_tables(struct broker *b)
 	if (pool_init(&b->set_pool, STATE_SETS, state->capacity[STATE_SETS]) ||
 		pool_init(&b->device_pool, STATE_DEVICES, state->capacity[STATE_DEVICES]) ||
 		pool_init(&b->binding_pool, STATE_BINDINGS, state->capacity[STATE_BINDINGS]) ||
-		pool_init(&b->tie_pool, STATE_TIES, state->capacity[STATE_TIES]) || scope_init(b))
+		pool_init(&b->tie_pool, STATE_TIES, state->capacity[STATE_TIES]))
 		return -ENOMEM;
 	return 0;
 }
@@ -338,7 +353,7 @@ int broker_new(const struct broker_config *config, const struct broker_ports *po
 	if (limits_account(ports->limits, LIMITS_NO_USER, RESOURCE_OPERATIONS)->limit >
 		BROKER_OPS_MAX)
 		limits_set_host(ports->limits, RESOURCE_OPERATIONS, BROKER_OPS_MAX);
-	if (broker_allocate_tables(b)) {
+	if (broker_allocate_tables(b) || broker_allocate_owners(b)) {
 		broker_free(b);
 		return -ENOMEM;
 	}
@@ -384,7 +399,10 @@ void broker_free(struct broker *b)
 	free(b->holder_of);
 	free(b->sets);
 	free(b->devices);
-	scope_free(b);
+	free(b->same_number);
+	free(b->owners);
+	free(b->owner_spaces);
+	free(b->unshared);
 	free(b->grant_of);
 	free(b->changes);
 	free(b->by_name);

@@ -361,7 +361,7 @@ int broker_quarantine_end(struct broker *b, const struct actor *actor, struct se
 		return r;
 	broker_commit(b, &b->grant_slots[grant].data, 0); /* cooled */
 	participant_waive(b, grant);
-	if (grant_of_host(b, host.v) != grant)
+	if (grant_state(&b->grant_slots[grant]) != GRANT_QUARANTINED)
 		return 0; /* that was all */
 	if (b->grant_slots[grant].bindings == STATE_NONE) {
 		grant_requeue(b, grant);

@@ -10,33 +10,7 @@
 #include "broker_private.h"
 
 #include <assert.h>
-#include <stdlib.h>
 #include <string.h>
-
-/* ------------------------------------------------------------------ life */
-
-int scope_init(struct broker *b)
-{
-	const struct state *state = b->ports.state;
-	const uint32_t owners = b->config.owners_max ? b->config.owners_max : BROKER_OWNERS_MAX;
-
-	b->same_number = calloc(state->capacity[STATE_GRANTS], sizeof(*b->same_number));
-	b->owners = calloc(owners, sizeof(*b->owners));
-	b->owner_spaces = calloc(owners, sizeof(*b->owner_spaces));
-	b->unshared = calloc(1, sizeof(*b->unshared));
-	b->owner_capacity = owners;
-	b->rids_cursor = 1;
-	memset(b->owner_buckets, 0xff, sizeof(b->owner_buckets));
-	return b->same_number && b->owners && b->owner_spaces && b->unshared ? 0 : -1;
-}
-
-void scope_free(struct broker *b)
-{
-	free(b->same_number);
-	free(b->owners);
-	free(b->owner_spaces);
-	free(b->unshared);
-}
 
 /* ------------------------------------------------------------------ owners */
 
