@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Targets P9 and P10: the numbers' hierarchical bitmap against a flat bitmap with next-fit.
+ * Targets P9, P10 and P16: the numbers' hierarchical bitmap against a flat bitmap with next-fit.
  *
  * The flat one is the plain loop: it passes over a word of 64 taken numbers with one test. (Shaped
  * until a compiler makes one word a cycle of it, it needs about half the time where next-fit runs
@@ -302,24 +302,137 @@ static void round_of(const struct scenario *c, uint32_t round, uint32_t *start, 
 	*start = ours.start;
 }
 
-static void measure(const struct scenario *c, uint32_t rounds)
+static void report(
+	const struct scenario *c, uint64_t *our_times, uint64_t *flat_times, uint32_t rounds)
 {
-	static uint64_t flat_times[ROUNDS_MAX];
-	static uint64_t our_times[ROUNDS_MAX];
-	uint32_t start = 0;
-	double theirs;
-	double ours;
+	const double theirs = median_ns(flat_times, rounds, c->batch);
+	const double ours = median_ns(our_times, rounds, c->batch);
 
-	fill(c);
-	for (uint32_t i = 0; i < rounds; i++)
-		round_of(c, i, &start, &flat_times[i], &our_times[i]);
-	theirs = median_ns(flat_times, rounds, c->batch);
-	ours = median_ns(our_times, rounds, c->batch);
 	printf("{\"id\":\"%s\",\"name\":\"%s\",\"ratio\":%.4g,\"target\":%g,\"met\":%s,"
 	       "\"ours\":%.5g,\"peer\":%.5g,\"unit\":\"ns\",\"rounds\":%u}\n",
 		c->id, c->name, ours / theirs, c->target,
 		ours / theirs <= c->target ? "true" : "false", ours, theirs, rounds);
 	(void)fflush(stdout);
+}
+
+static void measure(const struct scenario *c, uint32_t rounds)
+{
+	static uint64_t flat_times[ROUNDS_MAX];
+	static uint64_t our_times[ROUNDS_MAX];
+	uint32_t start = 0;
+
+	fill(c);
+	for (uint32_t i = 0; i < rounds; i++)
+		round_of(c, i, &start, &flat_times[i], &our_times[i]);
+	report(c, our_times, flat_times, rounds);
+}
+
+/* ------------------------------------------------------------------ free in several at once */
+
+#define JOINT        8u
+#define JOINT_PLACES 64u /* where the one number that is free in all of them may be */
+
+static struct space joint[JOINT];
+
+/* Each has one number in a hundred free; those that are free in all of them by chance are taken. */
+static void joint_fill(uint32_t *ret_places)
+{
+	for (uint32_t i = 0; i < JOINT; i++) {
+		space_init(&joint[i]);
+		for (uint32_t n = 0; n < PASID_COUNT; n++)
+			if (random_below(100) == 0)
+				space_open(&joint[i], n, n);
+	}
+	for (uint32_t n = 0; n < PASID_COUNT; n++) {
+		uint32_t i = 0;
+
+		while (i < JOINT && space_is_free(&joint[i], n))
+			i++;
+		if (i == JOINT)
+			space_take(&joint[0], n);
+	}
+	for (uint32_t i = 0; i < JOINT_PLACES; i++)
+		ret_places[i] = random_below(PASID_COUNT);
+}
+
+static void joint_open(uint32_t n, bool *was)
+{
+	for (uint32_t i = 0; i < JOINT; i++) {
+		was[i] = space_is_free(&joint[i], n);
+		if (!was[i])
+			space_give(&joint[i], n);
+	}
+}
+
+static void joint_close(uint32_t n, const bool *was)
+{
+	for (uint32_t i = 0; i < JOINT; i++)
+		if (!was[i])
+			space_take(&joint[i], n);
+}
+
+/* The plain loop: the next word is looked at as soon as nothing is left of this one. */
+__attribute__((noinline)) static uint32_t joint_flat(void)
+{
+	for (uint32_t word = 0; word < SPACE_WORDS; word++) {
+		uint64_t bits = joint[0].numbers[word];
+
+		for (uint32_t i = 1; i < JOINT && bits != 0; i++)
+			bits &= joint[i].numbers[word];
+		if (bits != 0)
+			return word * 64 + (uint32_t)__builtin_ctzll(bits);
+	}
+	return NONE;
+}
+
+__attribute__((noinline)) static uint32_t joint_ours(void)
+{
+	const struct space_query query = {.max = PASID_LAST};
+	const struct space *spaces[JOINT];
+	uint32_t found = NONE;
+
+	for (uint32_t i = 0; i < JOINT; i++)
+		spaces[i] = &joint[i];
+	(void)space_find(spaces, JOINT, &query, &found);
+	return found;
+}
+
+static uint64_t joint_time(uint32_t (*find)(void), uint32_t wanted)
+{
+	uint64_t begin;
+
+	(void)find(); /* into the caches */
+	begin = now();
+	if (find() != wanted) {
+		fprintf(stderr, "the two searches of several spaces answer differently\n");
+		exit(2);
+	}
+	return now() - begin;
+}
+
+static void measure_joint(uint32_t rounds)
+{
+	static uint64_t flat_times[ROUNDS_MAX], our_times[ROUNDS_MAX];
+	const struct scenario c = {.id = "P16",
+		.name = "the number that is free in 8 tables at once, each 99 % full",
+		.target = 0.25,
+		.batch = 1};
+	uint32_t places[JOINT_PLACES];
+	bool was[JOINT];
+
+	joint_fill(places);
+	for (uint32_t i = 0; i < rounds; i++) {
+		const uint32_t place = places[i % JOINT_PLACES];
+
+		joint_open(place, was);
+		if (i % 2 == 0)
+			flat_times[i] = joint_time(joint_flat, place);
+		our_times[i] = joint_time(joint_ours, place);
+		if (i % 2 != 0)
+			flat_times[i] = joint_time(joint_flat, place);
+		joint_close(place, was);
+	}
+	report(&c, our_times, flat_times, rounds);
 }
 
 int main(int argc, char *argv[])
@@ -357,5 +470,6 @@ int main(int argc, char *argv[])
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(scenarios); i++)
 		measure(&scenarios[i], rounds);
+	measure_joint(rounds);
 	return 0;
 }

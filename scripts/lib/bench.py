@@ -249,7 +249,7 @@ class Bench:
 
     def figures(self):
         return [
-            Figure(["P9", "P10"], "free numbers against a flat bitmap", self.space, 501, 2001),
+            Figure(["P9", "P10", "P16"], "free numbers against a flat bitmap", self.space, 501, 2001),
             Figure(["P1", "P2"], "latency of one allocate", self.latency, 60, 240),
             Figure(["P3"], "processor time of batches", self.batches, 40, 160),
             Figure(["P4"], "many numbers in a request", self.many_ids, 8, 24),
