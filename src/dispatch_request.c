@@ -141,9 +141,10 @@ static int refuse_role(struct call *call)
 			"an observer changes nothing; ask for another role in hello");
 	if (session->role == ROLE_PARTICIPANT)
 		return error_set(&call->error, REASON_ROLE,
-			"a participant is told what happens and does nothing; ask for another role "
-			"in hello");
-	return error_set(&call->error, REASON_ROLE, "for admins only; ask for that role in hello");
+			"a participant hears what happens, acknowledges and holds, and does nothing "
+			"else; ask for another role in hello");
+	return error_set(&call->error, REASON_ROLE, "for %s only; ask for that role in hello",
+		call->type->roles & ALLOW_ADMIN ? "admins" : "participants");
 }
 
 static int check_role(struct call *call)

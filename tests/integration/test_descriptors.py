@@ -128,6 +128,7 @@ class DescriptorTest(unittest.TestCase):
         self.addCleanup(self.stack.close)
         self.victim, self.attacker = self.connect("victim"), self.connect("attacker")
         self.admin = self.stack.enter_context(self.daemon.admin())
+        self.participant = self.stack.enter_context(self.daemon.client(role=pb.ROLE_PARTICIPANT))
         self.iommufd = self.stack.enter_context(self.daemon.open_iommu())
         self.device = self.stack.enter_context(self.daemon.open_device(OTHER))
         self.victims_iommufd = self.stack.enter_context(self.daemon.open_iommu())
@@ -344,8 +345,10 @@ class Counts(DescriptorTest):
                 continue
             with self.subTest(operation):
                 admins = operation in ("set_connect", "quarantine_end", "device_share", "device_drained", "recover")
-                self.refuse("role-not-allowed" if admins else "descriptor-count", operation, [self.iommufd])
-                self.refuse("descriptor-count", operation, [self.iommufd], client=self.admin)
+                others = operation.startswith("set_move_") or operation == "acknowledge"
+                self.refuse("role-not-allowed" if admins or others else "descriptor-count", operation, [self.iommufd])
+                client = self.participant if operation == "acknowledge" else self.admin
+                self.refuse("descriptor-count", operation, [self.iommufd], client=client)
         self.assert_as_before()
 
     def test_lost_on_the_way(self):

@@ -114,7 +114,7 @@ class Reading(WithDaemon):
         self.assertEqual(kinds, {"shared": None, "slice": "vm1"})
         who = self.done("who", hex(number))
         self.assertEqual((who["set"], [bound["address"] for bound in who["bound"]]), ("vm1", [SHARED]))
-        self.assertIn(f"PASID {number}: active, set vm1, guest PASID 5", self.ctl("who", str(number)).stdout)
+        self.assertIn(f"PASID {number}: active, set vm1, scope global, guest PASID 5", self.ctl("who", str(number)).stdout)
         self.assertEqual(self.done("who", "5000")["state"], "idle")
 
     def test_watch_prints_a_line_for_each_event(self):

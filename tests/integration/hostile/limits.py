@@ -12,7 +12,7 @@ from pasid_client import Client, Refused, host, pb
 USER = {
     "connections": 30, "sessions": 25, "sets": 12, "pasids": 300, "promised_pasids": 5000, "operations": 6,
     "unread_bytes": 131072, "remembered_bytes": 131072, "descriptors": 3, "received_descriptors": 300, "devices": 3,
-    "page_tables": 6, "bindings": 9, "map_pages": 14, "claims": 9, "watches": 4,
+    "page_tables": 6, "bindings": 9, "map_pages": 14, "claims": 9, "holds": 7, "watches": 4,
 }
 FILLERS = {}
 
@@ -194,6 +194,13 @@ def fill_claims(full):
     client = full.machine()
     device = slice_of(client, full.ground)
     return full.until_refused(lambda _: client.allocate(scope=pb.SCOPE_RIDS, devices=[device], count=4), 60)
+
+
+@filler
+def fill_holds(full):
+    client = full.machine()
+    numbers = client.allocate(count=16)
+    return full.until_refused(lambda i: client.call("hold", host_pasid=numbers[i]), 16)
 
 
 @filler
