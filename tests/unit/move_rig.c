@@ -81,7 +81,7 @@ struct move_reserve move_request(uint32_t first, uint32_t count, bool seal)
 	return (struct move_reserve){
 		.token = m.token,
 		.proof = MOVE_RIG_SOURCE,
-		.create = {"vm", m.mode, true, 20, true, 1007},
+		.create = {"vm", m.mode, true, 20, true, 1007, 0},
 		.max = PASID_LAST,
 		.seal = seal,
 		.total = MOVE_GRANTS,
