@@ -162,18 +162,18 @@ static int choose_block(struct broker *b, const struct allocate *a, bool tell,
 	return 0;
 }
 
-/* Of scope rids: `want` single numbers, or all of a block; says how many there are. */
+/*
+ * Of scope rids: `want` single numbers, or all of a block; says how many there are. A block of more
+ * than the set may have is refused for that, if there are as many numbers as it may have.
+ */
 static uint32_t choose_scoped(struct broker *b, uint32_t set, const struct allocate *a,
 	const struct groups *scope, const struct space_query *range, uint32_t want,
 	struct hpasid *numbers)
 {
 	struct space_query query = *range;
 
-	if (!a->consecutive)
-		return scope_find(b, set, scope, &query, want, numbers);
-	if (want < a->count)
-		return 0;
-	query.order = block_order(a->count);
+	if (a->consecutive && want == a->count)
+		query.order = block_order(a->count);
 	return scope_find(b, set, scope, &query, want, numbers);
 }
 

@@ -76,7 +76,7 @@ static int reserve_begin(struct broker *b, const struct actor *actor,
 
 static bool reserve_can_have(const struct broker *b, uint32_t set, uint32_t host)
 {
-	const uint32_t grant = host <= PASID_LAST ? grant_of_host(b, host) : STATE_NONE;
+	const uint32_t grant = grant_of_host(b, host);
 
 	if (host <= b->config.reserved_last || host > PASID_LAST)
 		return false;

@@ -98,6 +98,22 @@ static int acknowledge_check(const struct actor *actor, const struct hpasid *hos
 	return 0;
 }
 
+/* Of scope rids it may be several sets', each of which waits; what waits no more may be gone. */
+static bool host_acknowledge(struct broker *b, struct hpasid host, uint32_t mask)
+{
+	bool waited = false;
+	uint32_t next;
+
+	for (uint32_t g = grant_of_host(b, host.v); g != STATE_NONE; g = next) {
+		next = grant_same_number(b, g);
+		if (!(grant_awaits(&b->grant_slots[g]) & mask))
+			continue;
+		grant_acknowledge(b, g, mask);
+		waited = true;
+	}
+	return waited;
+}
+
 int broker_acknowledge(struct broker *b, const struct actor *actor, const struct hpasid *hosts,
 	size_t count, uint32_t *ret_acknowledged, struct error *ret_error)
 {
@@ -105,14 +121,8 @@ int broker_acknowledge(struct broker *b, const struct actor *actor, const struct
 	uint32_t acknowledged = 0;
 	int r = acknowledge_check(actor, hosts, count, ret_error);
 
-	for (size_t i = 0; i < count && r == 0 && index < BROKER_PARTICIPANTS; i++) {
-		const uint32_t grant = grant_of_host(b, hosts[i].v);
-
-		if (grant == STATE_NONE || !(grant_awaits(&b->grant_slots[grant]) >> index & 1))
-			continue;
-		grant_acknowledge(b, grant, 1u << index);
-		acknowledged++;
-	}
+	for (size_t i = 0; i < count && r == 0 && index < BROKER_PARTICIPANTS; i++)
+		acknowledged += host_acknowledge(b, hosts[i], 1u << index);
 	if (r == 0)
 		*ret_acknowledged = acknowledged;
 	return r;

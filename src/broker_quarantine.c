@@ -207,8 +207,8 @@ void grant_end(struct broker *b, uint32_t grant)
 {
 	hold_drop_own(b, grant);
 	(void)grant_free(b, grant);
-	grant_settle(b, grant);
-	if (grant_state(&b->grant_slots[grant]) == GRANT_FREE_PENDING && !grant_is_bound(b, grant))
+	assert(!grant_is_bound(b, grant)); /* all that its set had is closed or lost */
+	if (grant_state(&b->grant_slots[grant]) == GRANT_FREE_PENDING)
 		grant_retire(b, grant); /* and is held there */
 }
 
