@@ -387,11 +387,10 @@ bool hold_next_session(const struct broker *b, uint64_t *cursor, uint64_t *ret_s
 
 int hold_recover(struct broker *b, struct error *ret_error)
 {
-	int r = 0;
-
-	for (uint32_t i = 0; i < b->tie_pool.used && r == 0; i++) {
+	for (uint32_t i = 0; i < b->tie_pool.used; i++) {
 		const struct tie_slot *slot = &b->tie_slots[i];
 		uint32_t holder;
+		int r = 0;
 
 		if (!tie_is_hold(b, i))
 			continue;
@@ -399,12 +398,12 @@ int hold_recover(struct broker *b, struct error *ret_error)
 		if (holder == STATE_NONE)
 			r = holder_open(b, slot->to, tie_user(slot->word), &holder, ret_error);
 		if (r)
-			break;
+			return r;
 		hold_link(b, holder, i);
 		limits_charge_anyway(
 			b->ports.limits, NULL, b->holders[holder].user, RESOURCE_HOLDS, 1);
 	}
-	return r;
+	return 0;
 }
 
 static int wrong(struct error *ret_error, const char *what, uint64_t object)

@@ -47,26 +47,18 @@ uint32_t policy_start(struct broker *b, uint32_t cursor, uint32_t min, uint32_t 
 
 	if (b->host_slot->policy != policy_wanted(b) && policy_may_change(b))
 		broker_commit(b, &b->host_slot->policy, policy_wanted(b));
-	switch (policy) {
-	case BROKER_CYCLIC:
+	if (policy == BROKER_CYCLIC)
 		return cursor;
-	case BROKER_LOWEST:
-		return min;
-	case BROKER_RANDOMIZED:
-		break;
-	}
-	return policy_draw(b, min, max);
+	return policy == BROKER_LOWEST ? min : policy_draw(b, min, max);
 }
 
 const char *broker_policy_text(enum broker_policy policy)
 {
-	switch (policy) {
-	case BROKER_CYCLIC:
-		return "cyclic";
-	case BROKER_LOWEST:
-		return "lowest";
-	case BROKER_RANDOMIZED:
-		break;
-	}
-	return "randomized";
+	static const char *const texts[] = {
+		[BROKER_CYCLIC] = "cyclic",
+		[BROKER_LOWEST] = "lowest",
+		[BROKER_RANDOMIZED] = "randomized",
+	};
+
+	return texts[policy];
 }
