@@ -231,6 +231,29 @@ START_TEST(a_hold_needs_a_place_for_its_user)
 	}
 END_TEST
 
+START_TEST(sessions_may_meet_in_a_bucket)
+	{
+		struct hpasid x = fixture_allocate(&f, &a), y = fixture_allocate(&f, &a);
+		struct actor other = participant;
+		uint64_t cursor = BROKER_PARTICIPANTS, session = 0;
+
+		other.session += BROKER_BUCKETS;
+		ck_assert_int_eq(hold(&participant, a.set, x), 0);
+		ck_assert_int_eq(hold(&other, a.set, x), 0);
+		ck_assert_int_eq(hold(&participant, a.set, y), 0);
+		/* neither is what came last */
+		ck_assert_int_eq(release(&participant, a.set, x), 0);
+		fixture_recount(&f);
+		ck_assert_int_eq(release(&participant, a.set, y), 0);
+		fixture_recount(&f);
+		ck_assert(hold_next_session(f.broker, &cursor, &session));
+		ck_assert_uint_eq(session, other.session);
+		ck_assert(!hold_next_session(f.broker, &cursor, &session));
+		ck_assert_int_eq(release(&other, a.set, x), 0);
+		ck_assert_uint_eq(held(RESOURCE_HOLDS), 0);
+	}
+END_TEST
+
 /* ------------------------------------------------------------------ ends */
 
 START_TEST(the_end_of_the_last_holders_session_reclaims)
@@ -372,6 +395,30 @@ START_TEST(a_session_sees_its_holds_and_an_admin_all)
 	}
 END_TEST
 
+START_TEST(a_list_of_very_many_is_given_in_parts)
+	{
+		static struct hpasid numbers[BROKER_ALLOCATE_MAX];
+		struct allocate many = {.max = PASID_LAST, .count = BROKER_ALLOCATE_MAX};
+		struct hpasid mine = fixture_allocate(&f, &c);
+		struct hold_info info;
+		uint64_t cursor = 0;
+
+		ck_assert_int_eq(broker_allocate(f.broker, &a, &many, numbers, &f.error), 0);
+		for (uint32_t i = 0; i < BROKER_HOLDS_MAX; i++)
+			ck_assert_int_eq(hold(&participant, a.set, numbers[i]), 0);
+		ck_assert_int_eq(hold(&c, own, mine), 0);
+		ck_assert_int_eq(release(&participant, a.set, numbers[5]), 0);
+		ck_assert(!broker_hold_next(f.broker, &c, own, &cursor, &info));
+		ck_assert_uint_eq(cursor, BROKER_WORK_MAX);
+		ck_assert(broker_hold_next(f.broker, &c, own, &cursor, &info));
+		ck_assert_uint_eq(info.host.v, mine.v);
+		cursor = 0;
+		ck_assert(broker_hold_next(f.broker, &f.admin, c.set, &(uint64_t){4096}, &info));
+		ck_assert(!broker_hold_next(f.broker, &f.admin, c.set, &cursor, &info));
+		ck_assert_uint_eq(cursor, BROKER_WORK_MAX);
+	}
+END_TEST
+
 START_TEST(each_hold_and_its_end_is_told_once)
 	{
 		struct hpasid x = fixture_allocate(&f, &a);
@@ -432,6 +479,18 @@ START_TEST(a_recount_finds_what_does_not_agree)
 		b->holders[0].session = 0;
 		ck_contradicts("holds that no session has");
 		b->holders[0].session = participant.session;
+		/* what is in a session's list and is no hold */
+		ck_assert_int_eq(broker_participate(b, &participant, &f.error), 0);
+		b->tie_slots[tie].peer = b->participants[0].tie;
+		b->tie_slots[b->participants[0].tie].peer = STATE_NONE;
+		b->holders[0].count++;
+		ck_contradicts("holds of a session");
+		b->holders[0].count--;
+		b->tie_slots[tie].peer = STATE_NONE;
+		/* one that has none, and its place still */
+		b->holders[b->holder_used++] = (struct holder){.session = 99, .first = STATE_NONE};
+		ck_contradicts("holds of a session");
+		b->holder_used--;
 	}
 END_TEST
 
@@ -447,12 +506,14 @@ int main(void)
 		a_users_holds_are_limited,
 		there_is_room_for_so_many_holds_and_holders,
 		a_hold_needs_a_place_for_its_user,
+		sessions_may_meet_in_a_bucket,
 		the_end_of_the_last_holders_session_reclaims,
 		what_another_session_holds_outlives_the_set_in_quarantine,
 		a_held_number_does_not_come_back_to_an_emptied_set,
 		holds_survive_a_restart_with_their_sessions,
 		a_restart_with_room_for_fewer_holders_is_refused,
 		a_session_sees_its_holds_and_an_admin_all,
+		a_list_of_very_many_is_given_in_parts,
 		each_hold_and_its_end_is_told_once,
 		a_recount_finds_what_does_not_agree,
 	};

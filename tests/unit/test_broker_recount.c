@@ -244,6 +244,14 @@ START_TEST(a_number_that_can_be_had_again_and_is_attached)
 	}
 END_TEST
 
+START_TEST(a_number_that_can_be_had_again_and_is_held)
+	{
+		ck_finds_word(&grant(returnable)->word,
+			grant(returnable)->word + (UINT64_C(1) << GRANT_HOLD_SHIFT),
+			"H: a number that can be had again is held");
+	}
+END_TEST
+
 START_TEST(a_number_of_an_earlier_vm_that_can_be_had_again)
 	{
 		ck_finds_word(&set_record(&a)->emptied, f.now_ms + 1, "an earlier VM");
@@ -424,6 +432,7 @@ int main(void)
 		a_binding_that_its_grant_does_not_have,
 		a_number_in_quarantine_that_is_bound_or_about_to_be,
 		a_number_that_can_be_had_again_and_is_attached,
+		a_number_that_can_be_had_again_and_is_held,
 		a_number_of_an_earlier_vm_that_can_be_had_again,
 		a_number_that_is_bound_for_another_set,
 		a_number_that_is_bound_twice_in_one_table,

@@ -322,6 +322,20 @@ START_TEST(what_may_stand_there_is_tainted_until_it_is_detached)
 	}
 END_TEST
 
+/* Through a function of the group that came later, and has failed in nothing. */
+START_TEST(what_another_function_of_the_group_left_is_not_replaced)
+	{
+		struct device_id two;
+
+		ck_assert_int_eq(
+			replace_fails(device, STATUS_HARDWARE, HW_LEFT_DOUBT), STATUS_HARDWARE);
+		two = fixture_add(&f, &a, 2, 10);
+		refused(two, &theirs, REASON_DEVICE_TAINTED);
+		ck_assert_ptr_nonnull(strstr(f.error.text, "failed to detach before"));
+		ck_assert_int_eq(fixture_unbind(&f, &a, host), 0);
+	}
+END_TEST
+
 /* Nobody knows what the worker had done by then. */
 START_TEST(a_worker_that_dies_leaves_what_its_death_leaves)
 	{
@@ -358,6 +372,18 @@ START_TEST(a_replacement_whose_binding_was_lost_fails)
 		fixture_recount(&f);
 		ck_assert_uint_eq(fixture_outcome(&f, 7).error.reason, REASON_WORKER_LOST);
 		model_end(&f.model, a.set.v);
+	}
+END_TEST
+
+START_TEST(a_worker_learns_until_when_it_is_waited_for)
+	{
+		broker_set_until(f.broker, f.now_ms + 77);
+		ck_assert_int_eq(ask(&a, false, device, &theirs, 7), 0);
+		broker_set_until(f.broker, 0);
+		broker_flush(f.broker);
+		ck_assert_uint_eq(f.model.ops[0].kind, HW_REPLACE);
+		ck_assert_uint_eq(f.model.ops[0].until_ms, f.now_ms + 77);
+		ck_assert_int_eq(fixture_outcome(&f, 7).status, 0);
 	}
 END_TEST
 
@@ -453,8 +479,10 @@ int main(void)
 		{a_failed_replacement_leaves_the_earlier_table, 1},
 		{a_binding_that_could_not_be_restored_is_gone_and_told_so, 2},
 		{what_may_stand_there_is_tainted_until_it_is_detached, 2},
+		{what_another_function_of_the_group_left_is_not_replaced, 1},
 		{a_worker_that_dies_leaves_what_its_death_leaves, 2},
 		{a_replacement_whose_binding_was_lost_fails, 1},
+		{a_worker_learns_until_when_it_is_waited_for, 1},
 		{what_the_port_does_not_take_changed_nothing, 1},
 		{it_takes_effect_in_the_order_of_the_requests, 1},
 		{a_removal_and_a_replacement_wait_for_each_other, 1},

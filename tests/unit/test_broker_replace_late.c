@@ -152,6 +152,37 @@ START_TEST(a_binding_may_be_lost_while_it_is_looked_at)
 	}
 END_TEST
 
+START_TEST(the_question_is_asked_until_it_is_taken)
+	{
+		replace_and_die(HW_TABLE_SPACE, true);
+		ck_assert(model_step(&f, 0));
+		f.model.submit_status = -EAGAIN;
+		broker_flush(f.broker);
+		f.model.submit_status = 0;
+		ck_assert_uint_eq(f.model.count, 0);
+		fixture_pass_second(&f);
+		recover_run();
+		ck_assert_int_eq(binding().state, BINDING_BOUND);
+		ck_assert_uint_eq(binding().table.pt_id, entry()->pt_id);
+	}
+END_TEST
+
+/* A VMM may have named the table that was made for it. */
+START_TEST(the_same_table_may_be_whose_the_worker_says)
+	{
+		const struct model_entry before = *entry();
+
+		replace_and_die(HW_TABLE_HWPT, true);
+		*entry() = before;
+		entry()->made_pt = before.made_pt ? 0 : before.pt_id;
+		recover_run();
+		ck_assert_int_eq(binding().state, BINDING_BOUND);
+		ck_assert_uint_eq(binding().table.pt_id, before.pt_id);
+		ck_assert_int_eq(!binding().table.made, !entry()->made_pt);
+		ck_assert_int_eq(fixture_unbind(&f, &a, host), 0);
+	}
+END_TEST
+
 /* Requests of the set wait until it is known. */
 START_TEST(a_recovery_may_be_interrupted)
 	{
@@ -180,6 +211,8 @@ int main(void)
 		{a_worker_that_is_gone_leaves_it_tainted, 1},
 		{a_worker_may_die_while_it_is_looked_at, 1},
 		{a_binding_may_be_lost_while_it_is_looked_at, 1},
+		{the_question_is_asked_until_it_is_taken, 1},
+		{the_same_table_may_be_whose_the_worker_says, 1},
 		{a_recovery_may_be_interrupted, 1},
 	};
 	Suite *suite = suite_create("broker: replacement and restart");
