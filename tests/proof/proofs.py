@@ -157,8 +157,8 @@ def check(name, grants, *defects, quick=True):
 CHECK = (
     check("check-grants", 3,
           Defect("U", "a number that is granted twice is passed over", (
-              ("state_check.c", "if (state_test_and_set(c->hosts, host))",
-               "if (state_test_and_set(c->hosts, host) && slot == 1)"),)),
+              ("state_check.c", "state_test_and_set(c->hosts, host))",
+               "state_test_and_set(c->hosts, host) && slot == 1)"),)),
           Defect("G", "guest PASIDs that do not rise are not compared", (
               ("state_check.c", "return rising || state_sort_pairs(c, table, groups, pair, ret_slot);",
                "return true;"),)),
@@ -222,7 +222,8 @@ BROKER = (
               quick=False),
     bind("bind", 2, letter("A", "what a failed bind had attached is left alone"),
          Defect("taint", "an undo that fails leaves no taint", (
-             ("broker_bind.c", "\t} else {\n\t\tbinding_taint(b, binding);", "\t} else {"),))),
+             ("broker_bind.c", "\t} else {\n\t\tbinding_taint(b, binding, CHANGE_BINDING_TAINTED);",
+              "\t} else {"),))),
     bind("bind-more", 3,
          Defect("lost", "an attach whose worker was lost counts as refused", (
              ("broker_bind.c", "if (result->status > 0)\n\t\tbind_untouched",
@@ -234,8 +235,9 @@ BROKER = (
     quarantine("quarantine-more", 2, 2,
                Defect("D", "a number that is bound goes into quarantine", (
                    ("broker_quarantine.c", "GRANT_FREE_PENDING || grant_is_bound(b, grant))", "GRANT_FREE_PENDING)"),
-                   ("broker_quarantine.c", "if (slot->bindings == STATE_NONE && !grant_is_held(slot)) {\n\t\tgrant_release",
-                    "if (slot) {\n\t\tgrant_release"),)),
+                   ("broker_quarantine.c",
+                    "if (slot->bindings == STATE_NONE && !grant_is_held(slot) && !grant_awaits(slot)) {",
+                    "if (slot) {"),)),
                quick=False),
     quarantine("quarantine-longer", 1, 3, letter("D", "what was freed is given back at once"), quick=False),
 )
