@@ -121,13 +121,14 @@ int unbind_check_binding(struct broker *b, uint32_t binding, struct error *ret_e
 		return error_set_limit(ret_error, REASON_DEVICE_GOING, device_name_of(b, device), 0,
 			0, "device " RID_FORMAT " is being removed, which detaches everything",
 			RID_ARGS(rid));
-	if ((binding_state(b, binding) != BINDING_BOUND &&
-		    binding_state(b, binding) != BINDING_TAINTED) ||
-		binding_is_replaced(b, binding))
+	if (binding_state(b, binding) != BINDING_BOUND &&
+		binding_state(b, binding) != BINDING_TAINTED)
 		return error_set_limit(ret_error, REASON_BUSY, device_name_of(b, device), 0, 0,
-			"another attach, detach or replacement in the IOMMU group of device " RID_FORMAT
+			"another attach or detach in the IOMMU group of device " RID_FORMAT
 			" is under way; wait for its reply",
 			RID_ARGS(rid));
+	/* whatever is about this table waits for a replacement, and for its set's recovery */
+	assert(!binding_is_replaced(b, binding));
 	return 0;
 }
 

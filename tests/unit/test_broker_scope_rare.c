@@ -465,15 +465,19 @@ static void renumber(uint32_t grant, uint32_t host)
 
 START_TEST(a_number_is_not_recovered_in_both_scopes_or_twice)
 	{
-		const struct hpasid global = fixture_allocate(&f, &a);
+		const struct hpasid before = fixture_allocate(&f, &a);
+		struct hpasid after;
 		uint32_t rids;
 
 		(void)scope_take_on(&a, &a0, 1, 7);
 		(void)scope_take_on(&a, &a1, 1, 8);
 		(void)scope_take_on(&c, &c3, 1, 7);
+		after = fixture_allocate(&f, &a);
 		rids = grant_of_set(f.broker, set_slot_of(f.broker, a.set), 8);
 		fixture_settle(&f);
-		renumber(rids, global.v);
+		renumber(rids, before.v);
+		not_recovered("two grants");
+		renumber(rids, after.v);
 		not_recovered("two grants");
 		renumber(rids, 7); /* the set has it on a0 */
 		not_recovered("two grants");

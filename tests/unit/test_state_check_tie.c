@@ -12,6 +12,10 @@ START_TEST(holds_are_of_a_session_each_and_counted)
 		state_check_found(STATE_TIES, 1, word & ~(3 * one));
 		ties[1].to = 0;
 		state_check_found(STATE_TIES, 1, 0);
+		state_reserve(state, STATE_TIES, 3);
+		ties[2] = ties[1];
+		ties[1].to = 0;
+		state_check_found(STATE_TIES, 1, 0);
 		ties[1].word = word - one;
 		state_check_found(STATE_GRANTS, 1, held);
 		ties[1].word = 0;
