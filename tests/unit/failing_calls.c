@@ -106,6 +106,8 @@ ssize_t __real_read(int fd, void *to, size_t size);
 ssize_t __wrap_read(int fd, void *to, size_t size);
 ssize_t __real_pread(int fd, void *to, size_t size, off_t offset);
 ssize_t __wrap_pread(int fd, void *to, size_t size, off_t offset);
+ssize_t __real_pwrite(int fd, const void *from, size_t size, off_t offset);
+ssize_t __wrap_pwrite(int fd, const void *from, size_t size, off_t offset);
 
 int __wrap_open(const char *path, int flags, ...)
 {
@@ -156,4 +158,11 @@ ssize_t __wrap_pread(int fd, void *to, size_t size, off_t offset)
 	if (call_lies(CALL_PREAD))
 		return 0;
 	return call_error(CALL_PREAD) ? -1 : __real_pread(fd, to, size, offset);
+}
+
+ssize_t __wrap_pwrite(int fd, const void *from, size_t size, off_t offset)
+{
+	if (call_lies(CALL_PWRITE))
+		return 0;
+	return call_error(CALL_PWRITE) ? -1 : __real_pwrite(fd, from, size, offset);
 }

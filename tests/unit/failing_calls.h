@@ -16,6 +16,7 @@ enum failing_call {
 	CALL_FCNTL,
 	CALL_READ,
 	CALL_PREAD,
+	CALL_PWRITE,
 	CALL_FTRUNCATE,
 	CALL_FALLOCATE,
 	CALL_MMAP,
@@ -28,8 +29,8 @@ void calls_fail(enum failing_call call, unsigned skip, unsigned times, int error
 /* After `skip` calls of this kind this is done before the next one, which then goes on as ever. */
 void calls_before(enum failing_call call, unsigned skip, void (*hook)(void));
 /*
- * After `skip` calls of this kind the next read() has this text, pread() nothing, and lstat() says
- * that it is on another file system.
+ * After `skip` calls of this kind the next read() has this text, pread() nothing, pwrite() wrote
+ * nothing, and lstat() says that it is on another file system.
  */
 void calls_lie(enum failing_call call, unsigned skip, const char *text);
 /* They are as ever. Returns whether something of that has happened. */

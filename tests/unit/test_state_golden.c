@@ -8,6 +8,7 @@
  * A test that fails here after a change of src/state.h means: hosts have files that say it the old
  * way. Give the layout another version, and read both.
  */
+#include "failing_calls.h"
 #include "state_check.h"
 #include "state_rig.h"
 #include "suite.h"
@@ -222,6 +223,57 @@ START_TEST(an_upgrade_that_fails_changes_nothing)
 	}
 END_TEST
 
+static void upgrade_fails(int expected)
+{
+	struct state_file *file = NULL;
+	struct state_note note;
+
+	ck_assert_int_eq(state_file_open(rig_path, rig_boot, &file, &note), expected);
+	ck_assert(calls_recover());
+	ck_assert_uint_eq(note.found, STATE_FOUND_NO_SPACE);
+	ck_assert_ptr_null(file);
+}
+
+/* The header is what says which layout it is: without the new one it is still of the old version.
+ */
+START_TEST(an_upgrade_whose_header_is_not_written_is_begun_again)
+	{
+		golden_unpack("version-1");
+		calls_fail(CALL_PWRITE, 0, 1, EIO);
+		upgrade_fails(-EIO);
+		calls_fail(CALL_PWRITE, 0, 1, ENOSPC);
+		upgrade_fails(-ENOSPC);
+		calls_lie(CALL_PWRITE, 0, NULL);
+		upgrade_fails(-EIO);
+		calls_fail(CALL_PWRITE, 0, 3, EINTR);
+		says_what_it_said(1, 1, 3);
+		ck_assert(calls_recover());
+		says_what_it_said(1, STATE_FILE_VERSION, 0);
+	}
+END_TEST
+
+static void edit_no_version(struct state_header *header)
+{
+	header->version = 0;
+}
+
+START_TEST(no_version_is_none_of_ours)
+	{
+		struct state_rig_bytes before;
+		struct state_file *file = NULL;
+		struct state_note note;
+
+		golden_make();
+		state_rig_edit(rig_path, edit_no_version, true);
+		before = state_rig_read(rig_path);
+		ck_assert_int_eq(state_file_open(rig_path, rig_boot, &file, &note), -EBADMSG);
+		ck_assert_uint_eq(note.found, STATE_FOUND_DAMAGED);
+		ck_assert_ptr_nonnull(strstr(note.text, "version 0"));
+		state_rig_same(rig_path, &before);
+		free(before.pages);
+	}
+END_TEST
+
 START_TEST(this_version_writes_its_layout_to_the_byte)
 	{
 		char path[128], *golden = NULL, *made = NULL;
@@ -301,6 +353,8 @@ int main(int argc, char *argv[])
 		an_upgraded_file_has_room_for_what_is_new,
 		looking_at_an_old_file_changes_nothing,
 		an_upgrade_that_fails_changes_nothing,
+		an_upgrade_whose_header_is_not_written_is_begun_again,
+		no_version_is_none_of_ours,
 		a_damaged_file_of_each_version_is_refused,
 	};
 
