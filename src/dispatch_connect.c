@@ -4,6 +4,7 @@
  * connection: whoever has it may do the business of that set and nothing else. Who that is, for
  * policy and log, is known from the datagram that hello came in.
  */
+#include <assert.h>
 #include <stdlib.h>
 
 #include "dispatch_private.h"
@@ -28,14 +29,10 @@ static struct handed *handed_find(struct dispatch *d, struct set_id set)
 
 struct link *handed_newest(struct dispatch *d, struct set_id set)
 {
-	struct handed *handed;
+	const struct handed *handed = TAILQ_LAST(handed_bucket(d, set), handed_list);
 
-	TAILQ_FOREACH_REVERSE(handed, handed_bucket(d, set), handed_list, link)
-	{
-		if (handed->set.v == set.v)
-			return handed->owner;
-	}
-	return NULL;
+	assert(handed && handed->set.v == set.v);
+	return handed->owner;
 }
 
 void handed_free(struct dispatch *d, struct link *link)

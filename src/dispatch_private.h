@@ -382,7 +382,7 @@ void handed_free(struct dispatch *d, struct link *link);
 void handed_sweep(struct dispatch *d);
 int handed_hello(struct call *call, const Pasid__V1__Hello *hello, struct session **ret_session);
 
-/* The connection that was made for the set last. */
+/* The connection that was made for the set just now. */
 struct link *handed_newest(struct dispatch *d, struct set_id set);
 
 /* ---------------------------------------------------------------- dispatch_handover.c */
