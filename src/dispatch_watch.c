@@ -241,10 +241,16 @@ static void watch_catch_up(struct dispatch *d, struct watcher *watcher)
 	struct change change;
 
 	while (watcher->behind && watch_has_room(d, watcher)) {
+		bool found;
+
 		if (watcher->next == d->next_change) {
 			watcher->behind = false;
-		} else if (!broker_change_get(d->broker, watcher->next, &change) ||
-			   change.sequence >= d->next_change) {
+			break;
+		}
+		found = broker_change_get(d->broker, watcher->next, &change);
+		assert(found); /* there were changes since: it, or one that came later */
+		(void)found;
+		if (change.sequence >= d->next_change) {
 			watch_put_gap(watcher, d->next_change);
 		} else if (change.sequence > watcher->next) {
 			watch_put_gap(watcher, change.sequence);
@@ -328,11 +334,15 @@ static int watch_read(struct call *call, const Pasid__V1__Watch *request, struct
 /* Whoever is waited for must hear of everything. */
 static int watch_check_participant(struct call *call, const struct watch_wish *wish)
 {
+	const Pasid__V1__Watch *request = (const void *)call->message;
+
 	if (call->actor.role != ROLE_PARTICIPANT)
-		return error_set(&call->error, REASON_ROLE, "only a participant acknowledges");
-	if (wish->set || wish->name || wish->kinds)
+		return error_set(&call->error, REASON_ROLE,
+			"only a participant acknowledges; connect in that role, as a user that "
+			"roles.participants names");
+	if (request->stop || wish->set || wish->name || wish->kinds)
 		return error_set(&call->error, REASON_BAD_ARGUMENT,
-			"a participant that acknowledges watches all sets and kinds");
+			"a participant that acknowledges watches, and all sets and kinds");
 	return 0;
 }
 
@@ -350,18 +360,20 @@ int handle_watch(struct call *call)
 	const Pasid__V1__Watch *request = (const void *)call->message;
 	struct dispatch *d = call->d;
 	struct watch_wish wish = {0};
-	int r = 0;
+	const bool begins = !call->link->watcher;
+	int r = request->stop ? 0 : watch_read(call, request, &wish);
 
-	if (request->stop)
-		watch_stop(d, call->link);
-	else
-		r = watch_read(call, request, &wish);
 	if (!r && request->acknowledge)
 		r = watch_check_participant(call, &wish);
-	if (!r && !request->stop)
+	if (!r && request->stop)
+		watch_stop(d, call->link);
+	else if (!r)
 		r = watch_start(d, call->link, &wish, &call->error);
-	if (!r && request->acknowledge)
+	if (!r && request->acknowledge) {
 		r = watch_participate(call);
+		if (r && begins)
+			watch_stop(d, call->link);
+	}
 	if (r)
 		return r;
 	wire_out_uint(&call->out, 1, broker_change_sequence(d->broker));
