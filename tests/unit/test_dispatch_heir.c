@@ -63,6 +63,8 @@ START_TEST(a_handed_connection_gets_a_successor)
 		ck_assert(hello->resumed);
 		ck_assert_uint_eq(hello->resume_token.len, 0);
 		ck_assert_uint_eq(hello->set, handed_set);
+		ck_assert_int_eq(
+			try_connect(), REASON_SET_CONNECTED); /* the old one is there still */
 		expect_bereft(old);
 		rig_refused(r, old, OPERATION(HELLO), &plain, REASON_HANDED_OVER);
 		ck_assert_ptr_null(dispatch_disconnect(r->d, old, true, NULL));

@@ -160,6 +160,38 @@ START_TEST(what_is_not_sealed_needs_no_word_and_an_admin_may_vouch)
 	}
 END_TEST
 
+static const Pasid__V1__Reply *try_connect(struct rig *r)
+{
+	Pasid__V1__SetConnect request = PASID__V1__SET_CONNECT__INIT;
+
+	request.set = the_set("vm");
+	return rig_call(r, r == source ? from : to, OPERATION(SET_CONNECT), &request);
+}
+
+START_TEST(a_set_under_way_gets_no_connection)
+	{
+		Pasid__V1__SetCreate create = PASID__V1__SET_CREATE__INIT;
+		Pasid__V1__SetMoveReserve request;
+		struct said exported, reserved, given;
+
+		open_target();
+		create.name = (char *)"vm";
+		(void)rig_ok(source, from, OPERATION(SET_CREATE), &create);
+		exported = begin();
+		rig_expect(source, try_connect(source), REASON_SET_MOVING);
+		request = reserving(&exported, SET_TRANSLATED, GUEST);
+		request.total = 0;
+		request.n_grants = 0;
+		reserved = reserve(&request);
+		rig_expect(target, try_connect(target), REASON_SET_MOVING);
+		given = commit(&exported, &reserved);
+		rig_expect(source, try_connect(source), REASON_SET_MOVED);
+		(void)take(&exported, &given);
+		ck_assert_ptr_null(try_connect(target)->status);
+		close_target();
+	}
+END_TEST
+
 /* ---------------------------------------------------------------- words */
 
 /* Of the three words none is taken for another, nor for one that a bit was lost of. */
@@ -421,6 +453,7 @@ int main(void)
 		it_is_reserved_in_pages_for_a_user_and_for_narrow_devices,
 		a_move_is_called_off,
 		what_is_not_sealed_needs_no_word_and_an_admin_may_vouch,
+		a_set_under_way_gets_no_connection,
 		a_word_is_good_for_one_thing_only,
 		words_are_the_same_after_a_restart,
 		what_has_another_size_is_refused,
