@@ -157,8 +157,11 @@ def check(name, grants, *defects, quick=True):
 CHECK = (
     check("check-grants", 3,
           Defect("U", "a number that is granted twice is passed over", (
-              ("state_check.c", "state_test_and_set(c->hosts, host))",
-               "state_test_and_set(c->hosts, host) && slot == 1)"),)),
+              ("state_check.c", "&& state_test_and_set(c->hosts, host))",
+               "&& state_test_and_set(c->hosts, host) && slot == 1)"),)),
+          Defect("F4", "a set may have a number of scope rids twice", (
+              ("state_check.c", "used[STATE_SETS], state_rids_pair, &slot))",
+               "used[STATE_SETS], state_rids_pair, &slot) && c == NULL)"),)),
           Defect("G", "guest PASIDs that do not rise are not compared", (
               ("state_check.c", "return rising || state_sort_pairs(c, table, groups, pair, ret_slot);",
                "return true;"),)),
@@ -187,7 +190,8 @@ TRANSLATE_BOUNDS = (
      "if (t->roots[g.v >> 3] == 0)\n\t\treturn 2;"),
     ("translate.c", "g.v >> 10)", "g.v >> 2)"),
 )
-BIND_BOUNDS = SPACE_BOUNDS + (("broker.h", "BROKER_PAIRS_MAX    32", "BROKER_PAIRS_MAX    3"),)
+BIND_BOUNDS = SPACE_BOUNDS + (("broker.h", "BROKER_PAIRS_MAX    32", "BROKER_PAIRS_MAX    3"),
+                              ("state.h", "TIE_OWNERS_MAX 32", "TIE_OWNERS_MAX 3"))
 
 
 def translate(name, what, *defects, quick=True):
@@ -202,12 +206,14 @@ def bind(name, devices, *defects, quick=True):
                  defects=defects, quick=quick)
 
 
-def quarantine(name, numbers, steps, *defects, quick=True):
+def quarantine(name, numbers, steps, *defects, quick=True, parties=0):
     things = "one number" if numbers == 1 else f"{numbers} numbers"
+    things += " of any scope that may be awaited" if parties else ""
     return Proof(name=name, what=f"{things}, {steps} steps of frees, releases, bindings and time",
                  harness="prove_quarantine.c", function="prove_quarantine", sources=("metrics.c",),
                  stubs=("refusal.c",), unwind=steps + 2, bounds=SPACE_BOUNDS,
-                 defines=(f"-DGRANTS={numbers}u", f"-DSTEPS={steps}u"), defects=defects, quick=quick)
+                 defines=(f"-DGRANTS={numbers}u", f"-DSTEPS={steps}u", f"-DPARTIES={parties}u"),
+                 defects=defects, quick=quick)
 
 
 BROKER = (
@@ -222,8 +228,7 @@ BROKER = (
               quick=False),
     bind("bind", 2, letter("A", "what a failed bind had attached is left alone"),
          Defect("taint", "an undo that fails leaves no taint", (
-             ("broker_bind.c", "\t} else {\n\t\tbinding_taint(b, binding, CHANGE_BINDING_TAINTED);",
-              "\t} else {"),))),
+             ("broker_bind.c", "\t} else {\n\t\tbinding_taint(b, binding, CHANGE_BINDING_TAINTED);", "\t} else {"),))),
     bind("bind-more", 3,
          Defect("lost", "an attach whose worker was lost counts as refused", (
              ("broker_bind.c", "if (result->status > 0)\n\t\tbind_untouched",
@@ -232,6 +237,12 @@ BROKER = (
     quarantine("quarantine", 1, 2, letter("D", "what was freed is given back at once"),
                letter("H", "a number that is held goes into quarantine"),
                letter("Q", "nothing is given back of what was charged")),
+    quarantine("quarantine-parties", 1, 2,
+               Defect("F22", "it is given back before it is acknowledged", (
+                   ("broker_quarantine.c", "&& !grant_awaits(slot)) {", ") {"),)),
+               Defect("F4", "claims outlive a number of scope rids", (
+                   ("broker_quarantine.c", "\t\tscope_drop(b, grant);\n", "\t\t;\n"),)),
+               quick=False, parties=1),
     quarantine("quarantine-more", 2, 2,
                Defect("D", "a number that is bound goes into quarantine", (
                    ("broker_quarantine.c", "GRANT_FREE_PENDING || grant_is_bound(b, grant))", "GRANT_FREE_PENDING)"),

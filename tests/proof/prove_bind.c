@@ -97,8 +97,9 @@ void binding_gone(struct broker *b, uint32_t binding)
 	binding_drop(b, binding);
 }
 
-void binding_taint(struct broker *b, uint32_t binding)
+void binding_taint(struct broker *b, uint32_t binding, enum change_kind kind)
 {
+	PROVE(kind == CHANGE_BINDING_TAINTED, "A: what is told is what is so");
 	binding_commit_state(b, binding, BINDING_TAINTED);
 }
 
@@ -173,6 +174,16 @@ void op_take_error(struct op *of, const struct hw_result *result)
 	(void)result;
 	if (of->outcome.status == 0)
 		of->outcome.status = STATUS_HARDWARE;
+}
+
+/* Of scope global, or extended to what is named: a refusal is one before anything is recorded. */
+int scope_check_bind(const struct broker *b, uint32_t of, uint32_t device, struct error *ret_error)
+{
+	(void)of;
+	(void)device;
+	for (uint32_t i = 0; i < DEVICES; i++)
+		PROVE(b->binding_slots[i].word == 0, "A: checked before it is recorded");
+	return nondet_bool() ? 0 : error_set(ret_error, REASON_OUTSIDE_SCOPE, "no");
 }
 
 /* ---------------------------------------------------------------- hardware */

@@ -2,7 +2,7 @@
 /*
  * The scan: of any grants that an earlier daemon may have left, what state_check() lets through.
  *
- *   U  no host PASID is granted twice, and 0 never
+ *   U  no host PASID is granted twice, but of scope rids to two sets, and 0 never
  *   G  no guest PASID of a set stands for two
  *   Q  no set has more numbers than its quota
  *   and nothing belongs to a set that is not there
@@ -33,7 +33,8 @@ static uint32_t guest_of(const struct grant_slot *grant)
 /* Of two slots in use. */
 static void prove_pair(const struct grant_slot *a, const struct grant_slot *b)
 {
-	PROVE(host_of(a) != host_of(b), "U: no number is granted twice");
+	if (!(a->word & GRANT_RIDS) || !(b->word & GRANT_RIDS) || a->set == b->set)
+		PROVE(host_of(a) != host_of(b), "U: no number is granted twice");
 	if (a->set == b->set && a->word & GRANT_HAS_GUEST && b->word & GRANT_HAS_GUEST)
 		PROVE(guest_of(a) != guest_of(b), "G: no guest PASID stands for two");
 }

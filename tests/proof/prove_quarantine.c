@@ -1,18 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * From a free to the next grant: broker_quarantine.c, of one or two numbers of a set, each with any
- * holds and perhaps a binding in any state, in any order of frees, releases, detaches and ticks.
+ * holds and perhaps a binding in any state, in any order of frees, releases, detaches,
+ * acknowledgements and ticks.
  *
  *   D  a number is given back only when it is detached (no binding record is left of it), was
- * freed, and its quarantine has lasted as long as was configured H  ... and nobody holds it Q  what
- * is charged for it is given back then, once; the counts of the set and of the host follow
+ *      freed, its quarantine has lasted as long as was configured, and who takes part has
+ *      acknowledged that
+ *   H  ... and nobody holds it
+ *   S  ... and, of scope rids, when its claims are gone
+ *   Q  what is charged for it is given back then, once; all counts follow
  *
- * The records, the space and the ledger are stood for by what their headers promise.
+ * The records, scopes, participants and the ledger are stood for by what their headers promise.
  */
 #include "broker_quarantine.c"
 #include "proof.h"
 
 #define COOLING 100u
+#ifndef PARTIES
+#define PARTIES 0u /* 1: a participant, and perhaps claims */
+#endif
 
 static struct broker the_broker, *broker = &the_broker;
 static struct grant_slot grants[GRANTS];
@@ -21,7 +28,7 @@ static struct set_slot set_slot;
 static struct set set;
 
 static uint64_t now, freed_at[GRANTS];
-static bool is_freed[GRANTS];
+static bool is_freed[GRANTS], is_awaited[GRANTS], has_claims[GRANTS];
 static uint32_t given, released; /* numbers given back, charges given back */
 
 /* ---------------------------------------------------------------- neighbours */
@@ -65,17 +72,29 @@ void hold_drop_own(struct broker *b, uint32_t grant)
 	(void)grant;
 }
 
-/* The numbers are those of the slots, and one. */
-void space_give(struct space *s, uint32_t n)
+void participant_tick(struct broker *b)
 {
-	const uint32_t grant = n - 1;
+	(void)b;
+}
 
-	(void)s;
-	PROVE(grant < GRANTS, "U: a number that was granted");
+void scope_drop(struct broker *b, uint32_t grant)
+{
+	(void)b;
+	PROVE(has_claims[grant], "S: claims go once");
+	has_claims[grant] = false;
+}
+
+/* The number is another's from here on. */
+void scope_leave(struct broker *b, uint32_t grant)
+{
+	(void)b;
+	PROVE(grant < GRANTS && grants[grant].word != 0, "U: a number that was granted");
 	PROVE(is_freed[grant], "D: it was freed");
 	PROVE(grants[grant].bindings == STATE_NONE, "D: it is detached");
 	PROVE(now >= freed_at[grant] + COOLING, "D: its quarantine has ended");
 	PROVE(grant_holds(&grants[grant]) == 0, "H: nobody holds it");
+	PROVE(!is_awaited[grant], "D: whoever takes part has acknowledged that it was freed");
+	PROVE(!has_claims[grant], "S: it is claimed nowhere");
 	given++;
 }
 
@@ -112,6 +131,7 @@ static void quarantine_any(void)
 	broker->set_slots = &set_slot;
 	broker->sets = &set;
 	broker->config.cooling_ms = COOLING;
+	broker->awaited = any_of(0, PARTIES);
 	broker->cooling_first = broker->cooling_last = STATE_NONE;
 	broker->retry_first = broker->grant_free = STATE_NONE;
 	broker->grant_of = zero_memory((GRANTS + 1) * sizeof(uint32_t));
@@ -121,6 +141,8 @@ static void quarantine_any(void)
 	for (uint32_t i = 0; i < GRANTS; i++) {
 		grants[i].word = GRANT_ACTIVE | (uint64_t)(i + 1) << GRANT_HOST_SHIFT |
 				 (uint64_t)any_of(0, 1) << GRANT_HOLD_SHIFT;
+		has_claims[i] = PARTIES && nondet_bool();
+		grants[i].word |= has_claims[i] ? GRANT_RIDS : 0;
 		grants[i].bindings = nondet_bool() ? i : STATE_NONE;
 		bindings[i].word = any_of(BINDING_BINDING, BINDING_DRAINING);
 		bindings[i].grant_next = STATE_NONE;
@@ -156,7 +178,19 @@ static void step_free(uint32_t i)
 		return;
 	is_freed[i] = true;
 	freed_at[i] = now;
+	is_awaited[i] = broker->awaited;
 	PROVE(grant_free(broker, i), "what is active can be freed");
+}
+
+/* The participant has seen that it was freed. */
+static void step_acknowledge(uint32_t i)
+{
+	if (!is_awaited[i])
+		return;
+	PROVE(grant_awaits(&grants[i]) == 1, "D: it is awaited until then");
+	is_awaited[i] = false;
+	grants[i].word &= ~(UINT64_C(1) << GRANT_AWAIT_SHIFT);
+	grant_requeue(broker, i);
 }
 
 /* Its set ends, when nothing is bound any more. */
@@ -164,15 +198,17 @@ static void step_end(uint32_t i)
 {
 	if (grants[i].word == 0 || grant_is_bound(broker, i))
 		return;
-	if (!is_freed[i])
+	if (!is_freed[i]) {
 		freed_at[i] = now;
+		is_awaited[i] = broker->awaited;
+	}
 	is_freed[i] = true;
 	grant_end(broker, i);
 }
 
 static void step(uint32_t i)
 {
-	switch (any_of(0, 4)) {
+	switch (any_of(0, 5)) {
 	case 0:
 		step_free(i);
 		break;
@@ -184,6 +220,9 @@ static void step(uint32_t i)
 		break;
 	case 3:
 		step_end(i);
+		break;
+	case 4:
+		step_acknowledge(i);
 		break;
 	default:
 		now += any_of(0, 2 * COOLING);
