@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "state_check_rig.h"
 
-
 #include <check.h>
 #include <errno.h>
 #include <stdio.h>

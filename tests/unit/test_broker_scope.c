@@ -5,6 +5,7 @@
 
 /* ------------------------------------------------------------------ whose a number is */
 
+/* F4 */
 START_TEST(one_number_is_two_sets_on_different_devices)
 	{
 		ck_assert_uint_eq(scope_take_on(&a, &a0, 1, 7), 7);
