@@ -124,12 +124,12 @@ struct link {
 	uint32_t place;          /* of who is charged, in the limits */
 	uint16_t abuse;
 	uint16_t exports; /* descriptors of exported maps that it was given */
-	bool is_ready;    /* in the list of its class */
 	uint8_t ready_class;
-	bool announced; /* the server knows that there is output */
-	bool doomed;
-	bool ending; /* doomed once everything was sent */
-	bool bereft; /* its session was handed over */
+	bool is_ready : 1;  /* in the list of its class */
+	bool announced : 1; /* the server knows that there is output */
+	bool doomed : 1;
+	bool ending : 1; /* doomed once everything was sent */
+	bool bereft : 1; /* its session was handed over */
 };
 TAILQ_HEAD(link_list, link);
 

@@ -75,6 +75,13 @@ static bool is_held(const struct truth *truth, uint32_t host)
 	return truth->numbers[host - WORLD_FIRST].holds;
 }
 
+static bool holds_itself(struct play *play, const struct asker *asker, uint32_t host)
+{
+	const struct truth_number *number = truth_number(&play->now, host);
+
+	return asker->actor.role == ROLE_ADMIN ? number->others[0] : number->holds;
+}
+
 static void release_own(struct play *play)
 {
 	struct asker asker;
@@ -84,11 +91,7 @@ static void release_own(struct play *play)
 	play_asker_with(play, true, false, &asker);
 	host = play_pick_such(play, &asker, play->step->arg[1], is_held);
 	wanted = asker.set ? play_resolve(play, &asker, host) : REASON_NO_SET;
-	if (asker.actor.role == ROLE_ADMIN && wanted == REASON_NONE &&
-		truth_number(&play->now, host)->others[0] == 0)
-		wanted = REASON_NOT_HELD;
-	else if (asker.actor.role == ROLE_VMM && wanted == REASON_NONE &&
-		 truth_number(&play->now, host)->holds == 0)
+	if (wanted == REASON_NONE && !holds_itself(play, &asker, host))
 		wanted = REASON_NOT_HELD;
 	play_say(play, "%s releases %u", asker.name, host);
 	let_go(play, asker.actor.role == ROLE_ADMIN ? 0 : TRUTH_HOLDERS, &asker, host, wanted);

@@ -28,15 +28,11 @@ static int ask_allocate(struct fixture *f, const struct actor *actor, struct set
 	return broker_allocate(f->broker, actor, &allocate, &host, &f->error);
 }
 
-/* Every request that would change what moves. */
-static void refuses_changes(
+/* Requests about numbers and the set itself. */
+static void refuses_changes_of_numbers(
 	enum move_host host, const struct actor *actor, struct set_id set, enum reason reason)
 {
 	struct fixture *f = &m.host[host];
-	const int fds[] = {50, MODEL_DEVICE_FD(4)};
-	const struct bind_pair pair = {.table = {.kind = HW_TABLE_SPACE}};
-	const struct memory memory = {.set = set, .length = 4096};
-	struct device_id slice;
 	struct set_id ignored;
 	uint32_t n, k;
 
@@ -54,6 +50,19 @@ static void refuses_changes(
 	ck_refused(broker_set_adjust(f->broker, actor, set, 30, &f->error), host, reason);
 	ck_refused(broker_set_export(f->broker, actor, set, &ignored, &f->error), host, reason);
 	ck_refused(broker_set_destroy(f->broker, actor, set, true, 0, &f->error), host, reason);
+}
+
+/* Every request that would change what moves. */
+static void refuses_changes(
+	enum move_host host, const struct actor *actor, struct set_id set, enum reason reason)
+{
+	struct fixture *f = &m.host[host];
+	const int fds[] = {50, MODEL_DEVICE_FD(4)};
+	const struct bind_pair pair = {.table = {.kind = HW_TABLE_SPACE}};
+	const struct memory memory = {.set = set, .length = 4096};
+	struct device_id slice;
+
+	refuses_changes_of_numbers(host, actor, set, reason);
 	ck_refused(
 		broker_device_add(f->broker, actor, set, fds, 2, NULL, 0, &f->error), host, reason);
 	ck_refused(broker_device_slice(f->broker, actor, set, (struct device_id){0},

@@ -137,7 +137,7 @@ START_TEST(an_end_takes_as_many_ticks_as_there_are_numbers)
 		participate(&two);
 		for (unsigned i = 0; i < 2; i++)
 			ck_assert_int_eq(broker_allocate(f.broker, &a, &many,
-						 numbers + i * BROKER_ALLOCATE_MAX, &f.error),
+						 &numbers[i * BROKER_ALLOCATE_MAX], &f.error),
 				0);
 		ck_assert_int_eq(
 			broker_free_all(f.broker, &a, (struct set_id){0}, &freed, &f.error), 0);

@@ -149,7 +149,7 @@ START_TEST(who_is_overtaken_while_it_is_behind_sees_a_gap)
 			allocate_many(vm, 4096);
 		listen_to(admin);
 		ck_assert_uint_gt(heard.lost, 0);
-		ck_assert_uint_eq(seen + heard.count + heard.lost, 5 * 4096);
+		ck_assert_uint_eq(seen + heard.count + heard.lost, UINT64_C(5) * 4096);
 		allocate_many(vm, 1);
 		listen_to(admin);
 		ck_assert_uint_eq(heard.count, 1);
