@@ -3,6 +3,8 @@
 #include "broker_private.h"
 #include "dispatch_rig.h"
 
+#include <string.h>
+
 static struct rig rig, *const r = &rig;
 
 static Pasid__V1__SetRef *the_set(struct link *vmm)
@@ -136,6 +138,8 @@ START_TEST(a_number_waits_for_who_participates)
 		got = rig_ok(r, participant, OPERATION(ACKNOWLEDGE), &acknowledge)->acknowledge;
 		ck_assert_uint_eq(got->acknowledged, 0);
 		ck_assert_uint_eq(got->unchanged, 1);
+		rig_refused(r, vmm, OPERATION(ACKNOWLEDGE), &acknowledge, REASON_ROLE);
+		ck_assert_ptr_nonnull(strstr(r->error.text, "participants"));
 		numbers[0] = PASID_COUNT;
 		rig_refused(r, participant, OPERATION(ACKNOWLEDGE), &acknowledge, REASON_BAD_RANGE);
 		numbers[0] = rig_allocate(r, vmm);
