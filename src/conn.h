@@ -47,7 +47,8 @@ struct conn {
 	};
 	uint64_t since_ms;
 	struct conn_share *share; /* NULL: no descriptors have come */
-	uint64_t period_ms;       /* CONN_STALLED: when `owed` was what it had not read */
+	/* CONN_STALLED: when `owed` was what it had not read, the low bits of it */
+	uint32_t period_ms;
 	uint32_t owed;
 	int fd, pidfd;
 	uint32_t user; /* who is charged for it while there is a socket, else LIMITS_NO_USER */

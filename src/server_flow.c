@@ -66,14 +66,15 @@ void server_release(struct server *server)
 
 static void server_begin_period(struct server *server, struct conn *conn)
 {
-	conn->period_ms = server->options.clock->now_ms;
+	conn->period_ms = (uint32_t)server->options.clock->now_ms;
 	conn->owed = (uint32_t)dispatch_unsent(conn->link);
 	server_move(server, conn, CONN_STALLED);
 }
 
 void server_note_blocked(struct server *server, struct conn *conn, uint32_t sent)
 {
-	const uint64_t now = server->options.clock->now_ms;
+	/* It is over, one way or the other, before the low bits of time come round. */
+	const uint32_t since = (uint32_t)server->options.clock->now_ms - conn->period_ms;
 	const uint32_t patience = server->options.stalled_ms;
 
 	if (conn->list == CONN_OPEN) {
@@ -83,9 +84,9 @@ void server_note_blocked(struct server *server, struct conn *conn, uint32_t sent
 	if (conn->list != CONN_STALLED || sent == 0)
 		return;
 	conn->owed -= sent < conn->owed ? sent : conn->owed;
-	if (conn->owed == 0 && now - conn->period_ms <= patience)
+	if (conn->owed == 0 && since <= patience)
 		server_begin_period(server, conn);
-	else if (now - conn->period_ms < (uint64_t)(STALLED_PERIODS - 1) * patience)
+	else if (since < (uint64_t)(STALLED_PERIODS - 1) * patience)
 		server_move(server, conn, CONN_STALLED); /* its time starts again */
 }
 
