@@ -17,9 +17,9 @@ DATAGRAM_HEAD, RECORD_HEAD, SCRIPT_SEND = 1, 4, 0  # tests/fuzz/script.h
 STATE_RAW, STATE_SETTLED, STATE_SUMLESS, STATE_SPARSE, STATE_KILLED = 1, 2, 4, 8, 16  # tests/fuzz/state_image.h
 STATE_SET, STATE_ADD, STATE_BYTE, STATE_COPY, STATE_CUT = range(5)
 STATE_FIELDS_END = 64  # bytes of a record, behind which there is little
-HEADER, LOG = 7, 8
 CONNECT, ALLOCATE, FREE, AGAIN, REUSE, LIE, RESTART, LEAVE, TIME, HAND_OVER = range(10)  # tests/fuzz/fuzz_resume.c
 CLIENTS = 3
+SLOTS = {"REPLIES": "reply"}
 
 EXAMPLE = re.compile(r"^```json\n(.*?)^```", re.M | re.S)
 
@@ -78,7 +78,14 @@ def record_configurations():
 def state_fields():
     """Bytes of a slot of each table, in their order (src/state.h)."""
     text = (TOP / "src/state.h").read_text()
-    return [int(size) for size in re.findall(r"^ASSERT_SIZE\(struct \w+_slot, (\d+)\);", text, re.M)]
+    sizes = dict(re.findall(r"^ASSERT_SIZE\(struct (\w+)_slot, (\d+)\);", text, re.M))
+    tables = re.findall(r"^\tSTATE_(\w+),", re.search(r"^enum state_table {(.*?)^}", text, re.M | re.S)[1], re.M)
+    return [int(sizes[SLOTS.get(table) or table.lower().removesuffix("s")]) for table in tables if table != "TABLES"]
+
+
+# What else can be patched, behind the tables (tests/fuzz/state_image.h).
+HEADER = len(state_fields())
+LOG = HEADER + 1
 
 
 def state_patch(place, slot, offset, kind, number):
@@ -89,7 +96,7 @@ def state_patch(place, slot, offset, kind, number):
 def golden_head():
     """The header of a file that an earlier version wrote."""
     head = bytearray(4096)
-    for line in (TOP / "tests/data/state/version-1").read_text().splitlines():
+    for line in (TOP / "tests/data/state/version-2").read_text().splitlines():
         place, _, digits = line.partition(" ")
         if place != "size" and int(place, 16) + len(digits) // 2 <= len(head):
             at = int(place, 16)
@@ -220,7 +227,7 @@ def check():
         "dispatch": {n for path in files["dispatch"] for datagram in script_datagrams(path.read_bytes())
                      for n in operations(datagram)},
     }
-    missing = [f"corpus/{name}: no {operation} ({number}); record it in tests/fuzz/record_scenes.c"
+    missing = [f"corpus/{name}: no {operation} ({number}); record it in tests/fuzz/record_*.c"
                for name, found in recorded.items()
                for number, operation in protocol().items() if number not in found]
     found = {path.name.rsplit("-", 2)[0] for path in (CORPUS / "state").iterdir()}

@@ -426,6 +426,8 @@ int main(int argc, char **argv)
 	pthread_mutex_init(&r->lock, NULL);
 	record_listen();
 	record_scenes();
+	record_moves();
+	record_scopes();
 	record_hard_scenes();
 	(void)unlink(r->path);
 	(void)rmdir(r->folder_of_path);

@@ -38,6 +38,8 @@ void record_expect_result(struct pasid_client *client, int result, bool wanted, 
 
 /* Everything that is recorded: what clients do, and what goes wrong. */
 void record_scenes(void);
+void record_moves(void);
+void record_scopes(void);
 void record_hard_scenes(void);
 
 #endif
