@@ -297,10 +297,11 @@ int handle_hand_over(struct call *call)
 
 void handovers_free(struct dispatch *d)
 {
-	struct handover *handover;
+	struct handover *handover, *next;
 
-	for (size_t i = 0; i < DISPATCH_WATCH_BUCKETS; i++) {
-		while ((handover = TAILQ_FIRST(&d->handovers[i])))
+	for (size_t i = 0; i < DISPATCH_WATCH_BUCKETS; i++)
+		for (handover = TAILQ_FIRST(&d->handovers[i]); handover; handover = next) {
+			next = TAILQ_NEXT(handover, same);
 			handover_end(d, handover);
-	}
+		}
 }

@@ -130,6 +130,7 @@ static bool watch_grow(struct dispatch *d, struct watcher *watcher)
 	changes = calloc(room, sizeof(*changes));
 	if (!changes)
 		return false;
+	assert(watcher->count <= watcher->room);
 	for (uint32_t i = 0; i < watcher->count; i++)
 		changes[i] = watcher->changes[(watcher->first + i) % watcher->room];
 	free(watcher->changes);

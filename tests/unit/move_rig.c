@@ -313,3 +313,12 @@ void move_check_stayed(void)
 	(void)fixture_allocate(&m.host[SOURCE], &m.vmm);
 	move_check();
 }
+
+void move_check_refused(int r, enum move_host host, enum reason reason, unsigned stores)
+{
+	const struct fixture *f = &m.host[host];
+
+	ck_assert_int_eq(r, (int)reason_status(reason));
+	ck_assert_str_eq(reason_text(f->error.reason), reason_text(reason));
+	ck_assert_uint_eq(f->crash.stores, stores);
+}

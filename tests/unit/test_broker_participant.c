@@ -135,7 +135,7 @@ START_TEST(an_end_takes_as_many_ticks_as_there_are_numbers)
 
 		participate(&one);
 		participate(&two);
-		for (unsigned i = 0; i < 2; i++)
+		for (size_t i = 0; i < 2; i++)
 			ck_assert_int_eq(broker_allocate(f.broker, &a, &many,
 						 &numbers[i * BROKER_ALLOCATE_MAX], &f.error),
 				0);
