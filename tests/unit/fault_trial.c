@@ -8,7 +8,7 @@
 
 #define CALLS_MAX 400 /* of one request */
 
-static bool quick(void)
+bool trial_is_quick(void)
 {
 	return getenv("PASIDD_TEST_QUICK") != NULL;
 }
@@ -140,8 +140,9 @@ static bool try_once(struct trial *trial, unsigned first, unsigned second)
 /* The first fails with each of its errors, then each of those after it as well. */
 static void try_call(struct trial *trial, unsigned first)
 {
-	unsigned stride = quick() ? 2 + trial->count : 1, second = 1 + trial->failed % stride;
-	unsigned errors = quick() ? 1 : faulty_errors(trial->h->faulty.first.hit);
+	unsigned stride = trial_is_quick() ? 2 + trial->count : 1,
+		 second = 1 + trial->failed % stride;
+	unsigned errors = trial_is_quick() ? 1 : faulty_errors(trial->h->faulty.first.hit);
 
 	for (unsigned i = 1; i < errors; i++)
 		(void)try_once(trial, first, 0);
@@ -151,7 +152,7 @@ static void try_call(struct trial *trial, unsigned first)
 
 void trial_run(struct trial *trial)
 {
-	bool few = quick() && trial->count > HARDWARE_MAX / 2;
+	bool few = trial_is_quick() && trial->count > HARDWARE_MAX / 2;
 	unsigned first = few ? 1 + trial->count % 2 : 1;
 
 	(void)hardware_text(trial->h, trial->h->text[0]);
@@ -164,7 +165,7 @@ void trial_run(struct trial *trial)
 
 void trial_tried(const struct hardware *h, enum faulty_call call)
 {
-	unsigned least = quick() ? 1 : faulty_errors(call);
+	unsigned least = trial_is_quick() ? 1 : faulty_errors(call);
 
 	ck_assert_msg(h->faulty.tried[call] >= least, "%s failed %u times only", faulty_text(call),
 		h->faulty.tried[call]);

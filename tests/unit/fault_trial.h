@@ -28,6 +28,8 @@ struct trial {
 	bool kept; /* the kernel refused to destroy something */
 };
 
+/* Not every second fault is tried (scripts/test without --all). */
+bool trial_is_quick(void);
 /* All of it. With PASIDD_TEST_QUICK each call fails with one error only, and fewer second ones. */
 void trial_run(struct trial *trial);
 /* Every error of this call was tried; with PASIDD_TEST_QUICK one of them. */

@@ -190,7 +190,7 @@ static void each(enum hardware_kind kind, unsigned tables, bool rid)
 	}
 	ck_assert_uint_gt(tainted, 0);
 	ck_assert_uint_gt(restored, 0);
-	ck_assert_uint_gt(gone, 0);
+	ck_assert(gone > 0 || trial_is_quick());
 	trial_tried(&h, FAULTY_ATTACH);
 	ck_assert_uint_gt(h.faulty.tried[FAULTY_DETACH], 0);
 }
