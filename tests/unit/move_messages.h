@@ -20,15 +20,15 @@ static struct rig other_rig, *const target = &other_rig;
 static struct link *from, *to; /* admins of both */
 static struct link *vmm;       /* of the set "vm", which most tests move */
 
-/* What a daemon said of a move. */
+/* What a daemon said of a move; without gaps, so that two can be compared as bytes. */
 struct said {
 	uint8_t token[WORD], proof[PROOF], word[WORD];
 	size_t proof_size, word_size, conflicts;
-	Pasid__V1__SetMoveState state;
 	uint64_t set, sum;
-	uint32_t pasids, quota, uid;
-	bool ending;
+	uint32_t state, pasids, quota, uid;
+	uint64_t ending;
 };
+ASSERT_SIZE(struct said, 2 * WORD + PROOF + 5 * 8 + 4 * 4 + 8);
 
 static inline struct said heard(const Pasid__V1__SetMoveInfo *info)
 {
@@ -42,7 +42,7 @@ static inline struct said heard(const Pasid__V1__SetMoveInfo *info)
 		.pasids = info->pasids,
 		.quota = info->quota,
 		.uid = info->uid,
-		.ending = info->ending,
+		.ending = info->ending ? 1 : 0,
 	};
 
 	ck_assert_uint_eq(info->token.len, WORD);
