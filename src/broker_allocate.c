@@ -203,10 +203,20 @@ static void choose_singles(struct broker *b, uint32_t set, const struct allocate
 		ret_choice->total = choose_returnable(b, set, a, range, found, numbers);
 }
 
-static int choose(struct broker *b, uint32_t set, const struct allocate *a, bool tell,
-	const struct groups *scope, const struct space_query *range, struct hpasid *ret_numbers,
-	struct choice *ret_choice, struct error *ret_error)
+/* Where is looked, and whether whoever asks may know how the host stands. */
+struct wanted {
+	struct groups scope;
+	struct space_query range;
+	bool tell;
+};
+
+static int choose(struct broker *b, uint32_t set, const struct allocate *a,
+	const struct wanted *wanted, struct hpasid *ret_numbers, struct choice *ret_choice,
+	struct error *ret_error)
 {
+	const struct groups *scope = &wanted->scope;
+	const struct space_query *range = &wanted->range;
+	const bool tell = wanted->tell;
 	uint32_t room = ledger_room(&b->ledger, &b->sets[set]);
 	uint32_t want = room < a->count ? room : a->count;
 	char name[STATE_NAME_MAX + 1] = {0};
@@ -388,17 +398,16 @@ static int allocate_prepare(struct broker *b, uint32_t set, const struct allocat
 int grant_allocate(struct broker *b, uint32_t set, bool tell, const struct allocate *a,
 	struct hpasid *ret_numbers, struct error *ret_error)
 {
-	struct space_query range = {0};
+	struct wanted wanted = {.tell = tell};
 	struct choice choice = {0};
-	struct groups scope;
-	int r = allocate_read(b, set, a, &scope, &range, ret_error);
+	int r = allocate_read(b, set, a, &wanted.scope, &wanted.range, ret_error);
 
 	if (r == 0)
-		r = choose(b, set, a, tell, &scope, &range, ret_numbers, &choice, ret_error);
+		r = choose(b, set, a, &wanted, ret_numbers, &choice, ret_error);
 	if (r == 0)
-		r = allocate_prepare(b, set, a, &scope, &choice, ret_numbers, ret_error);
+		r = allocate_prepare(b, set, a, &wanted.scope, &choice, ret_numbers, ret_error);
 	if (r == 0)
-		allocate_effect(b, set, a, &scope, &choice, ret_numbers);
+		allocate_effect(b, set, a, &wanted.scope, &choice, ret_numbers);
 	return r;
 }
 

@@ -96,10 +96,12 @@ void handover_end(struct dispatch *d, struct handover *handover)
 
 void handover_tick(struct dispatch *d, uint64_t now)
 {
-	struct handover *handover;
+	struct handover *handover = TAILQ_FIRST(&d->open_handovers), *next;
 
-	while ((handover = TAILQ_FIRST(&d->open_handovers)) && handover->until <= now)
+	for (; handover && handover->until <= now; handover = next) {
+		next = TAILQ_NEXT(handover, open);
 		handover_end(d, handover);
+	}
 }
 
 uint64_t handover_next_tick(const struct dispatch *d)
