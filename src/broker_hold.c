@@ -406,24 +406,18 @@ int hold_recover(struct broker *b, struct error *ret_error)
 	return 0;
 }
 
-static int wrong(struct error *ret_error, const char *what, uint64_t object)
-{
-	return error_set_limit(ret_error, REASON_INTERNAL, object, 0, 0,
-		"the recount contradicts the records: H: %s (%llu)", what,
-		(unsigned long long)object);
-}
-
 int hold_check_grant(const struct broker *b, uint32_t grant, struct error *ret_error)
 {
 	uint64_t sum = 0;
 
 	for (uint32_t i = b->first_tie[grant] - 1; i != STATE_NONE; i = b->tie_slots[i].next) {
 		if (b->tie_slots[i].word == 0 || b->tie_slots[i].grant != grant)
-			return wrong(ret_error, "a hold and its number disagree", i);
+			return recount_wrong(ret_error, "H: a hold and its number disagree", i);
 		sum += tie_is_hold(b, i) ? hold_times(&b->tie_slots[i]) : 0;
 	}
 	if (sum != grant_holds(&b->grant_slots[grant]))
-		return wrong(ret_error, "holds of a number", grant_host(&b->grant_slots[grant]));
+		return recount_wrong(
+			ret_error, "H: holds of a number", grant_host(&b->grant_slots[grant]));
 	return 0;
 }
 
@@ -442,9 +436,11 @@ int hold_check(const struct broker *b, struct error *ret_error)
 		for (uint32_t i = holder->first; i != STATE_NONE; i = b->tie_slots[i].peer)
 			count += tie_is_hold(b, i) && b->tie_slots[i].to == holder->session;
 		if (count != holder->count || count == 0)
-			return wrong(ret_error, "holds of a session", holder->session);
+			return recount_wrong(ret_error, "H: holds of a session", holder->session);
 		b->user_scratch[(size_t)holder->user * RESOURCE_COUNT + RESOURCE_HOLDS] += count;
 		listed += count;
 	}
-	return records == listed ? 0 : wrong(ret_error, "holds that no session has", records);
+	return records == listed
+		       ? 0
+		       : recount_wrong(ret_error, "H: holds that no session has", records);
 }

@@ -394,6 +394,11 @@ int map_attach(struct broker *b, uint32_t set, struct gpasid guest, struct hpasi
 void map_detach(struct broker *b, uint32_t set, struct gpasid guest);
 void map_clear(struct broker *b, uint32_t set);
 
+/* ------------------------------------------------------------------ broker_recount.c */
+
+/* What a recount found, with the letter of the invariant. STATUS_INTERNAL. */
+int recount_wrong(struct error *ret_error, const char *what, uint64_t object);
+
 /* ------------------------------------------------------------------ broker_limit.c */
 
 /*

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-static int wrong(struct error *ret_error, const char *what, uint64_t object)
+int recount_wrong(struct error *ret_error, const char *what, uint64_t object)
 {
 	return error_set_limit(ret_error, REASON_INTERNAL, object, 0, 0,
 		"the recount contradicts the records: %s (%llu)", what, (unsigned long long)object);
@@ -18,11 +18,12 @@ static int check_number(const struct broker *b, uint32_t grant, struct error *re
 	uint32_t host = grant_host(&b->grant_slots[grant]);
 
 	if (host <= b->config.reserved_last && !grant_is_rids(&b->grant_slots[grant]))
-		return wrong(ret_error, "a reserved number is granted", host);
+		return recount_wrong(ret_error, "a reserved number is granted", host);
 	if (host > b->config.reserved_last && space_is_free(&b->numbers, host))
-		return wrong(ret_error, "U: a granted number is free in the namespace", host);
+		return recount_wrong(
+			ret_error, "U: a granted number is free in the namespace", host);
 	if (!grant_is_rids(&b->grant_slots[grant]) && b->grant_of[host] != grant + 1)
-		return wrong(ret_error, "U: a number has two grants", host);
+		return recount_wrong(ret_error, "U: a number has two grants", host);
 	return 0;
 }
 
@@ -35,10 +36,12 @@ static int check_guest(const struct broker *b, uint32_t grant, struct error *ret
 	if (!grant_has_guest(slot))
 		return 0;
 	if (grant_state(slot) != GRANT_ACTIVE)
-		return wrong(ret_error, "G: a freed number has a guest number", grant_host(slot));
+		return recount_wrong(
+			ret_error, "G: a freed number has a guest number", grant_host(slot));
 	if (translate_find(&b->sets[slot->set].map, (struct gpasid){grant_guest(slot)}, &host) ||
 		host.v != grant_host(slot))
-		return wrong(ret_error, "G: the map and a grant disagree", grant_host(slot));
+		return recount_wrong(
+			ret_error, "G: the map and a grant disagree", grant_host(slot));
 	return 0;
 }
 
@@ -53,39 +56,39 @@ static int check_bindings(const struct broker *b, uint32_t grant, struct error *
 
 		if (binding_state(b, i) == BINDING_FREE || binding->grant != grant ||
 			device_state(b, binding->device) == DEVICE_FREE)
-			return wrong(
+			return recount_wrong(
 				ret_error, "a binding and its grant disagree", grant_host(slot));
 		/* a tainted one that is being detached again is an intent (UNBINDING) */
 		if (grant_state(slot) == GRANT_QUARANTINED &&
 			(binding_state(b, i) == BINDING_BINDING ||
 				binding_state(b, i) == BINDING_BOUND))
-			return wrong(
+			return recount_wrong(
 				ret_error, "D: a number in quarantine is bound", grant_host(slot));
 		if (grant_list(slot) == LIST_RETURNABLE && binding_is_live(b, i))
-			return wrong(ret_error, "D: a number that can be had again is attached",
-				grant_host(slot));
+			return recount_wrong(ret_error,
+				"D: a number that can be had again is attached", grant_host(slot));
 		if (grant_list(slot) == LIST_RETURNABLE &&
 			slot->data < b->set_slots[slot->set].emptied)
-			return wrong(ret_error,
+			return recount_wrong(ret_error,
 				"D: a number can be had again that served an earlier VM",
 				grant_host(slot));
 		if (binding->set != slot->set)
-			return wrong(ret_error, "O: a number is bound for another set",
+			return recount_wrong(ret_error, "O: a number is bound for another set",
 				grant_host(slot));
 		for (uint32_t k = binding->grant_next; k != STATE_NONE;
 			k = b->binding_slots[k].grant_next) {
 			if (b->device_slots[b->binding_slots[k].device].group == group)
-				return wrong(ret_error, "a number is bound twice in one table",
-					grant_host(slot));
+				return recount_wrong(ret_error,
+					"a number is bound twice in one table", grant_host(slot));
 		}
 	}
 	if (grant_list(slot) == LIST_RETURNABLE && grant_holds(slot))
-		return wrong(
+		return recount_wrong(
 			ret_error, "H: a number that can be had again is held", grant_host(slot));
 	if (grant_state(slot) == GRANT_FREE_PENDING && !grant_is_bound(b, grant) &&
 		grant_holds(slot) == 0)
-		return wrong(ret_error, "H: nothing uses a number that waits to be reclaimed",
-			grant_host(slot));
+		return recount_wrong(ret_error,
+			"H: nothing uses a number that waits to be reclaimed", grant_host(slot));
 	return 0;
 }
 
@@ -95,9 +98,9 @@ static int check_grant(struct broker *b, uint32_t grant, struct error *ret_error
 	int r;
 
 	if (slot->set >= b->set_pool.used || set_state(b, slot->set) == SET_FREE)
-		return wrong(ret_error, "a grant has no set", grant_host(slot));
+		return recount_wrong(ret_error, "a grant has no set", grant_host(slot));
 	if ((grant_state(slot) == GRANT_QUARANTINED) == (grant_list(slot) == LIST_SET))
-		return wrong(ret_error, "a grant is in the wrong list", grant_host(slot));
+		return recount_wrong(ret_error, "a grant is in the wrong list", grant_host(slot));
 	if (grant_state(slot) == GRANT_QUARANTINED)
 		b->sets[slot->set].recounted++;
 	r = check_number(b, grant, ret_error);
@@ -152,10 +155,13 @@ static int check_grants(struct broker *b, struct error *ret_error)
 			return r;
 	}
 	if (out + space_free_count(&b->numbers) != PASID_LAST - b->config.reserved_last)
-		return wrong(ret_error, "U: granted and free numbers are not all there are", out);
+		return recount_wrong(
+			ret_error, "U: granted and free numbers are not all there are", out);
 	if (quarantined != b->quarantined)
-		return wrong(ret_error, "Q: numbers in quarantine", quarantined);
-	return space_check(&b->numbers) ? 0 : wrong(ret_error, "U: summaries of the namespace", 0);
+		return recount_wrong(ret_error, "Q: numbers in quarantine", quarantined);
+	return space_check(&b->numbers)
+		       ? 0
+		       : recount_wrong(ret_error, "U: summaries of the namespace", 0);
 }
 
 /* A set that is being torn down has the operation that does it; only such a one comes back. */
@@ -166,9 +172,9 @@ static int check_ending(const struct broker *b, uint32_t set, struct error *ret_
 	for (uint32_t i = b->sets[set].first_op; i != STATE_NONE; i = b->ops[i].next)
 		ends += b->ops[i].kind == OP_DESTROY;
 	if (ends != (set_state(b, set) == SET_DYING))
-		return wrong(ret_error, "the end of a set and its operation disagree", set);
+		return recount_wrong(ret_error, "the end of a set and its operation disagree", set);
 	if ((b->set_slots[set].word & SET_WORD_EMPTY) && set_state(b, set) != SET_DYING)
-		return wrong(ret_error, "a set is to come back that is not going", set);
+		return recount_wrong(ret_error, "a set is to come back that is not going", set);
 	return 0;
 }
 
@@ -182,22 +188,24 @@ static int check_set(const struct broker *b, uint32_t set, struct error *ret_err
 		listed++;
 		guests += grant_has_guest(&b->grant_slots[g]);
 		if (b->grant_slots[g].set != set)
-			return wrong(ret_error, "O: a number is in another set's list", set);
+			return recount_wrong(
+				ret_error, "O: a number is in another set's list", set);
 	}
 	for (uint32_t d = run->first_device; d != STATE_NONE; d = b->devices[d].set_next)
 		devices++;
 	if (listed != run->active || run->recounted != run->quarantined)
-		return wrong(ret_error, "Q: numbers of a set", set);
+		return recount_wrong(ret_error, "Q: numbers of a set", set);
 	if (devices != run->devices || run->recounted_bindings != run->bindings)
-		return wrong(ret_error, "devices or bindings of a set", set);
+		return recount_wrong(ret_error, "devices or bindings of a set", set);
 	if (set_state(b, set) != SET_ZOMBIE && guests != translate_count(&run->map))
-		return wrong(ret_error, "G: the map has other entries than the grants", set);
+		return recount_wrong(
+			ret_error, "G: the map has other entries than the grants", set);
 	if (set_state(b, set) != SET_ZOMBIE && !set_is_listed(b, set))
-		return wrong(ret_error, "a set is not found by name or session", set);
+		return recount_wrong(ret_error, "a set is not found by name or session", set);
 	if (run->map.held != translate_recount(&run->map))
-		return wrong(ret_error, "G: pages of a map", set);
+		return recount_wrong(ret_error, "G: pages of a map", set);
 	if (run->export.base && !export_equals(&run->export, &run->map))
-		return wrong(ret_error, "G: an exported map and the map disagree", set);
+		return recount_wrong(ret_error, "G: an exported map and the map disagree", set);
 	if (move_check_set(b, set, ret_error))
 		return STATUS_INTERNAL;
 	return check_ending(b, set, ret_error);
@@ -213,7 +221,7 @@ static int check_devices(const struct broker *b, struct error *ret_error)
 			device_state(b, i) != DEVICE_FREE && b->device_slots[i].set != STATE_NONE;
 	for (uint32_t i = 0; i < b->set_pool.used; i++)
 		listed += set_state(b, i) == SET_FREE ? 0 : b->sets[i].devices;
-	return records == listed ? 0 : wrong(ret_error, "devices that no set has", records);
+	return records == listed ? 0 : recount_wrong(ret_error, "devices that no set has", records);
 }
 
 int broker_recount(struct broker *b, struct error *ret_error)

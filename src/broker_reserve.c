@@ -60,13 +60,6 @@ bool broker_reservation_next(struct broker *b, const struct actor *actor, uint64
 
 /* ------------------------------------------------------------------ recounted */
 
-static int wrong(struct error *ret_error, const char *what, uint64_t object)
-{
-	return error_set_limit(ret_error, REASON_INTERNAL, object, 0, 0,
-		"the recount contradicts the records: Q: %s (%llu)", what,
-		(unsigned long long)object);
-}
-
 void reservations_clear(struct broker *b)
 {
 	for (uint32_t i = 0; i < b->ledger.reservation_count; i++)
@@ -78,12 +71,13 @@ int reservations_check_set(struct broker *b, uint32_t set, struct error *ret_err
 	const struct set *run = &b->sets[set];
 
 	if (run->covered > (run->reservation ? set_quota(run) : 0))
-		return wrong(ret_error, "a set has more of a reservation than its quota", set);
+		return recount_wrong(
+			ret_error, "Q: a set has more of a reservation than its quota", set);
 	if (!run->reservation)
 		return 0;
 	run->reservation->recounted += run->covered;
 	if ((run->reservation->live == run) != (set_state(b, set) != SET_ZOMBIE))
-		return wrong(ret_error, "a reservation and its set disagree", set);
+		return recount_wrong(ret_error, "Q: a reservation and its set disagree", set);
 	return 0;
 }
 
@@ -99,13 +93,14 @@ int reservations_check_sum(const struct broker *b, uint64_t *sum, struct error *
 		if (reservation->recounted != reservation->account.current ||
 			reservation->account.current + reservation->aside >
 				reservation->account.limit)
-			return wrong(ret_error, "what sets have of a reservation", i);
+			return recount_wrong(ret_error, "Q: what sets have of a reservation", i);
 		if (live && set_quota(live) > live->covered && reservation->aside)
-			return wrong(ret_error, "a set has not what is reserved for it", i);
+			return recount_wrong(
+				ret_error, "Q: a set has not what is reserved for it", i);
 		*sum += reservation->aside;
 		missing += reservation_missing(reservation);
 	}
 	return missing == b->ledger.missing
 		       ? 0
-		       : wrong(ret_error, "what could not be reserved", missing);
+		       : recount_wrong(ret_error, "Q: what could not be reserved", missing);
 }

@@ -210,7 +210,8 @@ int scope_check_bind(
 		host, RID_ARGS(rid));
 }
 
-/* Takes the number there; the record is committed last. */
+/* Takes the number there. The slot may have been freed in this change, so all of it goes through
+ * the port; its word last. */
 static void claim_make(struct broker *b, uint32_t grant, uint32_t owner)
 {
 	struct tie_slot *tie;
@@ -220,8 +221,8 @@ static void claim_make(struct broker *b, uint32_t grant, uint32_t owner)
 	assert(r == 0); /* reserved */
 	(void)r;
 	tie = &b->tie_slots[i];
-	tie->to = b->owners[owner].group;
-	tie->grant = grant;
+	broker_commit(b, &tie->to, b->owners[owner].group);
+	state_commit32(b->ports.state, &tie->grant, grant);
 	tie->next = b->first_tie[grant] - 1; /* 0 is none */
 	b->first_tie[grant] = i + 1;
 	broker_commit(b, &tie->word, (uint64_t)TIE_OWNER << 4 | TIE_MADE);

@@ -38,12 +38,6 @@ int scope_recover(struct broker *b, struct error *ret_error)
 
 /* ------------------------------------------------------------------ recount */
 
-static int wrong(struct error *ret_error, const char *what, uint64_t object)
-{
-	return error_set_limit(ret_error, REASON_INTERNAL, object, 0, 0,
-		"the recount contradicts the records: %s (%llu)", what, (unsigned long long)object);
-}
-
 /* What is claimed in one group: as many numbers as there are claims. */
 static int recount_owner(const struct broker *b, uint32_t owner, struct error *ret_error)
 {
@@ -52,7 +46,7 @@ static int recount_owner(const struct broker *b, uint32_t owner, struct error *r
 
 	if (run->claims == 0 || space_free_count(space) + run->claims != PASID_LAST ||
 		!space_check(space))
-		return wrong(ret_error, "U: claims of an IOMMU group", run->group);
+		return recount_wrong(ret_error, "U: claims of an IOMMU group", run->group);
 	return 0;
 }
 
@@ -64,7 +58,7 @@ static int recount_tie(const struct broker *b, uint32_t i, struct error *ret_err
 
 	if (grant_state(grant) == GRANT_FREE || !grant_is_rids(grant) || owner == STATE_NONE ||
 		space_is_free(&b->owner_spaces[owner], grant_host(grant)))
-		return wrong(ret_error, "U: a claim of a number that is free", tie->to);
+		return recount_wrong(ret_error, "U: a claim of a number that is free", tie->to);
 	return 0;
 }
 
@@ -76,12 +70,13 @@ static int recount_grant(const struct broker *b, uint32_t grant, struct error *r
 	uint32_t groups[BROKER_PAIRS_MAX];
 
 	if (!b->has_unshared || !space_is_free(b->unshared, host))
-		return wrong(ret_error, "U: a number is granted in both scopes", host);
+		return recount_wrong(ret_error, "U: a number is granted in both scopes", host);
 	if (grant_groups(b, grant, groups) == 0 || grant_of_set(b, slot->set, host) != grant)
-		return wrong(ret_error, "U: a number of scope rids is nobody's", host);
+		return recount_wrong(ret_error, "U: a number of scope rids is nobody's", host);
 	for (uint32_t i = slot->bindings; i != STATE_NONE; i = b->binding_slots[i].grant_next)
 		if (!grant_claims(b, grant, b->device_slots[b->binding_slots[i].device].group))
-			return wrong(ret_error, "U: a number is bound outside its scope", host);
+			return recount_wrong(
+				ret_error, "U: a number is bound outside its scope", host);
 	return 0;
 }
 
@@ -89,7 +84,7 @@ static int recount_unshared(const struct broker *b, uint32_t global, struct erro
 {
 	if (b->has_unshared &&
 		(space_free_count(b->unshared) + global != PASID_LAST || !space_check(b->unshared)))
-		return wrong(ret_error, "U: numbers that are not granted globally", global);
+		return recount_wrong(ret_error, "U: numbers that are not granted globally", global);
 	return 0;
 }
 
@@ -116,6 +111,6 @@ int scope_recount(struct broker *b, struct error *ret_error)
 	for (uint32_t i = 0; r == 0 && i < b->set_pool.used; i++)
 		claims -= set_state(b, i) == SET_FREE ? 0 : b->sets[i].recounted_claims;
 	if (r == 0 && claims)
-		r = wrong(ret_error, "U: claims that no set has", claims);
+		r = recount_wrong(ret_error, "U: claims that no set has", claims);
 	return r ? r : recount_unshared(b, global, ret_error);
 }
