@@ -17,6 +17,8 @@ static int reserve_check(
 
 	if (reserve->token.v[0] == 0 && reserve->token.v[1] == 0)
 		return error_set(ret_error, REASON_BAD_ARGUMENT, "name the move");
+	if (reserve->scopes & ~(uint32_t)(SCOPE_GLOBAL | SCOPE_RIDS))
+		return error_set(ret_error, REASON_BAD_ARGUMENT, "there is no such scope");
 	if (reserve->count > BROKER_MOVE_PAGE)
 		return error_set_limit(ret_error, REASON_LIMIT, reserve->count, BROKER_MOVE_PAGE, 0,
 			"one request reserves up to %u PASIDs, not %u; use several requests",
@@ -69,7 +71,6 @@ static int reserve_begin(struct broker *b, const struct actor *actor,
 	broker_commit(b, &slot->move[0], reserve->token.v[0]);
 	broker_commit(b, &slot->move[1], reserve->token.v[1]);
 	broker_commit(b, &slot->move_proof, reserve->proof);
-	state_commit32(b->ports.state, &slot->scopes, reserve->scopes);
 	move_commit_state(b, *ret_set, MOVE_COMING);
 	return 0;
 }
@@ -144,6 +145,8 @@ static int reserve_seal(
 			have, reserve->total, SET_NAME(b, set));
 	if (set_move(b, set) == MOVE_RESERVED)
 		return 0;
+	/* not before: numbers of any scope are reserved as global ones */
+	state_commit32(b->ports.state, &b->set_slots[set].scopes, reserve->scopes);
 	move_commit_state(b, set, MOVE_RESERVED);
 	broker_change(b, CHANGE_SET_RESERVED, set, STATE_NONE, STATE_NONE);
 	return 0;

@@ -339,9 +339,45 @@ START_TEST(what_comes_cannot_be_sent_on_and_what_goes_cannot_leave)
 	}
 END_TEST
 
+/* What is for some devices at the source is for the whole host here, whatever comes later. */
+START_TEST(numbers_of_a_set_without_global_ones_are_reserved)
+	{
+		struct fixture *t = &m.host[TARGET];
+		struct move_reserve reserve;
+		struct set_info info;
+		struct allocate more = {.max = PASID_LAST, .count = 1};
+		struct hpasid ignored;
+
+		move_open(SET_TRANSLATED, false);
+		move_do(STEP_EXPORT);
+		reserve = move_request(0, MOVE_GRANTS, true);
+		reserve.scopes = 4;
+		ck_assert_int_eq(broker_move_reserve(t->broker, &t->admin, &reserve, &m.reserved,
+					 m.conflicts, &m.conflict_count, &t->error),
+			STATUS_INVALID);
+		ck_assert(!move_has_set(TARGET, &info));
+		reserve.scopes = SCOPE_RIDS;
+		ck_assert_int_eq(broker_move_reserve(t->broker, &t->admin, &reserve, &m.reserved,
+					 m.conflicts, &m.conflict_count, &t->error),
+			0);
+		move_do(STEP_COMMIT);
+		move_do(STEP_TAKE);
+		ck_assert(move_has_set(TARGET, &info));
+		ck_assert_uint_eq(info.scopes, SCOPE_RIDS);
+		ck_assert_uint_eq(info.active, MOVE_GRANTS);
+		more.set = info.id;
+		ck_assert_int_eq(broker_allocate(t->broker, &t->admin, &more, &ignored, &t->error),
+			STATUS_DENIED);
+		move_do(STEP_RELEASE);
+		move_check();
+		move_close();
+	}
+END_TEST
+
 int main(void)
 {
 	const TTest *const tests[] = {
+		numbers_of_a_set_without_global_ones_are_reserved,
 		a_refusal_at_the_target_leaves_nothing,
 		numbers_that_an_identity_set_cannot_have_are_all_told,
 		numbers_that_are_never_granted_are_conflicts,
