@@ -19,7 +19,7 @@ CONFIG = {
     "session": {"grace_ms": 700},
     "devices": [{"address": SHARED, "use": "shared", "everyone": True}],
 }
-NOBODY = 65534
+STRANGER = 54321  # neither root nor the user of the daemon, who are admins
 
 
 class Machine:
@@ -387,7 +387,7 @@ class HandOver(unittest.TestCase):
         secret = old.do("offer")
         if os.geteuid() == 0:
             os.chmod(self.daemon.folder, 0o755)
-            other = self.machine(uid=NOBODY)
+            other = self.machine(uid=STRANGER)
             self.assertEqual(other.refused("greet", take_over=secret), "hand-over-unknown")
         refused = self.admin.request("hello", version_min=1, version_max=1, take_over=bytes.fromhex(secret))
         self.admin.send(refused)
