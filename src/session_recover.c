@@ -224,7 +224,7 @@ static int recover_replies(struct recovery *recovery)
 	if (r)
 		return r;
 	qsort(recovery->heads, recovery->head_count, sizeof(*recovery->heads), recovered_compare);
-	for (uint32_t i = 0; i < recovery->head_count && !r && !MUTANT(X); i++)
+	for (uint32_t i = 0; i < recovery->head_count && !r; i++)
 		r = recover_reply(recovery, &recovery->heads[i]);
 	return r;
 }
@@ -238,6 +238,10 @@ static void recover_charge(struct sessions *sessions, struct session *session)
 	if (session->charged)
 		limits_charge_anyway(sessions->config.limits, NULL, session->user,
 			RESOURCE_REMEMBERED, session->charged);
+	if (MUTANT(X)) {
+		session_memory_clear(sessions, session, true);
+		session->last_id = session->newest_id = session->floor ? session->floor - 1 : 0;
+	}
 }
 
 static int recover_all(struct recovery *recovery, session_recovered_fn *take, void *ctx)
