@@ -62,6 +62,13 @@ struct calls {
 	int (*unmap)(void *ctx, int iommufd, uint32_t ioas, uint64_t iova, uint64_t length);
 	int (*hwpt_alloc)(
 		void *ctx, int iommufd, const struct calls_hwpt *hwpt, uint32_t *ret_hwpt);
+	/* A guest's IOMMU of the device's physical one, over the nest parent `hwpt`; `type` has the
+	   numbers of enum hw_iommu (IOMMU_VIOMMU_ALLOC). */
+	int (*viommu_alloc)(void *ctx, int iommufd, uint32_t type, uint32_t dev_id, uint32_t hwpt,
+		uint32_t *ret_viommu);
+	/* The device in it, under the guest's name `virt_id` (IOMMU_VDEVICE_ALLOC). */
+	int (*vdevice_alloc)(void *ctx, int iommufd, uint32_t viommu, uint32_t dev_id,
+		uint64_t virt_id, uint32_t *ret_vdevice);
 	/* pasid is NULL for the RID itself. */
 	int (*attach)(void *ctx, int device, uint32_t pt_id, const struct hpasid *pasid);
 	int (*detach)(void *ctx, int device, const struct hpasid *pasid);

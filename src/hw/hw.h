@@ -68,6 +68,9 @@ enum hw_table_kind {
 	HW_TABLE_SPACE,  /* `id` is the number of an address space that HW_MAP filled */
 	HW_TABLE_VTD_S1, /* a guest's first-stage table, nested on the parent described by
 			    parent_kind/id */
+	/* The guest's stream table entry, with the PASID table (context descriptors) it names,
+	   nested on that parent; for a RID only, which it claims whole. SMMUv3. */
+	HW_TABLE_SMMUV3,
 };
 
 struct hw_table {
@@ -79,6 +82,10 @@ struct hw_table {
 	uint64_t flags;       /* nested only: HW_VTD_S1_* */
 	uint64_t pgtbl_addr;  /* nested only: guest-physical address of the first-stage root, 4 KiB
 				 aligned */
+	/* HW_TABLE_SMMUV3 only: the first two words of the guest's stream table entry, as numbers
+	   (Arm IHI 0070, section 5.2), and the stream id under which the guest knows the device */
+	uint64_t ste[2];
+	uint32_t stream;
 };
 /* struct iommu_hwpt_vtd_s1.flags, linux/iommufd.h */
 #define HW_VTD_S1_SRE  1u
@@ -150,6 +157,7 @@ struct hw_result {
 	uint32_t pt_id;       /* iommufd's name for the attached page table */
 	uint32_t made_pt;     /* 1: the page table was made by the attach, goes with the detach */
 	uint32_t left;        /* enum hw_left */
+	uint32_t viommu, vdevice; /* HW_TABLE_SMMUV3: iommufd's names for what it was made with */
 	uint32_t fd_count;
 	int32_t fds[HW_FDS_MAX];
 	struct hw_info info;
