@@ -181,8 +181,10 @@ int sim_hwpt_alloc(
 {
 	struct sim_object *on = sim_object_find(sim, context, args->pt_id);
 
-	if (!find_type(sim, context, args->dev_id, OBJECT_DEVICE) || !on)
+	if (!find_type(sim, context, args->dev_id, OBJECT_DEVICE))
 		return -ENOENT;
+	if (!on)
+		return -EINVAL; /* as any other id that is no page table */
 	if (args->data_type == UAPI_HWPT_DATA_NONE && args->data_len != 0)
 		return -EINVAL;
 	if (on->type == OBJECT_HWPT)
