@@ -9,11 +9,12 @@ TOP = pathlib.Path(__file__).resolve().parents[2]
 TABLE = TOP / "docs" / "FEATURES.md"
 COUNT = 47
 ROW = re.compile(r"^\| F(\d+) \| ([^|]+) \| ([^|]+) \|$")
-TEST = re.compile(r"`(unit|integration|vm) ([a-z_0-9]+)(?: ([a-z_0-9]+))?`")
+TEST = re.compile(r"`(unit|integration|vm) ([a-z_0-9-]+)(?: ([a-z_0-9]+))?`")
 # How a test begins in its file; what stands above and in it, to the next one, is its text.
 BEGINS = {"unit": re.compile(r"(?m)^START_TEST\((\w+)\)"), "integration": re.compile(r"(?m)^    def (test_\w+)\(")}
 SCENARIOS = {
     "vtd": ("scenario_pasidd.py",), "scopes": ("scenario_scopes.py",), "restart": ("scenario_restart.py",),
+    "iommufd-selftest": ("scenario_selftest.py",),
 }
 
 

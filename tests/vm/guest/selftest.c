@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT */
+#include "selftest.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+unsigned selftest_failed;
+
+bool selftest_check(bool good, const char *why, const char *format, ...)
+{
+	va_list args;
+
+	printf("%s ", good ? "ok" : "not ok");
+	va_start(args, format);
+	(void)vprintf(format, args);
+	va_end(args);
+	printf("%s%s\n", good ? "" : ": ", good || !why ? "" : why);
+	if (!good)
+		selftest_failed++;
+	return good;
+}
+
+void selftest_die(const char *format, ...)
+{
+	va_list args;
+
+	printf("not ok the program ends: ");
+	va_start(args, format);
+	(void)vprintf(format, args);
+	va_end(args);
+	printf("\n");
+	exit(1);
+}
+
+struct hw_op selftest_op(enum hw_kind kind, uint32_t rid, uint32_t pasid, struct hw_table table)
+{
+	return (struct hw_op){
+		.kind = kind,
+		.device = rid,
+		.rid = {(uint16_t)rid},
+		.has_pasid = pasid != AT_RID,
+		.pasid = {pasid == AT_RID ? 0 : pasid},
+		.table = table,
+	};
+}
+
+uint32_t vmm_run(struct vmm *vmm, struct hw_op op)
+{
+	const struct world *world = vmm->world;
+
+	backend_execute(vmm->backend, &op, &vmm->result);
+	if (vmm->result.status == 0)
+		return 0;
+	for (uint32_t i = 0; i < vmm->result.fd_count; i++)
+		world->calls->close(world->ctx, vmm->result.fds[i]);
+	return vmm->result.error.reason;
+}
+
+struct hw_table vmm_table(const struct vmm *vmm, struct hw_table symbolic)
+{
+	bool nested = symbolic.kind == HW_TABLE_VTD_S1 && symbolic.parent_kind == HW_TABLE_HWPT;
+
+	if (nested || symbolic.kind == HW_TABLE_HWPT || symbolic.kind == HW_TABLE_IOAS)
+		symbolic.id = vmm->object[symbolic.id];
+	return symbolic;
+}
+
+void vmm_open(struct vmm *vmm, uint32_t rid)
+{
+	const struct world *world = vmm->world;
+	struct hw_op op = selftest_op(HW_IDENTIFY, rid, AT_RID, (struct hw_table){0});
+	int device = -1, r = world->calls->open_device(world->ctx, op.rid, &device);
+
+	op.fd_count = 2;
+	op.fds[0] = fcntl(vmm->iommufd, F_DUPFD_CLOEXEC, 0);
+	op.fds[1] = device;
+	if (r < 0 || vmm_run(vmm, op) || vmm_run(vmm, selftest_op(HW_OPEN, rid, 0, op.table)))
+		selftest_die("function %x cannot be opened: %s", rid, vmm->result.error.text);
+}
+
+static void vmm_hwpt(struct vmm *vmm, enum vmm_object object, uint32_t ioas, uint32_t flags)
+{
+	const struct calls_hwpt hwpt = {.flags = flags, .dev_id = vmm->dev_id, .pt_id = ioas};
+	const struct world *world = vmm->world;
+	int r = world->calls->hwpt_alloc(world->ctx, vmm->iommufd, &hwpt, &vmm->object[object]);
+
+	if (r < 0)
+		selftest_die("no page table: %s", strerror(-r));
+}
+
+void vmm_start(struct vmm *vmm, const struct world *world)
+{
+	uint32_t other = 0;
+
+	*vmm = (struct vmm){.world = world, .iommufd = -1, .object[V_GONE] = 400};
+	if (backend_new(world->calls, world->ctx, &vmm->backend) < 0 ||
+		world->calls->open_iommufd(world->ctx, &vmm->iommufd) < 0)
+		selftest_die("there is no iommufd");
+	(void)world->objects(world, vmm->iommufd); /* whatever looks is there from now on */
+	vmm_open(vmm, SELFTEST_A);
+	vmm->dev_id = vmm->result.dev_id;
+	selftest_check(vmm->result.info.iommu == HW_IOMMU_VTD &&
+			       vmm->result.info.pasid_width == 20 &&
+			       (vmm->result.info.caps & (HW_CAP_PASID | HW_CAP_NESTED)) ==
+				       (HW_CAP_PASID | HW_CAP_NESTED),
+		NULL, "%s: the function is behind a VT-d that nests, with 20 bits", world->name);
+	if (world->calls->ioas_alloc(world->ctx, vmm->iommufd, &vmm->object[V_IOAS]) < 0 ||
+		world->calls->ioas_alloc(world->ctx, vmm->iommufd, &other) < 0)
+		selftest_die("no address space");
+	vmm_hwpt(vmm, V_TABLE, vmm->object[V_IOAS], CALLS_HWPT_PASID);
+	vmm_hwpt(vmm, V_OTHER, other, CALLS_HWPT_PASID);
+	vmm_hwpt(vmm, V_PARENT, vmm->object[V_IOAS], CALLS_HWPT_PASID | CALLS_HWPT_NEST_PARENT);
+	vmm_hwpt(vmm, V_PLAIN, vmm->object[V_IOAS], 0);
+}
+
+void vmm_end(struct vmm *vmm)
+{
+	backend_free(vmm->backend);
+	vmm->world->calls->close(vmm->world->ctx, vmm->iommufd);
+}
+
+static enum wrong wrong_of(const char *text)
+{
+	static const char *const names[] = {
+		"nothing", "reason", "stands", "absent", "nested", "objects"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (strcmp(names[i], text) == 0)
+			return (enum wrong)i;
+	selftest_die("no such mistake: %s", text);
+}
+
+int main(int argc, char **argv)
+{
+	const char *part = argc > 1 ? argv[1] : "";
+	struct world world;
+
+	(void)setvbuf(stdout, NULL, _IOLBF, 0);
+	if (strcmp(part, "simulator") == 0)
+		world = world_simulator();
+	else if (strcmp(part, "kernel") == 0 || strcmp(part, "faults") == 0)
+		world = world_kernel();
+	else
+		selftest_die("usage: selftest kernel|simulator [MISTAKE], or selftest faults");
+	if (strcmp(part, "faults") == 0)
+		selftest_faults(&world);
+	else
+		selftest_steps(&world, wrong_of(argc > 2 ? argv[2] : "nothing"));
+	printf("end %u failed\n", selftest_failed);
+	return selftest_failed ? 1 : 0;
+}
