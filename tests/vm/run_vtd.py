@@ -17,7 +17,7 @@ import initramfs
 import report as reports
 import views
 
-SCENARIOS = ("pasidd", "descriptors", "scopes", "smoke", "second_stage")
+SCENARIOS = ("pasidd", "descriptors", "scopes", "dma", "smoke", "second_stage")
 WITHOUT_FUNCTIONS = ("selftest",)  # of its own, not a part of `vtd`
 WITH_SYSTEMD = ("restart",)
 BENCHES = ("bench",)

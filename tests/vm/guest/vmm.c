@@ -5,8 +5,8 @@
  *
  * A refusal of pasidd is answered by "error CODE REASON message".
  */
+#include "vmm.h"
 #include "agent.h"
-#include "libpasid.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -32,7 +32,12 @@ static void vmm_refused(int r, const struct pasid_error *error)
 		error->message);
 }
 
-static void vmm_report(int r)
+struct pasid_client *vmm_session(void)
+{
+	return client;
+}
+
+void vmm_report(int r)
 {
 	if (r == 0)
 		agent_ok();
@@ -40,7 +45,7 @@ static void vmm_report(int r)
 		vmm_refused(r, pasid_last_error(client));
 }
 
-static void vmm_report_number(int r, uint64_t number)
+void vmm_report_number(int r, uint64_t number)
 {
 	if (r == 0)
 		agent_ok_numbers(1, &number);
@@ -49,7 +54,7 @@ static void vmm_report_number(int r, uint64_t number)
 }
 
 /* "5" is a host PASID, "g5" a guest PASID. */
-static struct pasid_number vmm_pasid(const char *word)
+struct pasid_number vmm_pasid(const char *word)
 {
 	bool guest = word && word[0] == 'g';
 
@@ -58,7 +63,7 @@ static struct pasid_number vmm_pasid(const char *word)
 }
 
 /* pasidd's number of a device, which has more bits than others. */
-static uint64_t vmm_device_id(const char *word)
+uint64_t vmm_device_id(const char *word)
 {
 	return word ? strtoull(word, NULL, 0) : 0;
 }
@@ -182,8 +187,7 @@ static void vmm_allocate(char **words)
 	vmm_report_number(r, host);
 }
 
-/* pasidd's numbers of devices, in the words from `first` on; says how many. */
-static size_t vmm_devices(char **words, size_t first, uint64_t *devices)
+size_t vmm_devices(char **words, size_t first, uint64_t *devices)
 {
 	size_t count = 0;
 
@@ -481,73 +485,6 @@ static void vmm_memory(char **words)
 		close(args.memfd);
 }
 
-/* DEVICE:hwpt:ID, DEVICE:ioas:ID or DEVICE:space:ID */
-static bool vmm_parse_pair(char *word, struct pasid_pair *ret_pair)
-{
-	static const char *const sources[] = {[PASID_TABLE_HWPT] = "hwpt",
-		[PASID_TABLE_IOAS] = "ioas",
-		[PASID_TABLE_SPACE] = "space"};
-	char *rest = NULL;
-	const char *device = strtok_r(word, ":", &rest);
-	const char *source = strtok_r(NULL, ":", &rest);
-	const char *id = strtok_r(NULL, ":", &rest);
-	struct pasid_pair pair = {.device = vmm_device_id(device)};
-
-	for (unsigned i = PASID_TABLE_HWPT; id && i <= PASID_TABLE_SPACE; i++)
-		if (strcmp(source, sources[i]) == 0) {
-			pair.table.source = (enum pasid_table_source)i;
-			pair.table.id = agent_number(id);
-			*ret_pair = pair;
-			return true;
-		}
-	return false;
-}
-
-/* bind PASID DEVICE:SOURCE:ID...: answers with the host PASID. */
-static void vmm_bind(char **words)
-{
-	struct pasid_pair pairs[PASID_PAIRS_MAX] = {0};
-	struct pasid_bind_args args = {.pasid = vmm_pasid(words[1]), .pairs = pairs};
-	uint32_t host = 0;
-	int r;
-
-	for (; words[1] && words[args.count + 2] && args.count < PASID_PAIRS_MAX; args.count++)
-		if (!vmm_parse_pair(words[args.count + 2], &pairs[args.count])) {
-			agent_fail(EINVAL);
-			return;
-		}
-	r = pasid_bind(client, &args, &host, NULL);
-	vmm_report_number(r, host);
-}
-
-/* unbind PASID [DEVICE...]: from all devices when none is named. */
-static void vmm_unbind(char **words)
-{
-	uint64_t devices[PASID_PAIRS_MAX] = {0};
-	struct pasid_unbind_args args = {.pasid = vmm_pasid(words[1]), .devices = devices};
-
-	args.count = words[1] ? vmm_devices(words, 2, devices) : 0;
-	vmm_report(pasid_unbind(client, &args));
-}
-
-/* replace PASID|rid DEVICE:SOURCE:ID: answers with the iommufd's name of the table that stands
- * there. */
-static void vmm_replace(char **words)
-{
-	struct pasid_replace_args args = {0};
-	struct pasid_attached table = {0};
-	int r;
-
-	args.rid = words[1] && strcmp(words[1], "rid") == 0;
-	args.pasid = vmm_pasid(args.rid ? NULL : words[1]);
-	if (!words[1] || !words[2] || !vmm_parse_pair(words[2], &args.pair)) {
-		agent_fail(EINVAL);
-		return;
-	}
-	r = pasid_replace(client, &args, &table);
-	vmm_report_number(r, table.hwpt);
-}
-
 static const struct agent_command vmm_commands[] = {
 	{"connect", vmm_connect},
 	{"hand-over", vmm_hand_over},
@@ -578,6 +515,9 @@ static const struct agent_command vmm_commands[] = {
 	{"bind", vmm_bind},
 	{"unbind", vmm_unbind},
 	{"replace", vmm_replace},
+	{"attach-rid", vmm_attach_rid},
+	{"detach-rid", vmm_detach_rid},
+	{"dma", vmm_dma},
 	{0},
 };
 

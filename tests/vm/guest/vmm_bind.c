@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/* Page tables under numbers and RIDs, and a DMA through them. */
+#include "agent.h"
+#include "vmm.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+/* DEVICE:hwpt:ID, DEVICE:ioas:ID or DEVICE:space:ID */
+static bool vmm_parse_pair(char *word, struct pasid_pair *ret_pair)
+{
+	static const char *const sources[] = {[PASID_TABLE_HWPT] = "hwpt",
+		[PASID_TABLE_IOAS] = "ioas",
+		[PASID_TABLE_SPACE] = "space"};
+	char *rest = NULL;
+	const char *device = strtok_r(word, ":", &rest);
+	const char *source = strtok_r(NULL, ":", &rest);
+	const char *id = strtok_r(NULL, ":", &rest);
+	struct pasid_pair pair = {.device = vmm_device_id(device)};
+
+	for (unsigned i = PASID_TABLE_HWPT; id && i <= PASID_TABLE_SPACE; i++)
+		if (strcmp(source, sources[i]) == 0) {
+			pair.table.source = (enum pasid_table_source)i;
+			pair.table.id = agent_number(id);
+			*ret_pair = pair;
+			return true;
+		}
+	return false;
+}
+
+/* bind PASID DEVICE:SOURCE:ID...: answers with the host PASID. */
+void vmm_bind(char **words)
+{
+	struct pasid_pair pairs[PASID_PAIRS_MAX] = {0};
+	struct pasid_bind_args args = {.pasid = vmm_pasid(words[1]), .pairs = pairs};
+	uint32_t host = 0;
+	int r;
+
+	for (; words[1] && words[args.count + 2] && args.count < PASID_PAIRS_MAX; args.count++)
+		if (!vmm_parse_pair(words[args.count + 2], &pairs[args.count])) {
+			agent_fail(EINVAL);
+			return;
+		}
+	r = pasid_bind(vmm_session(), &args, &host, NULL);
+	vmm_report_number(r, host);
+}
+
+/* unbind PASID [DEVICE...]: from all devices when none is named. */
+void vmm_unbind(char **words)
+{
+	uint64_t devices[PASID_PAIRS_MAX] = {0};
+	struct pasid_unbind_args args = {.pasid = vmm_pasid(words[1]), .devices = devices};
+
+	args.count = words[1] ? vmm_devices(words, 2, devices) : 0;
+	vmm_report(pasid_unbind(vmm_session(), &args));
+}
+
+/* replace PASID|rid DEVICE:SOURCE:ID: answers with the iommufd's name of the table that stands
+ * there. */
+void vmm_replace(char **words)
+{
+	struct pasid_replace_args args = {0};
+	struct pasid_attached table = {0};
+	int r;
+
+	args.rid = words[1] && strcmp(words[1], "rid") == 0;
+	args.pasid = vmm_pasid(args.rid ? NULL : words[1]);
+	if (!words[1] || !words[2] || !vmm_parse_pair(words[2], &args.pair)) {
+		agent_fail(EINVAL);
+		return;
+	}
+	r = pasid_replace(vmm_session(), &args, &table);
+	vmm_report_number(r, table.hwpt);
+}
+
+/* attach-rid DEVICE:SOURCE:ID: answers with the iommufd's name of the table. */
+void vmm_attach_rid(char **words)
+{
+	struct pasid_rid_args args = {0};
+	struct pasid_attached table = {0};
+	int r;
+
+	if (!words[1] || !vmm_parse_pair(words[1], &args.pair)) {
+		agent_fail(EINVAL);
+		return;
+	}
+	r = pasid_rid_attach(vmm_session(), &args, &table);
+	vmm_report_number(r, table.hwpt);
+}
+
+/* detach-rid DEVICE */
+void vmm_detach_rid(char **words)
+{
+	const struct pasid_device_ref device = {.device = vmm_device_id(words[1])};
+
+	vmm_report(pasid_rid_detach(vmm_session(), &device));
+}
+
+/* --- QEMU's iommu-testdev: docs/specs/iommu-testdev.rst of QEMU 11.1 --- */
+
+struct region_info {
+	uint32_t argsz, flags, index, cap_offset;
+	uint64_t size, offset;
+};
+enum { GET_REGION_INFO = 0x6c };
+
+enum {
+	DMA_TRIGGER = 0x00, /* a read starts what is armed */
+	DMA_ADDRESS = 0x04, /* two registers: where the device writes */
+	DMA_LENGTH = 0x0c,
+	DMA_RESULT = 0x10,
+	DMA_ARM = 0x14,
+	DMA_PHYSICAL = 0x1c, /* two registers: where what was written is looked for */
+};
+
+static int dma_set(int fd, uint64_t bar, uint32_t at, uint32_t value)
+{
+	return pwrite(fd, &value, sizeof(value), (off_t)(bar + at)) == sizeof(value) ? 0 : -1;
+}
+
+static int dma_get(int fd, uint64_t bar, uint32_t at, uint32_t *ret_value)
+{
+	return pread(fd, ret_value, sizeof(*ret_value), (off_t)(bar + at)) == sizeof(*ret_value)
+		       ? 0
+		       : -1;
+}
+
+/* dma HANDLE ADDRESS PHYSICAL LENGTH: has the device write; answers with its result. 0: it wrote,
+ * and finds that at the physical address. */
+void vmm_dma(char **words)
+{
+	struct region_info bar = {.argsz = sizeof(bar)};
+	int fd = words[1] ? kernel_device(words[1]) : -1;
+	uint64_t address = words[1] ? vmm_device_id(words[2]) : 0;
+	uint64_t physical = words[2] ? vmm_device_id(words[3]) : 0;
+	uint32_t value = 0;
+
+	if (ioctl(fd, _IO(';', GET_REGION_INFO), &bar) < 0 ||
+		dma_set(fd, bar.offset, DMA_ADDRESS, (uint32_t)address) ||
+		dma_set(fd, bar.offset, DMA_ADDRESS + 4, (uint32_t)(address >> 32)) ||
+		dma_set(fd, bar.offset, DMA_PHYSICAL, (uint32_t)physical) ||
+		dma_set(fd, bar.offset, DMA_PHYSICAL + 4, (uint32_t)(physical >> 32)) ||
+		dma_set(fd, bar.offset, DMA_LENGTH, agent_number(words[4])) ||
+		dma_set(fd, bar.offset, DMA_ARM, 1) ||
+		dma_get(fd, bar.offset, DMA_TRIGGER, &value) ||
+		dma_get(fd, bar.offset, DMA_RESULT, &value)) {
+		agent_report(-1);
+		return;
+	}
+	vmm_report_number(0, value);
+}
