@@ -98,6 +98,11 @@
 	R(TABLE_WIDTH, "table-address-width", STATUS_INVALID)                                      \
 	R(TABLE_FLAGS, "table-flags", STATUS_INVALID)                                              \
 	R(TABLE_ADDRESS, "table-address", STATUS_INVALID)                                          \
+	R(TABLE_FIELD, "table-field", STATUS_INVALID)                                              \
+	R(STREAM_TAKEN, "stream-taken", STATUS_EXISTS)                                             \
+	R(STREAM_FIXED, "stream-fixed", STATUS_STATE)                                              \
+	R(RID_CLAIMED, "rid-claimed", STATUS_STATE)                                                \
+	R(PASIDS_BOUND, "pasids-bound", STATUS_STATE)                                              \
 	R(NO_NESTING, "no-nesting", STATUS_UNSUPPORTED)                                            \
 	R(MAP_OVERLAP, "map-overlap", STATUS_EXISTS)                                               \
 	R(NOT_MAPPED, "not-mapped", STATUS_NOT_FOUND)                                              \

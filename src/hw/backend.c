@@ -82,6 +82,7 @@ static void backend_iommufd_put(struct backend *b, struct backend_iommufd *iommu
 	while (*link != iommufd)
 		link = &(*link)->next;
 	*link = iommufd->next;
+	backend_guest_forget_all(iommufd);
 	b->calls->close(b->ctx, iommufd->fd);
 	free(iommufd);
 }
@@ -232,6 +233,7 @@ static void backend_tell(const struct backend_device *device, struct hw_result *
 	result->group = device->group;
 	result->iommufd_key = (uint64_t)device->iommufd->fd;
 	result->dev_id = device->dev_id;
+	backend_guest_tell(device, device->at_rid.made, result);
 }
 
 static int backend_identify(struct backend *b, const struct hw_op *op, struct backend_fds *fds,

@@ -17,6 +17,7 @@
 #define BACKEND_DEVICES_MAX 256
 #define BACKEND_SPACES_MAX  4096 /* address spaces a device */
 #define BACKEND_TABLES_MAX  4096 /* page tables a device that were made over an IOAS or a space */
+#define BACKEND_VIOMMUS_MAX 256  /* IOMMUs of guests an iommufd */
 
 struct backend;
 
@@ -35,9 +36,10 @@ void backend_free(struct backend *backend);
  * of the iommufd in this process: whoever sees several lanes turns it into a key.
  *
  * An operation that fails leaves what was there before it, page tables aside that the kernel
- * refuses to destroy: these are tried again when something of their device is given up. There are
- * two exceptions. HW_CLOSE detaches what can be detached, and when the kernel refuses one of these,
- * the device stays in the lane with the rest; it can be repeated, or HW_END lets go of the
+ * refuses to destroy: these are tried again when something of their device is given up, and the
+ * IOMMU of a guest when it is asked for (it stays while the VMM has an event queue on it). There
+ * are two exceptions. HW_CLOSE detaches what can be detached, and when the kernel refuses one of
+ * these, the device stays in the lane with the rest; it can be repeated, or HW_END lets go of the
  * descriptors. HW_LEAVE destroys the address spaces that can be destroyed, and can be repeated.
  */
 void backend_execute(struct backend *backend, const struct hw_op *op, struct hw_result *ret_result);
@@ -52,17 +54,19 @@ int backend_removal_fd(const struct backend *backend);
 /* What differs between IOMMUs. */
 struct backend_kind {
 	const char *name;
-	/* Fills capability bits and registers from what the kernel says; width is set already. */
+	uint32_t nests; /* the enum hw_table_kind that it nests; HW_TABLE_NONE: nothing */
+	/* Fills capability bits from what the kernel says. The width is set to the kernel's, and
+	   may be made smaller. */
 	void (*decode)(const struct calls_info *raw, struct hw_info *info);
 	/*
 	 * Checks a guest's table against the capabilities before the kernel sees it. 0 or a status
-	 * with *ret_error filled. NULL: this IOMMU nests nothing.
+	 * with *ret_error filled. NULL when it nests nothing.
 	 */
 	int (*check_nested)(
 		const struct hw_info *info, const struct hw_table *table, struct error *ret_error);
 	/*
-	 * Has the kernel nest a guest's checked table on page table `parent`; both together go to
-	 * IOMMU_HWPT_ALLOC. 0 or -errno.
+	 * Has the kernel nest a guest's checked table on page table `parent` (SMMUv3: on the
+	 * guest's IOMMU over it); both together go to IOMMU_HWPT_ALLOC. 0 or -errno.
 	 */
 	int (*nest)(const struct calls *calls, void *ctx, int iommufd, uint32_t dev_id,
 		uint32_t parent, const struct hw_table *table, uint32_t *ret_hwpt);

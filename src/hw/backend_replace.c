@@ -57,8 +57,8 @@ static void backend_repair(struct backend *b, struct backend_device *device,
 	backend_hwpt_put(b, device, made);
 }
 
-static int backend_check_replace(struct backend_device *device, const struct hw_op *op,
-	const struct hpasid *pasid, struct hw_result *result)
+static int backend_check_replace(const struct backend *b, struct backend_device *device,
+	const struct hw_op *op, const struct hpasid *pasid, struct hw_result *result)
 {
 	const struct backend_attachment *at;
 	int r = backend_check_pasid(device, pasid, &result->error);
@@ -72,7 +72,7 @@ static int backend_check_replace(struct backend_device *device, const struct hw_
 			"the worker knows of nothing that it could replace");
 	}
 	/* A bad width would fail after the teardown (trap 16). */
-	return backend_check_table(device, &op->table, &result->error);
+	return backend_check_table(b, device, pasid, &op->table, &result->error);
 }
 
 int backend_replace(struct backend *b, struct backend_device *device, const struct hw_op *op,
@@ -86,7 +86,7 @@ int backend_replace(struct backend *b, struct backend_device *device, const stru
 	};
 	struct backend_attachment at = {.used = true, .pt_id = op->table.id};
 	struct backend_hwpt *earlier;
-	int r = backend_check_replace(device, op, pasid, result);
+	int r = backend_check_replace(b, device, op, pasid, result);
 
 	if (r)
 		return r;
@@ -111,6 +111,7 @@ int backend_replace(struct backend *b, struct backend_device *device, const stru
 	backend_hwpt_put(b, device, earlier);
 	result->pt_id = at.pt_id;
 	result->made_pt = at.made != NULL;
+	backend_guest_tell(device, at.made, result);
 	return 0;
 }
 
@@ -126,4 +127,5 @@ void backend_look(struct backend_device *device, const struct hw_op *op, struct 
 	result->left = at->doubtful ? HW_LEFT_DOUBT : HW_LEFT_EARLIER;
 	result->pt_id = at->pt_id;
 	result->made_pt = at->made != NULL;
+	backend_guest_tell(device, at->made, result);
 }

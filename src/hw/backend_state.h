@@ -8,9 +8,30 @@
 /* An open iommufd. Devices whose VMM passed the same one share an entry, and so our one copy. */
 struct backend_iommufd {
 	struct backend_iommufd *next;
+	struct backend_viommu *viommus;
 	int fd;
 	uint32_t refs; /* devices */
 	bool own;      /* opened by us, for shared devices */
+};
+
+/*
+ * A guest's IOMMU (SMMUv3): one for each nest parent and physical IOMMU, shared by the devices
+ * whose iommufd it is. Which physical IOMMU cannot be asked: a device of another one is refused.
+ */
+struct backend_viommu {
+	struct backend_viommu *next;
+	uint32_t id;     /* 0: gone, but its parent is not */
+	uint32_t parent; /* the page table below it */
+	uint32_t ioas;   /* what `parent` was made over by us; 0: it is the VMM's */
+	uint32_t refs;   /* devices in it; 0: the kernel refused to destroy something of it */
+};
+
+/* A device under its guest's name in a guest's IOMMU: one a device, says the kernel. */
+struct backend_vdevice {
+	struct backend_viommu *viommu; /* holds a reference */
+	uint32_t id;                   /* 0: there is none */
+	uint32_t stream;
+	uint32_t refs; /* tables that are nested with it; 0: the kernel refused to destroy it */
 };
 
 /* An address space that HW_MAP made: one a device, set and number. */
@@ -31,6 +52,7 @@ struct backend_hwpt {
 	uint32_t ioas;
 	uint32_t flags; /* CALLS_HWPT_* */
 	bool nested;
+	bool guest; /* nested in a guest's IOMMU: holds a reference to the device's vdevice */
 };
 
 struct backend_attachment {
@@ -68,6 +90,7 @@ struct backend_device {
 	struct backend_hwpt *tables;  /* over an IOAS; found again by IOAS and flags */
 	struct backend_hwpt *orphans; /* nested ones that the kernel refused to destroy */
 	uint32_t table_count;
+	struct backend_vdevice vdevice;
 	struct backend_attachment at_rid;
 	struct backend_leaf *leaf[BACKEND_LEAVES];
 };
@@ -109,6 +132,9 @@ enum backend_call {
 	BACKEND_HWPT_ALLOC,
 	BACKEND_NEST_PARENT,
 	BACKEND_NEST,
+	BACKEND_VIOMMU_ALLOC,
+	BACKEND_VDEVICE_ALLOC,
+	BACKEND_NEST_STE,
 	BACKEND_ATTACH,
 	BACKEND_ATTACH_RID,
 	BACKEND_DETACH,
@@ -150,9 +176,15 @@ int backend_strip(struct backend *b, struct backend_device *device, struct error
 /* Numbers that the kernel would accept and treat wrongly, or not at all. */
 int backend_check_pasid(
 	const struct backend_device *device, const struct hpasid *pasid, struct error *ret_error);
-/* What can be known of a table before the kernel is asked. */
-int backend_check_table(
-	const struct backend_device *device, const struct hw_table *table, struct error *ret_error);
+/* What can be known of a table before the kernel is asked; pasid NULL: it is for the RID. */
+int backend_check_table(const struct backend *b, const struct backend_device *device,
+	const struct hpasid *pasid, const struct hw_table *table, struct error *ret_error);
+/* The address space that an operation names as what its page table is over. */
+int backend_table_ioas(const struct backend_device *device, uint64_t owner, uint32_t number,
+	uint32_t *ret_ioas, struct error *ret_error);
+/* Fills *ret_error for a call that failed with `r`, a -errno, and returns the status. */
+int backend_fail(struct error *ret_error, const struct backend_device *device,
+	enum backend_call call, uint32_t id, int r);
 /* The table of an operation, made if need be, with a reference; *ret_hwpt stays NULL for a page
  * table of the VMM's own. */
 int backend_table_get(struct backend *b, struct backend_device *device, const struct hw_op *op,
@@ -161,6 +193,35 @@ int backend_table_get(struct backend *b, struct backend_device *device, const st
 void backend_hwpt_put(struct backend *b, struct backend_device *device, struct backend_hwpt *hwpt);
 /* Frees the memory of all this without a call to the kernel. */
 void backend_forget(struct backend_device *device);
+
+/* --- backend_guest.c: a guest's IOMMU, and the device in it --- */
+
+/*
+ * Makes sure of the parent, the guest's IOMMU and the device in it, as the table of `op` wants
+ * them; the caller gets a reference to device->vdevice. On failure what was made is gone again. 0
+ * or a status with *ret_error filled.
+ */
+int backend_guest_get(struct backend *b, struct backend_device *device, const struct hw_op *op,
+	struct error *ret_error);
+/* Gives the reference back; the last one destroys the vDEVICE, and with its last device the
+   guest's IOMMU, and then the parent if it is ours. */
+void backend_guest_put(struct backend *b, struct backend_device *device);
+/* Tries again what the kernel refused to destroy. */
+void backend_guest_sweep(struct backend *b, struct backend_device *device);
+/* Is an IOAS below a guest's IOMMU that has devices? */
+bool backend_guest_uses(const struct backend_iommufd *iommufd, uint32_t ioas);
+/*
+ * The claim of a whole RID and single PASIDs exclude each other, in the group (trap 7): says what
+ * speaks against attaching a table there. 0 or a status with *ret_error filled.
+ */
+int backend_guest_claim(const struct backend *b, const struct backend_device *device,
+	const struct hpasid *pasid, bool guest, struct error *ret_error);
+/* What the kernel calls the objects below an attached table, into *result; nothing for others. */
+void backend_guest_tell(const struct backend_device *device, const struct backend_hwpt *made,
+	struct hw_result *result);
+/* Frees the memory without a call to the kernel: of a device, and of an iommufd without devices. */
+void backend_guest_forget(struct backend_device *device);
+void backend_guest_forget_all(struct backend_iommufd *iommufd);
 
 /* --- backend_replace.c --- */
 

@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-static int backend_fail(struct error *ret_error, const struct backend_device *device,
+int backend_fail(struct error *ret_error, const struct backend_device *device,
 	enum backend_call call, uint32_t id, int r)
 {
 	const struct backend_site site = {.call = call, .rid = device->rid, .id = id};
@@ -141,10 +141,12 @@ static void backend_hwpt_destroy(struct backend *b, struct backend_device *devic
 void backend_hwpt_put(struct backend *b, struct backend_device *device, struct backend_hwpt *hwpt)
 {
 	struct backend_hwpt *parent;
+	bool guest;
 
 	if (!hwpt || --hwpt->refs > 0)
 		return;
 	parent = hwpt->parent;
+	guest = hwpt->guest;
 	if (hwpt->nested) {
 		hwpt->parent = NULL;
 		hwpt->next = device->orphans;
@@ -152,6 +154,8 @@ void backend_hwpt_put(struct backend *b, struct backend_device *device, struct b
 	}
 	backend_hwpt_destroy(b, device, hwpt->nested ? &device->orphans : &device->tables, hwpt);
 	backend_hwpt_put(b, device, parent);
+	if (guest)
+		backend_guest_put(b, device);
 }
 
 static struct backend_hwpt *backend_hwpt_find(
@@ -199,17 +203,27 @@ static int backend_hwpt_over(struct backend *b, struct backend_device *device, u
 	return 0;
 }
 
+int backend_table_ioas(const struct backend_device *device, uint64_t owner, uint32_t number,
+	uint32_t *ret_ioas, struct error *ret_error)
+{
+	struct backend_space *space = backend_space_find(device, owner, number);
+
+	if (!space)
+		return error_set(ret_error, REASON_NOT_MAPPED,
+			"address space %u has no memory: map some first", number);
+	space->left = false;
+	*ret_ioas = space->ioas;
+	return 0;
+}
+
 static int backend_hwpt_over_space(struct backend *b, struct backend_device *device,
 	const struct hw_op *op, uint32_t flags, struct backend_hwpt **ret_hwpt,
 	struct error *ret_error)
 {
-	struct backend_space *space = backend_space_find(device, op->owner, op->table.id);
+	uint32_t ioas = 0;
+	int r = backend_table_ioas(device, op->owner, op->table.id, &ioas, ret_error);
 
-	if (!space)
-		return error_set(ret_error, REASON_NOT_MAPPED,
-			"address space %u has no memory: map some first", op->table.id);
-	space->left = false;
-	return backend_hwpt_over(b, device, space->ioas, flags, ret_hwpt, ret_error);
+	return r ? r : backend_hwpt_over(b, device, ioas, flags, ret_hwpt, ret_error);
 }
 
 /* Nests the guest's table of `op` on page table `parent_id`. Takes the reference to `parent`. */
@@ -257,6 +271,53 @@ static int backend_hwpt_nested(struct backend *b, struct backend_device *device,
 	return backend_hwpt_nest(b, device, op, parent_id, parent, ret_hwpt, ret_error);
 }
 
+/* Tries again what the kernel refused to destroy: nested tables before their parents. */
+static void backend_sweep(struct backend *b, struct backend_device *device)
+{
+	struct backend_hwpt *hwpt, *next;
+
+	for (hwpt = device->orphans; hwpt; hwpt = next) {
+		next = hwpt->next;
+		backend_hwpt_destroy(b, device, &device->orphans, hwpt);
+	}
+	for (hwpt = device->tables; hwpt; hwpt = next) {
+		next = hwpt->next;
+		if (hwpt->refs == 0)
+			backend_hwpt_destroy(b, device, &device->tables, hwpt);
+	}
+	backend_guest_sweep(b, device);
+}
+
+/* Nests the guest's stream table entry of `op` in its IOMMU, with what that needs. */
+static int backend_hwpt_guest(struct backend *b, struct backend_device *device,
+	const struct hw_op *op, struct backend_hwpt **ret_hwpt, struct error *ret_error)
+{
+	struct backend_hwpt *hwpt = calloc(1, sizeof(*hwpt));
+	uint32_t viommu;
+	int r;
+
+	if (!hwpt)
+		return error_set(ret_error, REASON_NO_MEMORY, "no memory for a page table");
+	backend_sweep(b, device); /* what is left of an earlier one is in the way */
+	r = backend_guest_get(b, device, op, ret_error);
+	if (r) {
+		free(hwpt);
+		return r;
+	}
+	viommu = device->vdevice.viommu->id;
+	r = device->kind->nest(b->calls, b->ctx, device->iommufd->fd, device->dev_id, viommu,
+		&op->table, &hwpt->id);
+	if (r < 0) {
+		free(hwpt);
+		backend_guest_put(b, device);
+		return backend_fail(ret_error, device, BACKEND_NEST_STE, viommu, r);
+	}
+	hwpt->nested = hwpt->guest = true;
+	hwpt->refs = 1;
+	*ret_hwpt = hwpt;
+	return 0;
+}
+
 /* --- attachments --- */
 
 int backend_check_pasid(
@@ -279,32 +340,52 @@ int backend_check_pasid(
 	return 0;
 }
 
+static bool backend_table_nested(const struct hw_table *table)
+{
+	return table->kind == HW_TABLE_VTD_S1 || table->kind == HW_TABLE_SMMUV3;
+}
+
 /* Ids of the VMM mean nothing on our own iommufd, and its objects have no owners. */
 static bool backend_table_foreign(const struct backend_device *device, const struct hw_table *table)
 {
 	if (!device->iommufd->own)
 		return false;
 	return table->kind == HW_TABLE_HWPT || table->kind == HW_TABLE_IOAS ||
-	       (table->kind == HW_TABLE_VTD_S1 && table->parent_kind != HW_TABLE_SPACE);
+	       (backend_table_nested(table) && table->parent_kind != HW_TABLE_SPACE);
 }
 
-int backend_check_table(
-	const struct backend_device *device, const struct hw_table *table, struct error *ret_error)
+/* Is the kind one that there is, of the table and of its parent? */
+static bool backend_table_known(const struct hw_table *table)
 {
-	bool nested = table->kind == HW_TABLE_VTD_S1;
+	if (!backend_table_nested(table))
+		return table->kind >= HW_TABLE_HWPT && table->kind <= HW_TABLE_SPACE;
+	return table->parent_kind == HW_TABLE_HWPT || table->parent_kind == HW_TABLE_SPACE ||
+	       (table->parent_kind == HW_TABLE_IOAS && table->kind == HW_TABLE_SMMUV3);
+}
 
-	if (table->kind < HW_TABLE_HWPT || table->kind > HW_TABLE_VTD_S1 ||
-		(nested && table->parent_kind != HW_TABLE_HWPT &&
-			table->parent_kind != HW_TABLE_SPACE))
+int backend_check_table(const struct backend *b, const struct backend_device *device,
+	const struct hpasid *pasid, const struct hw_table *table, struct error *ret_error)
+{
+	bool guest = table->kind == HW_TABLE_SMMUV3;
+	int r;
+
+	if (!backend_table_known(table))
 		return error_set(ret_error, REASON_TABLE_KIND, "no such kind of page table");
+	if (guest && pasid)
+		return error_set(ret_error, REASON_TABLE_KIND,
+			"a stream table entry is for a whole RID, not for a PASID");
+	r = backend_guest_claim(b, device, pasid, guest, ret_error);
+	if (r)
+		return r;
 	if (backend_table_foreign(device, table))
 		return error_set(ret_error, REASON_TABLE_KIND,
 			"a shared device takes address spaces only, no ids of an iommufd");
-	if (!nested)
+	if (!backend_table_nested(table))
 		return 0;
-	if (!device->kind->check_nested)
+	if (device->kind->nests != table->kind)
 		return error_set(ret_error, REASON_NO_NESTING,
-			"first-stage tables of VT-d cannot be nested on this IOMMU (%s)",
+			"%s cannot be nested on this IOMMU (%s)",
+			guest ? "stream table entries of SMMUv3" : "first-stage tables of VT-d",
 			device->kind->name);
 	return device->kind->check_nested(&device->info, table, ret_error);
 }
@@ -321,14 +402,16 @@ int backend_table_get(struct backend *b, struct backend_device *device, const st
 		return backend_hwpt_over_space(b, device, op, flags, ret_hwpt, ret_error);
 	case HW_TABLE_VTD_S1:
 		return backend_hwpt_nested(b, device, op, flags, ret_hwpt, ret_error);
+	case HW_TABLE_SMMUV3:
+		return backend_hwpt_guest(b, device, op, ret_hwpt, ret_error);
 	default:
 		return 0;
 	}
 }
 
 /* Everything that speaks against the attach before the kernel is asked. */
-static int backend_check_attach(struct backend_device *device, const struct hw_op *op,
-	const struct hpasid *pasid, struct error *ret_error)
+static int backend_check_attach(const struct backend *b, struct backend_device *device,
+	const struct hw_op *op, const struct hpasid *pasid, struct error *ret_error)
 {
 	int r = backend_check_pasid(device, pasid, ret_error);
 
@@ -340,7 +423,7 @@ static int backend_check_attach(struct backend_device *device, const struct hw_o
 				       "PASID %u is attached already: detach it first", pasid->v)
 			     : error_set(ret_error, REASON_RID_ATTACHED,
 				       "the RID is attached already: detach it first");
-	return backend_check_table(device, &op->table, ret_error);
+	return backend_check_table(b, device, pasid, &op->table, ret_error);
 }
 
 int backend_attach(struct backend *b, struct backend_device *device, const struct hw_op *op,
@@ -353,7 +436,7 @@ int backend_attach(struct backend *b, struct backend_device *device, const struc
 		.pasid = pasid,
 	};
 	struct backend_attachment at = {.used = true, .pt_id = op->table.id};
-	int r = backend_check_attach(device, op, pasid, &result->error);
+	int r = backend_check_attach(b, device, op, pasid, &result->error);
 
 	if (r)
 		return r;
@@ -378,6 +461,7 @@ int backend_attach(struct backend *b, struct backend_device *device, const struc
 	backend_attachment_set(device, pasid, &at);
 	result->pt_id = at.pt_id;
 	result->made_pt = at.made != NULL;
+	backend_guest_tell(device, at.made, result);
 	return 0;
 }
 
@@ -415,23 +499,7 @@ static bool backend_space_used(
 	for (const struct backend_hwpt *hwpt = device->tables; hwpt; hwpt = hwpt->next)
 		if (hwpt->ioas == space->ioas && hwpt->refs > 0)
 			return true;
-	return false;
-}
-
-/* Tries again what the kernel refused to destroy: nested tables before their parents. */
-static void backend_sweep(struct backend *b, struct backend_device *device)
-{
-	struct backend_hwpt *hwpt, *next;
-
-	for (hwpt = device->orphans; hwpt; hwpt = next) {
-		next = hwpt->next;
-		backend_hwpt_destroy(b, device, &device->orphans, hwpt);
-	}
-	for (hwpt = device->tables; hwpt; hwpt = next) {
-		next = hwpt->next;
-		if (hwpt->refs == 0)
-			backend_hwpt_destroy(b, device, &device->tables, hwpt);
-	}
+	return backend_guest_uses(device->iommufd, space->ioas);
 }
 
 int backend_leave(
@@ -506,6 +574,7 @@ void backend_forget(struct backend_device *device)
 	}
 	if (device->at_rid.made && device->at_rid.made->nested)
 		free(device->at_rid.made);
+	backend_guest_forget(device);
 	backend_forget_list(device->orphans);
 	backend_forget_list(device->tables);
 	while (device->spaces) {

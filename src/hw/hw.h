@@ -48,9 +48,11 @@ enum hw_kind {
 	/* Last operation of a lane: everything is closed, the worker ends. */
 	HW_END,
 	/* Says what the lane has of an opened device, for a daemon that was started anew; changes
-	   nothing. answers: rid, group, iommufd_key, dev_id. */
+	   nothing. answers: rid, group, iommufd_key, dev_id; viommu and vdevice, if its RID has a
+	   guest's table. */
 	HW_REPORT,
-	/* Puts `table` in the place of what is attached to `pasid`, or to the RID. What can be
+	/* Puts `table` in the place of what is attached to `pasid`, or to the RID; a guest's on
+	   SMMUv3 with the stream and the parent that it has. What can be
 	   known to fail is refused before anything is touched; what fails nevertheless is made good
 	   by a detach and an attach of the earlier table. answers: pt_id, made_pt; on failure
 	   left. */
@@ -76,8 +78,8 @@ enum hw_table_kind {
 struct hw_table {
 	uint32_t kind; /* enum hw_table_kind */
 	uint32_t id;   /* HWPT, IOAS or space number; for a nested table that of its parent */
-	uint32_t parent_kind; /* nested only: HW_TABLE_HWPT (made with NEST_PARENT) or
-				 HW_TABLE_SPACE */
+	uint32_t parent_kind; /* nested only: HW_TABLE_HWPT (made with NEST_PARENT),
+				 HW_TABLE_SPACE, or on SMMUv3 HW_TABLE_IOAS */
 	uint32_t addr_width;  /* nested only: 48 or 57 bits */
 	uint64_t flags;       /* nested only: HW_VTD_S1_* */
 	uint64_t pgtbl_addr;  /* nested only: guest-physical address of the first-stage root, 4 KiB

@@ -221,6 +221,35 @@ static int iommufd_hwpt_alloc(
 	return r;
 }
 
+static int iommufd_viommu_alloc(
+	void *ctx, int iommufd, uint32_t type, uint32_t dev_id, uint32_t hwpt, uint32_t *ret_viommu)
+{
+	struct uapi_viommu_alloc arg = {
+		.size = sizeof(arg),
+		.type = UAPI_VIOMMU_ARM_SMMUV3,
+		.dev_id = dev_id,
+		.hwpt_id = hwpt,
+	};
+	int r = type == HW_IOMMU_SMMUV3 ? iommufd_call(ctx, iommufd, UAPI_VIOMMU_ALLOC, &arg)
+					: -EOPNOTSUPP;
+
+	if (r == 0)
+		*ret_viommu = arg.out_viommu_id;
+	return r;
+}
+
+static int iommufd_vdevice_alloc(void *ctx, int iommufd, uint32_t viommu, uint32_t dev_id,
+	uint64_t virt_id, uint32_t *ret_vdevice)
+{
+	struct uapi_vdevice_alloc arg = {
+		.size = sizeof(arg), .viommu_id = viommu, .dev_id = dev_id, .virt_id = virt_id};
+	int r = iommufd_call(ctx, iommufd, UAPI_VDEVICE_ALLOC, &arg);
+
+	if (r == 0)
+		*ret_vdevice = arg.out_vdevice_id;
+	return r;
+}
+
 static int iommufd_detach(void *ctx, int device, const struct hpasid *pasid)
 {
 	struct uapi_device_detach arg = {.argsz = UAPI_DETACH_RID_SIZE};
@@ -298,6 +327,8 @@ const struct calls iommufd_calls = {
 	.map_file = iommufd_map_file,
 	.unmap = iommufd_unmap,
 	.hwpt_alloc = iommufd_hwpt_alloc,
+	.viommu_alloc = iommufd_viommu_alloc,
+	.vdevice_alloc = iommufd_vdevice_alloc,
 	.attach = iommufd_attach,
 	.detach = iommufd_detach,
 	.destroy = iommufd_destroy,

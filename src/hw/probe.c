@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "probe.h"
 
+#include "smmuv3.h"
 #include "vtd.h"
 
 #include <dirent.h>
@@ -25,6 +26,8 @@ static const struct backend_kind probe_other = {
 
 const struct backend_kind *probe_kind(uint32_t type)
 {
+	if (type == HW_IOMMU_SMMUV3)
+		return &smmuv3_kind;
 	return type == HW_IOMMU_VTD ? &vtd_kind : &probe_other;
 }
 

@@ -161,6 +161,8 @@ int sim_entries_next(struct sim_entries *entries, struct sim_entry *ret_entry);
 	C(MAP, "map")                                                                              \
 	C(UNMAP, "unmap")                                                                          \
 	C(HWPT_ALLOC, "hwpt-alloc")                                                                \
+	C(VIOMMU_ALLOC, "viommu-alloc")                                                            \
+	C(VDEVICE_ALLOC, "vdevice-alloc")                                                          \
 	C(ATTACH, "attach")         /* of a PASID */                                               \
 	C(ATTACH_RID, "attach-rid") /* of the RID itself */                                        \
 	C(DETACH, "detach")                                                                        \
@@ -184,7 +186,8 @@ enum sim_fault_kind {
 	SIM_FAULT_FAIL = 1,
 	/* The caller sleeps `ms` inside the call, with the lock of the device's IOMMU unit held:
 	   calls on devices of that unit wait, others go on. Only calls that name a device hang:
-	   bind, hw-info, hwpt-alloc, attach, detach, close. Ended early by sim_fault_clear(). */
+	   bind, hw-info, hwpt-alloc, viommu-alloc, vdevice-alloc, attach, detach, close. Ended
+	   early by sim_fault_clear(). */
 	SIM_FAULT_HANG,
 	/* A reset of the function (has_rid) starts now and takes `ms`: its entries are parked,
 	   attaches are EBUSY, and then the entries come back. */

@@ -270,6 +270,27 @@ static int call_hwpt_alloc(
 	return r < 0 ? r : sim_hwpt_alloc(gate.sim, gate.context, hwpt, ret_hwpt);
 }
 
+/* VT-d has neither (EOPNOTSUPP). */
+static int call_viommu_alloc(
+	void *ctx, int iommufd, uint32_t type, uint32_t dev_id, uint32_t hwpt, uint32_t *ret_viommu)
+{
+	GATE gate = {.sim = ctx};
+	int r = gate_dev_id(&gate, SIM_CALL_VIOMMU_ALLOC, iommufd, dev_id);
+
+	(void)type, (void)hwpt, (void)ret_viommu;
+	return r < 0 ? r : -EOPNOTSUPP;
+}
+
+static int call_vdevice_alloc(void *ctx, int iommufd, uint32_t viommu, uint32_t dev_id,
+	uint64_t virt_id, uint32_t *ret_vdevice)
+{
+	GATE gate = {.sim = ctx};
+	int r = gate_dev_id(&gate, SIM_CALL_VDEVICE_ALLOC, iommufd, dev_id);
+
+	(void)viommu, (void)virt_id, (void)ret_vdevice;
+	return r < 0 ? r : -ENOENT;
+}
+
 /* VFIO takes these on the open file only that was bound. */
 static int gate_bound(struct gate *gate, int device)
 {
@@ -347,6 +368,8 @@ static const struct calls sim_calls_table = {
 	.ioas_alloc = call_ioas_alloc,
 	.map_file = call_map_file,
 	.unmap = call_unmap,
+	.viommu_alloc = call_viommu_alloc,
+	.vdevice_alloc = call_vdevice_alloc,
 	.hwpt_alloc = call_hwpt_alloc,
 	.attach = call_attach,
 	.detach = call_detach,

@@ -70,6 +70,20 @@ SAME_SIZE(uapi_hwpt_alloc, iommu_hwpt_alloc);
 SAME_FIELD(uapi_hwpt_alloc, iommu_hwpt_alloc, fault_id);
 SAME_SIZE(uapi_hw_info_smmuv3, iommu_hw_info_arm_smmuv3);
 SAME_FIELD(uapi_hw_info_smmuv3, iommu_hw_info_arm_smmuv3, idr);
+SAME(UAPI_HWPT_DATA_ARM_SMMUV3, IOMMU_HWPT_DATA_ARM_SMMUV3);
+SAME_SIZE(uapi_hwpt_smmuv3, iommu_hwpt_arm_smmuv3);
+SAME(UAPI_VIOMMU_ALLOC, IOMMU_VIOMMU_ALLOC);
+SAME(UAPI_VIOMMU_ARM_SMMUV3, IOMMU_VIOMMU_TYPE_ARM_SMMUV3);
+SAME_FIELD(uapi_viommu_alloc, iommu_viommu_alloc, type);
+SAME_FIELD(uapi_viommu_alloc, iommu_viommu_alloc, dev_id);
+SAME_FIELD(uapi_viommu_alloc, iommu_viommu_alloc, hwpt_id);
+SAME_FIELD(uapi_viommu_alloc, iommu_viommu_alloc, out_viommu_id);
+SAME(UAPI_VDEVICE_ALLOC, IOMMU_VDEVICE_ALLOC);
+SAME_SIZE(uapi_vdevice_alloc, iommu_vdevice_alloc);
+SAME_FIELD(uapi_vdevice_alloc, iommu_vdevice_alloc, viommu_id);
+SAME_FIELD(uapi_vdevice_alloc, iommu_vdevice_alloc, dev_id);
+SAME_FIELD(uapi_vdevice_alloc, iommu_vdevice_alloc, out_vdevice_id);
+SAME_FIELD(uapi_vdevice_alloc, iommu_vdevice_alloc, virt_id);
 #endif
 
 /* The event queue came with the PASID attach, in 6.15. */

@@ -27,6 +27,8 @@
 #define UAPI_HWPT_ALLOC    UAPI_IO(0x89)
 #define UAPI_GET_HW_INFO   UAPI_IO(0x8a)
 #define UAPI_IOAS_MAP_FILE UAPI_IO(0x8f)
+#define UAPI_VIOMMU_ALLOC  UAPI_IO(0x90)
+#define UAPI_VDEVICE_ALLOC UAPI_IO(0x91)
 
 /* On a device: struct vfio_device_bind_iommufd, without the token of later kernels (24 bytes
  * there). */
@@ -130,8 +132,9 @@ ASSERT_SIZE(struct uapi_hwpt_alloc, 48);
 _Static_assert(offsetof(struct uapi_hwpt_alloc, data_uptr) == 32, "as in the kernel");
 _Static_assert(offsetof(struct uapi_hwpt_alloc, fault_id) == 40, "as in the kernel");
 
-#define UAPI_HWPT_DATA_NONE   0u
-#define UAPI_HWPT_DATA_VTD_S1 1u
+#define UAPI_HWPT_DATA_NONE       0u
+#define UAPI_HWPT_DATA_VTD_S1     1u
+#define UAPI_HWPT_DATA_ARM_SMMUV3 2u
 
 struct uapi_hwpt_vtd_s1 {
 	uint64_t flags;
@@ -140,6 +143,40 @@ struct uapi_hwpt_vtd_s1 {
 	uint32_t reserved;
 };
 ASSERT_SIZE(struct uapi_hwpt_vtd_s1, 24);
+
+#define UAPI_STE_WORDS 2
+
+struct uapi_hwpt_smmuv3 {
+	uint64_t ste[UAPI_STE_WORDS]; /* little-endian */
+};
+ASSERT_SIZE(struct uapi_hwpt_smmuv3, 16);
+
+/* Not the number that the hardware information has for it. */
+#define UAPI_VIOMMU_ARM_SMMUV3 1u
+
+struct uapi_viommu_alloc {
+	uint32_t size;
+	uint32_t flags;
+	uint32_t type;
+	uint32_t dev_id;
+	uint32_t hwpt_id; /* the nest parent */
+	uint32_t out_viommu_id;
+	uint32_t data_len;
+	uint32_t reserved;
+	uint64_t data_uptr;
+};
+ASSERT_SIZE(struct uapi_viommu_alloc, 40);
+_Static_assert(offsetof(struct uapi_viommu_alloc, out_viommu_id) == 20, "as in the kernel");
+
+struct uapi_vdevice_alloc {
+	uint32_t size;
+	uint32_t viommu_id;
+	uint32_t dev_id;
+	uint32_t out_vdevice_id;
+	uint64_t virt_id;
+};
+ASSERT_SIZE(struct uapi_vdevice_alloc, 24);
+_Static_assert(offsetof(struct uapi_vdevice_alloc, virt_id) == 16, "as in the kernel");
 
 struct uapi_hw_info {
 	uint32_t size;

@@ -102,6 +102,7 @@ static int vtd_nest(const struct calls *calls, void *ctx, int iommufd, uint32_t 
 
 const struct backend_kind vtd_kind = {
 	.name = "VT-d",
+	.nests = HW_TABLE_VTD_S1,
 	.decode = vtd_decode,
 	.check_nested = vtd_check_nested,
 	.nest = vtd_nest,

@@ -17,7 +17,7 @@
 #include <sys/eventfd.h>
 
 #define FAKE_FDS     32
-#define FAKE_OBJECTS 64
+#define FAKE_OBJECTS 640
 #define FAKE_RID     0xffffffffu /* as a PASID: the attachment of the RID */
 
 enum fake_kind { FAKE_NONE = 0, FAKE_IOMMUFD, FAKE_DEVICE, FAKE_MEMFD, FAKE_FILE };
@@ -29,12 +29,17 @@ struct fake {
 		int file;
 		uint32_t rid, group;
 		bool bound;
+		uint32_t dev_id;
 	} fd[FAKE_FDS];
-	struct {
+	struct fake_object {
 		uint32_t id;
-		struct calls_hwpt hwpt; /* data is not kept */
+		struct calls_hwpt hwpt; /* data is not kept; of others pt_id, what it is over */
 		bool ioas;
+		bool viommu, vdevice;
+		uint64_t virt_id;
 	} object[FAKE_OBJECTS];
+	uint32_t devices;  /* how many were bound: the first is device 7, then 8, ... */
+	uint32_t smmu[32]; /* which SMMU a device is behind, by its id */
 	struct {
 		int device;
 		uint32_t pasid, pt_id;
@@ -141,6 +146,14 @@ static inline const struct calls_hwpt *fake_hwpt(const struct fake *fake, uint32
 	return NULL;
 }
 
+static inline struct fake_object *fake_find(struct fake *fake, uint32_t id)
+{
+	for (size_t i = 0; id && i < FAKE_OBJECTS; i++)
+		if (fake->object[i].id == id)
+			return &fake->object[i];
+	return NULL;
+}
+
 /* The page table attached to a PASID, or FAKE_RID; 0: none. */
 static inline uint32_t fake_attached(const struct fake *fake, int device, uint32_t pasid)
 {
@@ -223,7 +236,7 @@ static inline int fake_bind(void *ctx, int device, int iommufd, uint32_t *ret_de
 	if (r < 0)
 		return r;
 	fake->fd[device].bound = true;
-	*ret_dev_id = 7;
+	*ret_dev_id = fake->fd[device].dev_id = 7 + fake->devices++;
 	return 0;
 }
 
@@ -274,6 +287,66 @@ static inline int fake_unmap(void *ctx, int iommufd, uint32_t ioas, uint64_t iov
 	return r;
 }
 
+/* Linux, drivers/iommu/arm/arm-smmu-v3. Page tables that the VMM made are not known here. */
+static inline int fake_smmuv3_check(struct fake *fake, const struct calls_hwpt *hwpt)
+{
+	const struct fake_object *under = fake_find(fake, hwpt->pt_id);
+
+	if (hwpt->data_type)
+		return hwpt->flags || !under || !under->viommu ? -EOPNOTSUPP : 0;
+	return hwpt->flags == (CALLS_HWPT_NEST_PARENT | CALLS_HWPT_PASID) ? -EOPNOTSUPP : 0;
+}
+
+static inline int fake_viommu_alloc(
+	void *ctx, int iommufd, uint32_t type, uint32_t dev_id, uint32_t hwpt, uint32_t *ret_viommu)
+{
+	struct fake *fake = ctx;
+	const struct fake_object *under = fake_find(fake, hwpt);
+	int r = fake_fails(fake, "viommu");
+
+	(void)iommufd;
+	fake_log(fake, "viommu %u/%u;", dev_id, hwpt);
+	if (r == 0 && type != HW_IOMMU_SMMUV3)
+		r = -EOPNOTSUPP;
+	if (r == 0 && under &&
+		(!(under->hwpt.flags & CALLS_HWPT_NEST_PARENT) ||
+			fake->smmu[under->hwpt.dev_id] != fake->smmu[dev_id]))
+		r = -EINVAL;
+	if (r < 0)
+		return r;
+	*ret_viommu =
+		fake_add_object(fake, false, &(struct calls_hwpt){.dev_id = dev_id, .pt_id = hwpt});
+	fake_find(fake, *ret_viommu)->viommu = true;
+	return 0;
+}
+
+static inline int fake_vdevice_alloc(void *ctx, int iommufd, uint32_t viommu, uint32_t dev_id,
+	uint64_t virt_id, uint32_t *ret_vdevice)
+{
+	struct fake *fake = ctx;
+	const struct fake_object *under = fake_find(fake, viommu);
+	int r = fake_fails(fake, "vdevice");
+
+	(void)iommufd;
+	fake_log(fake, "vdevice %u/%u=%u;", viommu, dev_id, (uint32_t)virt_id);
+	if (r == 0 && (!under || !under->viommu))
+		r = -ENOENT;
+	if (r == 0 && fake->smmu[under->hwpt.dev_id] != fake->smmu[dev_id])
+		r = -EINVAL;
+	for (size_t i = 0; r == 0 && i < FAKE_OBJECTS; i++)
+		if (fake->object[i].vdevice && (fake->object[i].hwpt.dev_id == dev_id ||
+						       (fake->object[i].hwpt.pt_id == viommu &&
+							       fake->object[i].virt_id == virt_id)))
+			r = -EEXIST;
+	if (r < 0)
+		return r;
+	*ret_vdevice = fake_add_object(
+		fake, false, &(struct calls_hwpt){.dev_id = dev_id, .pt_id = viommu});
+	fake_find(fake, *ret_vdevice)->vdevice = true;
+	fake_find(fake, *ret_vdevice)->virt_id = virt_id;
+	return 0;
+}
+
 static inline int fake_hwpt_alloc(
 	void *ctx, int iommufd, const struct calls_hwpt *hwpt, uint32_t *ret_hwpt)
 {
@@ -282,6 +355,8 @@ static inline int fake_hwpt_alloc(
 
 	(void)iommufd;
 	fake_log(fake, "hwpt %u/%x%s;", hwpt->pt_id, hwpt->flags, hwpt->data_type ? " s1" : "");
+	if (r == 0 && fake->info.type == HW_IOMMU_SMMUV3)
+		r = fake_smmuv3_check(fake, hwpt);
 	if (r < 0)
 		return r;
 	ck_assert_uint_le(hwpt->data_len, sizeof(fake->data));
@@ -289,6 +364,28 @@ static inline int fake_hwpt_alloc(
 		memcpy(fake->data, hwpt->data, hwpt->data_len);
 	*ret_hwpt = fake_add_object(fake, false, hwpt);
 	return 0;
+}
+
+/* On SMMUv3 a guest's table needs its vDEVICE, and excludes PASIDs, both ways (trap 7). */
+static inline int fake_guest_check(
+	struct fake *fake, int device, uint32_t pt_id, const struct hpasid *pasid)
+{
+	const struct fake_object *table = fake_find(fake, pt_id), *rid;
+	int r = -ENOENT;
+
+	rid = fake_find(fake, fake_attached(fake, device, FAKE_RID));
+	if (pasid)
+		return rid && rid->hwpt.data_type == 2 ? -EINVAL : 0;
+	if (!table || table->hwpt.data_type != 2)
+		return 0;
+	for (size_t i = 0; i < fake->attached_count; i++)
+		if (fake->attached[i].device == device && fake->attached[i].pasid != FAKE_RID)
+			return -EINVAL;
+	for (size_t i = 0; i < FAKE_OBJECTS; i++)
+		if (fake->object[i].vdevice && fake->object[i].hwpt.pt_id == table->hwpt.pt_id &&
+			fake->object[i].hwpt.dev_id == fake->fd[device].dev_id)
+			r = 0;
+	return r;
 }
 
 static inline int fake_attach(void *ctx, int device, uint32_t pt_id, const struct hpasid *pasid)
@@ -299,6 +396,8 @@ static inline int fake_attach(void *ctx, int device, uint32_t pt_id, const struc
 	size_t i = 0;
 
 	fake_log(fake, "attach %d %d %u;", device, pasid ? (int)pasid->v : -1, pt_id);
+	if (r == 0)
+		r = fake_guest_check(fake, device, pt_id, pasid);
 	if (r < 0 || (pasid && fake->info.max_pasid_log2 == 0))
 		return r;
 	while (i < fake->attached_count &&
@@ -383,6 +482,8 @@ static const struct calls fake_calls = {
 	.map_file = fake_map_file,
 	.unmap = fake_unmap,
 	.hwpt_alloc = fake_hwpt_alloc,
+	.viommu_alloc = fake_viommu_alloc,
+	.vdevice_alloc = fake_vdevice_alloc,
 	.attach = fake_attach,
 	.detach = fake_detach,
 	.destroy = fake_destroy,

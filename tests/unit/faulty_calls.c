@@ -17,6 +17,8 @@ static const int errors[FAULTY_CALL_COUNT][ERRORS_MAX] = {
 	[FAULTY_MAP] = {EEXIST, EINVAL, ENOMEM, ENOSPC, EFAULT, EBADF, ENOTTY, EINTR},
 	[FAULTY_UNMAP] = {ENOENT, EBUSY, EDEADLK, ENOMEM},
 	[FAULTY_HWPT_ALLOC] = {EOPNOTSUPP, EINVAL, ENOMEM, ENOSPC, EFAULT, ENODEV, EIO},
+	[FAULTY_VIOMMU_ALLOC] = {EOPNOTSUPP, EINVAL, ENOENT, ENOMEM, ENOTTY},
+	[FAULTY_VDEVICE_ALLOC] = {EEXIST, EINVAL, EOPNOTSUPP, ENOENT, ENOMEM},
 	[FAULTY_ATTACH] = {EINVAL, EBUSY, ENOMEM, EIO, ENODEV, EOPNOTSUPP, ENOENT, ENOSPC, EEXIST,
 		EINTR},
 	[FAULTY_DETACH] = {EIO, EBUSY, ENODEV, EINVAL, EINTR, ENOMEM},
@@ -189,6 +191,27 @@ static int faulty_hwpt_alloc(
 	return r ? r : faulty->real->hwpt_alloc(faulty->ctx, iommufd, hwpt, ret_hwpt);
 }
 
+static int faulty_viommu_alloc(
+	void *ctx, int iommufd, uint32_t type, uint32_t dev_id, uint32_t hwpt, uint32_t *ret_viommu)
+{
+	struct faulty *faulty = ctx;
+	int r = faulty_fate(faulty, FAULTY_VIOMMU_ALLOC);
+
+	return r ? r
+		 : faulty->real->viommu_alloc(faulty->ctx, iommufd, type, dev_id, hwpt, ret_viommu);
+}
+
+static int faulty_vdevice_alloc(void *ctx, int iommufd, uint32_t viommu, uint32_t dev_id,
+	uint64_t virt_id, uint32_t *ret_vdevice)
+{
+	struct faulty *faulty = ctx;
+	int r = faulty_fate(faulty, FAULTY_VDEVICE_ALLOC);
+
+	return r ? r
+		 : faulty->real->vdevice_alloc(
+			   faulty->ctx, iommufd, viommu, dev_id, virt_id, ret_vdevice);
+}
+
 static int faulty_attach(void *ctx, int device, uint32_t pt_id, const struct hpasid *pasid)
 {
 	struct faulty *faulty = ctx;
@@ -242,6 +265,8 @@ const struct calls faulty_calls = {
 	.map_file = faulty_map_file,
 	.unmap = faulty_unmap,
 	.hwpt_alloc = faulty_hwpt_alloc,
+	.viommu_alloc = faulty_viommu_alloc,
+	.vdevice_alloc = faulty_vdevice_alloc,
 	.attach = faulty_attach,
 	.detach = faulty_detach,
 	.destroy = faulty_destroy,

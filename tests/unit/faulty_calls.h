@@ -23,6 +23,8 @@
 	C(MAP)                                                                                     \
 	C(UNMAP)                                                                                   \
 	C(HWPT_ALLOC)                                                                              \
+	C(VIOMMU_ALLOC)                                                                            \
+	C(VDEVICE_ALLOC)                                                                           \
 	C(ATTACH)                                                                                  \
 	C(DETACH)                                                                                  \
 	C(DESTROY)                                                                                 \

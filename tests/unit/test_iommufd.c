@@ -27,6 +27,8 @@ static struct {
 		struct uapi_ioas_map_file map;
 		struct uapi_ioas_unmap unmap;
 		struct uapi_hwpt_alloc hwpt;
+		struct uapi_viommu_alloc viommu;
+		struct uapi_vdevice_alloc vdevice;
 		struct uapi_hw_info info;
 	} arg;
 	int calls, interruptions, error;
@@ -56,6 +58,10 @@ static size_t arg_size(unsigned long request)
 		return sizeof(struct uapi_ioas_unmap);
 	case UAPI_HWPT_ALLOC:
 		return sizeof(struct uapi_hwpt_alloc);
+	case UAPI_VIOMMU_ALLOC:
+		return sizeof(struct uapi_viommu_alloc);
+	case UAPI_VDEVICE_ALLOC:
+		return sizeof(struct uapi_vdevice_alloc);
 	case UAPI_GET_HW_INFO:
 		return sizeof(struct uapi_hw_info);
 	default:
@@ -92,6 +98,10 @@ static void answer(unsigned long request, void *arg)
 		((struct uapi_ioas_alloc *)arg)->out_ioas_id = kernel.answer;
 	else if (request == UAPI_HWPT_ALLOC)
 		((struct uapi_hwpt_alloc *)arg)->out_hwpt_id = kernel.answer;
+	else if (request == UAPI_VIOMMU_ALLOC)
+		((struct uapi_viommu_alloc *)arg)->out_viommu_id = kernel.answer;
+	else if (request == UAPI_VDEVICE_ALLOC)
+		((struct uapi_vdevice_alloc *)arg)->out_vdevice_id = kernel.answer;
 	else if (request == UAPI_IOAS_UNMAP)
 		((struct uapi_ioas_unmap *)arg)->length = 4096;
 	else if (request == UAPI_GET_HW_INFO)
@@ -312,6 +322,45 @@ START_TEST(the_request_interrupt_is_asked_for)
 	}
 END_TEST
 
+START_TEST(iommu_of_a_guest_and_the_device_in_it)
+	{
+		uint32_t id = 0;
+
+		kernel.answer = 31;
+		ck_assert_int_eq(
+			iommufd_calls.viommu_alloc(&host, 5, HW_IOMMU_SMMUV3, 3, 4, &id), 0);
+		ck_assert_uint_eq(id, 31);
+		ck_assert_uint_eq(kernel.request, 0x3b90);
+		ck_assert_uint_eq(kernel.arg.viommu.size, 40);
+		ck_assert_uint_eq(kernel.arg.viommu.flags, 0);
+		ck_assert_uint_eq(kernel.arg.viommu.type, 1); /* IOMMU_VIOMMU_TYPE_ARM_SMMUV3 */
+		ck_assert_uint_eq(kernel.arg.viommu.dev_id, 3);
+		ck_assert_uint_eq(kernel.arg.viommu.hwpt_id, 4);
+		ck_assert_uint_eq(kernel.arg.viommu.data_len, 0);
+		kernel.answer = 32;
+		ck_assert_int_eq(
+			iommufd_calls.vdevice_alloc(&host, 5, 31, 3, UINT64_C(0x100000008), &id),
+			0);
+		ck_assert_uint_eq(id, 32);
+		ck_assert_uint_eq(kernel.request, 0x3b91);
+		ck_assert_uint_eq(kernel.arg.vdevice.size, 24);
+		ck_assert_uint_eq(kernel.arg.vdevice.viommu_id, 31);
+		ck_assert_uint_eq(kernel.arg.vdevice.dev_id, 3);
+		ck_assert_uint_eq(kernel.arg.vdevice.virt_id, UINT64_C(0x100000008));
+	}
+END_TEST
+
+START_TEST(other_iommus_have_no_iommus_of_guests)
+	{
+		uint32_t id = 7;
+
+		ck_assert_int_eq(
+			iommufd_calls.viommu_alloc(&host, 5, HW_IOMMU_VTD, 3, 4, &id), -EOPNOTSUPP);
+		ck_assert_int_eq(kernel.calls, 0);
+		ck_assert_uint_eq(id, 7);
+	}
+END_TEST
+
 START_TEST(interrupted_calls_are_repeated_as_they_were)
 	{
 		const struct hpasid pasid = {5};
@@ -337,6 +386,9 @@ START_TEST(failures_leave_outputs_alone)
 		ck_assert_int_eq(
 			iommufd_calls.hwpt_alloc(&host, 4, &(struct calls_hwpt){0}, &id), -ENOMEM);
 		ck_assert_int_eq(iommufd_calls.hw_info(&host, 4, 5, &info), -ENOMEM);
+		ck_assert_int_eq(
+			iommufd_calls.viommu_alloc(&host, 4, HW_IOMMU_SMMUV3, 1, 2, &id), -ENOMEM);
+		ck_assert_int_eq(iommufd_calls.vdevice_alloc(&host, 4, 1, 2, 3, &id), -ENOMEM);
 		ck_assert_int_eq(iommufd_calls.destroy(&host, 4, 5), -ENOMEM);
 		ck_assert_uint_eq(kernel.arg.destroy.id, 5);
 		ck_assert_uint_eq(kernel.arg.destroy.size, 8);
@@ -390,6 +442,8 @@ int main(void)
 	tcase_add_test(tc, mapping_is_at_a_fixed_address);
 	tcase_add_test(tc, hw_info_by_type);
 	tcase_add_test(tc, the_request_interrupt_is_asked_for);
+	tcase_add_test(tc, iommu_of_a_guest_and_the_device_in_it);
+	tcase_add_test(tc, other_iommus_have_no_iommus_of_guests);
 	tcase_add_test(tc, interrupted_calls_are_repeated_as_they_were);
 	tcase_add_test(tc, failures_leave_outputs_alone);
 	tcase_add_test(tc, nodes_are_opened_close_on_exec);

@@ -2,6 +2,7 @@
 /* What a host is said to be able to do, on trees of sysfs and dev of our own. */
 #include "hw/probe.h"
 
+#include "hw/smmuv3.h"
 #include "hw/vtd.h"
 
 #include <check.h>
@@ -129,6 +130,7 @@ END_TEST
 START_TEST(backend_goes_by_what_the_kernel_says)
 	{
 		ck_assert_ptr_eq(probe_kind(HW_IOMMU_VTD), &vtd_kind);
+		ck_assert_ptr_eq(probe_kind(HW_IOMMU_SMMUV3), &smmuv3_kind);
 		ck_assert_ptr_null(probe_kind(0)->check_nested);
 		ck_assert_ptr_null(probe_kind(77)->nest);
 	}

@@ -412,6 +412,10 @@ START_TEST(every_call_can_be_made_to_fail)
 				rig.sim, vm.iommufd, vm.ioas, vm.memfd, 0, 0x1000, 0, 0);
 			r[SIM_CALL_UNMAP] = c->unmap(rig.sim, vm.iommufd, vm.ioas, 0, 0x1000);
 			r[SIM_CALL_HWPT_ALLOC] = c->hwpt_alloc(rig.sim, vm.iommufd, &args, &id);
+			r[SIM_CALL_VIOMMU_ALLOC] = c->viommu_alloc(
+				rig.sim, vm.iommufd, HW_IOMMU_VTD, vm.dev_id, 1, &id);
+			r[SIM_CALL_VDEVICE_ALLOC] =
+				c->vdevice_alloc(rig.sim, vm.iommufd, 1, vm.dev_id, 8, &id);
 			r[SIM_CALL_ATTACH] = c->attach(rig.sim, vm.device, vm.ioas, &pasid);
 			r[SIM_CALL_ATTACH_RID] = c->attach(rig.sim, vm.device, 4000, NULL);
 			r[SIM_CALL_DETACH] = c->detach(rig.sim, vm.device, &pasid);
