@@ -283,6 +283,7 @@ static const char *const event_texts[] = {
 	[PASID_EVENT_BINDING_UNBINDING] = "binding-unbinding",
 	[PASID_EVENT_BINDING_DRAINED] = "binding-drained",
 	[PASID_EVENT_BINDING_TAINTED] = "binding-tainted",
+	[PASID_EVENT_UNBIND_UNACKNOWLEDGED] = "unbind-unacknowledged",
 	[PASID_EVENT_DEVICE_HEALED] = "device-healed",
 };
 

@@ -307,10 +307,14 @@ int pasid_watch(struct pasid_client *client, pasid_event_callback callback, void
 int pasid_watch_events(struct pasid_client *client, const struct pasid_watch_args *args,
 	pasid_event_callback callback, void *userdata);
 
-/* Numbers that were freed: a participant has let go of them; ret_acknowledged may be NULL. */
+/*
+ * Numbers that were freed or are being unbound: a participant has let go of them, as far as events
+ * up to `seen` ask for it; ret_acknowledged may be NULL.
+ */
 struct pasid_acknowledge_args {
 	const uint32_t *host_pasids;
-	size_t count; /* up to PASID_ALLOCATE_MAX */
+	size_t count;  /* up to PASID_ALLOCATE_MAX */
+	uint64_t seen; /* the last event taken account of; 0: whatever waits */
 };
 int pasid_acknowledge(struct pasid_client *client, const struct pasid_acknowledge_args *args,
 	uint32_t *ret_acknowledged);

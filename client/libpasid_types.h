@@ -299,6 +299,7 @@ enum pasid_event_kind {
 	PASID_EVENT_BINDING_UNBINDING = 35,
 	PASID_EVENT_BINDING_DRAINED = 36,
 	PASID_EVENT_BINDING_TAINTED = 37,
+	PASID_EVENT_UNBIND_UNACKNOWLEDGED = 38,
 	PASID_EVENT_BINDING_REPLACED = 40,
 	PASID_EVENT_DEVICE_ADDED = 48,
 	PASID_EVENT_DEVICE_REMOVED = 49,
@@ -328,7 +329,7 @@ struct pasid_watch_args {
 	struct pasid_set_ref set; /* only of this set; one that is named may be still to come */
 	uint64_t kinds;           /* only these, 1 << kind of each; 0: all */
 	enum pasid_event_priority priority; /* 0: device */
-	/* Participants, of all sets and kinds: what is freed waits for pasid_acknowledge(). */
+	/* Participants, of all sets and kinds: frees and unbinds wait for pasid_acknowledge(). */
 	bool acknowledge;
 };
 /* "grant-allocated", ...; "unknown" for a number that is none. Never NULL. */

@@ -108,6 +108,7 @@ static int start_acknowledge(struct pasid_client *client, const struct pasid_ack
 			PASID_ALLOCATE_MAX);
 	message.n_host_pasids = args->count;
 	message.host_pasids = (uint32_t *)args->host_pasids;
+	message.seen = args->seen;
 	return call_start(
 		client, PASID__V1__REQUEST__OPERATION_ACKNOWLEDGE, &message.base, NULL, 0, target);
 }

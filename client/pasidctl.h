@@ -158,7 +158,6 @@ int ctl_pasids(struct ctl *ctl);
 int ctl_devices(struct ctl *ctl);
 int ctl_bindings(struct ctl *ctl);
 int ctl_who(struct ctl *ctl);
-int ctl_watch(struct ctl *ctl);
 void ctl_show_status(const struct ctl *ctl, const json_t *answer);
 void ctl_show_who(const struct ctl *ctl, const json_t *answer);
 extern const struct ctl_column ctl_set_columns[], ctl_grant_columns[], ctl_device_columns[],
@@ -172,6 +171,10 @@ void ctl_show_fsck(const struct ctl *ctl, const json_t *answer);
 int ctl_hold(struct ctl *ctl);
 int ctl_holds(struct ctl *ctl);
 extern const struct ctl_column ctl_hold_columns[];
+
+/* In pasidctl_watch.c. */
+int ctl_watch(struct ctl *ctl);
+int ctl_participate(struct ctl *ctl);
 
 /* In pasidctl_translate.c. */
 int ctl_translate(struct ctl *ctl);

@@ -120,6 +120,18 @@ const struct ctl_command ctl_commands[] = {
 		.options = CTL_EVENTS | CTL_FROM | CTL_SET,
 		.roles = {PASID_ROLE_OBSERVER, PASID_ROLE_PARTICIPANT, PASID_ROLE_VMM},
 		.run = ctl_watch},
+	{.name = "participate",
+		.arguments = "[--events N] [--from SEQUENCE]",
+		.summary = "be waited for: watch, and acknowledge what comes on standard input",
+		.help = "From now on a number that is freed, and for a time an unbind, waits for this "
+			"session. Events are\nshown as by watch, before others are told. Each line of "
+			"standard input acknowledges: `PASID`\nwhatever waits for it now, `PASID "
+			"SEQUENCE` what was announced by events up to that one. Ends\nwith standard "
+			"input, and with it the wait.\n\n"
+			"Examples:\n  pasidctl participate\n  pasidctl --json participate <>/run/acknowledged.fifo\n",
+		.options = CTL_EVENTS | CTL_FROM,
+		.roles = {PASID_ROLE_PARTICIPANT},
+		.run = ctl_participate},
 	{.name = "fsck",
 		.arguments = "FILE",
 		.summary = "check the records that a daemon left in a file, offline",

@@ -2,8 +2,6 @@
 /* Commands that change nothing. */
 #include "pasidctl.h"
 
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -270,67 +268,4 @@ void ctl_show_who(const struct ctl *ctl, const json_t *answer)
 	json_array_foreach ((json_t *)json_object_get(answer, "bound"), i, value)
 		printf("  %s on %s\n", json_string_value(json_object_get(value, "state")),
 			json_string_value(json_object_get(value, "address")));
-}
-
-/* ------------------------------------------------------------ watch */
-
-struct read_watch {
-	const struct ctl *ctl;
-	uint64_t left; /* events to wait for; UINT64_MAX: no end */
-};
-
-static void read_event_line(const struct pasid_event *event)
-{
-	printf("%llu %s", (unsigned long long)event->sequence, pasid_event_text(event->kind));
-	if (event->set != 0)
-		printf(" set=id:%llu", (unsigned long long)event->set);
-	if (event->host_pasid != 0)
-		printf(" pasid=%u", event->host_pasid);
-	if (event->has_guest)
-		printf(" guest=%u", event->guest_pasid);
-	if (event->device != 0)
-		printf(" device=%llu", (unsigned long long)event->device);
-	if (event->lost != 0)
-		printf(" lost=%llu", (unsigned long long)event->lost);
-	putchar('\n');
-}
-
-static void read_event(struct pasid_client *client, const struct pasid_event *event, void *userdata)
-{
-	struct read_watch *watch = userdata;
-	(void)client;
-	if (watch->left == 0)
-		return;
-	if (watch->left != UINT64_MAX)
-		watch->left--;
-	if (watch->ctl->json) {
-		json_t *json = ctl_json_event(event);
-		json_dumpf(json, stdout, JSON_COMPACT);
-		putchar('\n');
-		json_decref(json);
-	} else {
-		read_event_line(event);
-	}
-	fflush(stdout);
-}
-
-int ctl_watch(struct ctl *ctl)
-{
-	struct read_watch watch = {ctl, ctl->given & CTL_EVENTS ? ctl->events : UINT64_MAX};
-	struct pasid_watch_args args = {.from = ctl->from, .set = ctl->set};
-	int r = pasid_watch_events(ctl->client, &args, read_event, &watch);
-	if (r != 0)
-		return ctl_failed(ctl, r);
-	/* A reader that is gone must end us even when nothing happens. */
-	struct pollfd fds[] = {
-		{.fd = pasid_fd(ctl->client), .events = pasid_events(ctl->client)},
-		{.fd = 1, .events = 0},
-	};
-	while (watch.left > 0 && !(fds[1].revents & (POLLERR | POLLHUP))) {
-		(void)poll(fds, 2, -1);
-		r = pasid_dispatch(ctl->client, 0);
-		if (r < 0)
-			return ctl_failed(ctl, r);
-	}
-	return EXIT_DONE;
 }

@@ -124,8 +124,8 @@ uint64_t broker_now(const struct broker *b)
 
 /* ------------------------------------------------------------------ changes */
 
-void broker_change(
-	struct broker *b, enum change_kind kind, uint32_t set, uint32_t grant, uint32_t device)
+static struct change *change_add(
+	struct broker *b, enum change_kind kind, uint32_t set, uint32_t grant)
 {
 	struct change *change = &b->changes[b->change_next % BROKER_CHANGES];
 	uint64_t sequence = b->change_next;
@@ -136,13 +136,25 @@ void broker_change(
 		.kind = kind,
 		.set = set_name_of(b, set),
 		.name = set == STATE_NONE ? 0 : b->sets[set].name_hash,
-		.device = device_name_of(b, device),
 	};
 	if (grant != STATE_NONE) {
 		change->host = grant_host(&b->grant_slots[grant]);
 		change->has_guest = grant_has_guest(&b->grant_slots[grant]);
 		change->guest = change->has_guest ? grant_guest(&b->grant_slots[grant]) : 0;
 	}
+	return change;
+}
+
+void broker_change(
+	struct broker *b, enum change_kind kind, uint32_t set, uint32_t grant, uint32_t device)
+{
+	change_add(b, kind, set, grant)->device = device_name_of(b, device);
+}
+
+void broker_change_of(
+	struct broker *b, enum change_kind kind, uint32_t set, uint32_t grant, uint64_t session)
+{
+	change_add(b, kind, set, grant)->session = session;
 }
 
 uint64_t broker_change_sequence(const struct broker *b)
@@ -288,11 +300,12 @@ static int broker_allocate_tables(struct broker *b)
 	b->by_session = calloc(BROKER_BUCKETS, sizeof(*b->by_session));
 	b->ops = calloc(b->op_capacity, sizeof(*b->ops));
 	b->first_tie = calloc(state->capacity[STATE_GRANTS], sizeof(*b->first_tie));
+	b->announced = calloc(state->capacity[STATE_GRANTS], sizeof(*b->announced));
 	b->holders = calloc(b->holder_capacity, sizeof(*b->holders));
 	b->holder_of = calloc(BROKER_BUCKETS, sizeof(*b->holder_of));
 	if (!b->by_name || !b->by_session || !b->sets || !b->devices || !b->grant_of ||
 		!b->changes || !b->ops || !b->user_scratch || !b->first_tie || !b->holders ||
-		!b->holder_of || !b->reservations)
+		!b->holder_of || !b->reservations || !b->announced)
 		return -ENOMEM;
 	if (pool_init(&b->set_pool, STATE_SETS, state->capacity[STATE_SETS]) ||
 		pool_init(&b->device_pool, STATE_DEVICES, state->capacity[STATE_DEVICES]) ||
@@ -374,6 +387,7 @@ int broker_new(const struct broker_config *config, const struct broker_ports *po
 	b->op_free = b->ended_first = b->ended_last = b->refused_first = STATE_NONE;
 	b->retry_first = b->submit_first = b->first_shared = STATE_NONE;
 	b->long_first = b->long_last = b->holder_free = STATE_NONE;
+	b->await_first = b->await_last = STATE_NONE;
 	b->work = BROKER_WORK_MAX;
 	memset(b->by_name, 0xff, BROKER_BUCKETS * sizeof(*b->by_name));
 	memset(b->by_session, 0xff, BROKER_BUCKETS * sizeof(*b->by_session));
@@ -395,6 +409,7 @@ void broker_free(struct broker *b)
 	free(b->binding_pool.next);
 	free(b->tie_pool.next);
 	free(b->first_tie);
+	free(b->announced);
 	free(b->holders);
 	free(b->holder_of);
 	free(b->sets);

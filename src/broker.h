@@ -63,9 +63,11 @@ struct broker_config {
 	uint32_t set_quota_default; /* when a set asks for none */
 	uint32_t set_quota_max;     /* what a quota of 0 ("what remains") is cut to */
 	enum broker_policy policy;
-	uint32_t owners_max;    /* IOMMU groups with numbers of scope rids; 0: BROKER_OWNERS_MAX */
-	uint64_t random_key[2]; /* of BROKER_RANDOMIZED: a secret, another one for each run */
-	uint64_t cooling_ms;    /* quarantine by time, at least this long */
+	uint32_t owners_max;     /* IOMMU groups with numbers of scope rids; 0: BROKER_OWNERS_MAX */
+	uint64_t random_key[2];  /* of BROKER_RANDOMIZED: a secret, another one for each run */
+	uint64_t cooling_ms;     /* quarantine by time, at least this long */
+	uint64_t unbind_wait_ms; /* for participants, at most; 0: they are told, and not waited for
+				  */
 	/* together at most the capacity, each of another name; not kept */
 	const struct broker_reservation *reservations;
 	uint32_t reservation_count;
@@ -292,19 +294,6 @@ int broker_hold(struct broker *broker, const struct actor *actor, struct set_id 
 /* REASON_NOT_HELD: not by this session. The last release reclaims a number that was freed. */
 int broker_release(struct broker *broker, const struct actor *actor, struct set_id set,
 	struct hpasid host, struct error *ret_error);
-
-/*
- * The acknowledgement of this session, a participant's, is awaited from now on: a number that is
- * freed stays in quarantine until each of those that participated at that time has acknowledged it,
- * or has ended (F22). Said twice, it changes nothing. REASON_LIMIT.
- */
-int broker_participate(struct broker *broker, const struct actor *actor, struct error *ret_error);
-/*
- * The actor has let go of these numbers, which were freed; *ret_acknowledged: how many of them
- * waited for it. That one did not, or is nobody's any more, is no error.
- */
-int broker_acknowledge(struct broker *broker, const struct actor *actor, const struct hpasid *hosts,
-	size_t count, uint32_t *ret_acknowledged, struct error *ret_error);
 
 struct hold_info {
 	uint64_t session;

@@ -277,12 +277,17 @@ void binding_hw(const struct broker *b, uint32_t binding, enum hw_kind kind, str
 		ret_hw->pasid.v = grant_host(&b->grant_slots[slot->grant]);
 }
 
-void binding_begin_end(struct broker *b, uint32_t binding)
+void binding_tell_end(struct broker *b, uint32_t binding)
 {
 	const struct binding_slot *slot = &b->binding_slots[binding];
 
-	binding_commit_state(b, binding, BINDING_UNBINDING);
 	broker_change(b, CHANGE_BINDING_UNBINDING, slot->set, slot->grant, slot->device);
+}
+
+void binding_begin_end(struct broker *b, uint32_t binding)
+{
+	binding_commit_state(b, binding, BINDING_UNBINDING);
+	binding_tell_end(b, binding);
 }
 
 void binding_submit_detach(struct broker *b, struct op *op, uint32_t binding, enum op_phase phase)

@@ -34,6 +34,7 @@ enum change_kind { /* the numbers of pasid.v1.EventKind */
 	CHANGE_BINDING_UNBINDING = 35,
 	CHANGE_BINDING_DRAINED = 36,
 	CHANGE_BINDING_TAINTED = 37,
+	CHANGE_UNBIND_UNACKNOWLEDGED = 38,
 	CHANGE_BINDING_REPLACED = 40,
 	CHANGE_DEVICE_ADDED = 48,
 	CHANGE_DEVICE_REMOVED = 49,
@@ -46,7 +47,8 @@ struct change {
 	uint64_t set;
 	uint64_t name; /* broker_name_hash() of the set's; 0: no set */
 	uint64_t device;
-	uint32_t kind; /* enum change_kind */
+	uint64_t session; /* of a participant; 0: none */
+	uint32_t kind;    /* enum change_kind */
 	uint32_t host, guest;
 	uint32_t has_guest;
 };

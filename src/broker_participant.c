@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Participants: sessions whose acknowledgement of each free is awaited before the number can be
- * anybody's again (F22).
+ * anybody's again (F22). Unbinds that wait for them are in broker_await.c.
  *
  * There are up to 16, each with an index and a record. A number that is freed has no guest PASID
  * any more, so the bits of that say whom it waits for. A participant that leaves keeps its index
@@ -41,7 +41,7 @@ static int participant_make(
 	state_commit32(b->ports.state, &slot->grant, STATE_NONE);
 	broker_commit(b, &slot->word,
 		TIE_MADE | (uint64_t)TIE_PARTICIPANT << 4 | (uint64_t)index << TIE_INDEX_SHIFT);
-	b->participants[index] = (struct participant){actor->session, tie};
+	b->participants[index] = (struct participant){.session = actor->session, .tie = tie};
 	b->awaited |= 1u << index;
 	return 0;
 }
@@ -98,34 +98,45 @@ static int acknowledge_check(const struct actor *actor, const struct hpasid *hos
 	return 0;
 }
 
+/* Its free, if that was announced by then. */
+static bool free_acknowledge(struct broker *b, uint32_t grant, uint32_t mask, uint64_t seen)
+{
+	if (!(grant_awaits(&b->grant_slots[grant]) & mask) || b->announced[grant] > seen)
+		return false;
+	grant_acknowledge(b, grant, mask);
+	return true;
+}
+
 /* Of scope rids it may be several sets', each of which waits; what waits no more may be gone. */
-static bool host_acknowledge(struct broker *b, struct hpasid host, uint32_t mask)
+static bool host_acknowledge(struct broker *b, struct hpasid host, uint32_t mask, uint64_t seen)
 {
 	bool waited = false;
 	uint32_t next;
 
 	for (uint32_t g = grant_of_host(b, host.v); g != STATE_NONE; g = next) {
 		next = grant_same_number(b, g);
-		if (!(grant_awaits(&b->grant_slots[g]) & mask))
-			continue;
-		grant_acknowledge(b, g, mask);
-		waited = true;
+		waited |= await_acknowledge(b, g, mask, seen);
+		waited |= free_acknowledge(b, g, mask, seen);
 	}
 	return waited;
 }
 
 int broker_acknowledge(struct broker *b, const struct actor *actor, const struct hpasid *hosts,
-	size_t count, uint32_t *ret_acknowledged, struct error *ret_error)
+	size_t count, uint64_t seen, uint32_t *ret_acknowledged, struct error *ret_error)
 {
 	const uint32_t index = participant_index(b, actor->session);
 	uint32_t acknowledged = 0;
 	int r = acknowledge_check(actor, hosts, count, ret_error);
 
-	for (size_t i = 0; i < count && r == 0 && index < BROKER_PARTICIPANTS; i++)
-		acknowledged += host_acknowledge(b, hosts[i], 1u << index);
-	if (r == 0)
-		*ret_acknowledged = acknowledged;
-	return r;
+	if (r)
+		return r;
+	if (index < BROKER_PARTICIPANTS)
+		b->late &= ~(1u << index);
+	for (size_t i = 0; i < count && index < BROKER_PARTICIPANTS; i++)
+		acknowledged +=
+			host_acknowledge(b, hosts[i], 1u << index, seen ? seen : b->change_next);
+	*ret_acknowledged = acknowledged;
+	return 0;
 }
 
 /* ------------------------------------------------------------------ ends */
@@ -141,6 +152,8 @@ void participant_end_session(struct broker *b, uint64_t session)
 	broker_commit(b, &slot->word, slot->word | TIE_WORD_LEAVING);
 	b->awaited &= ~(1u << index);
 	b->leaving |= 1u << index;
+	b->late &= ~(1u << index);
+	await_forget(b, 1u << index);
 }
 
 /* Those that all numbers were looked at for are gone. */
@@ -157,13 +170,14 @@ static void sweep_done(struct broker *b)
 	b->sweeping = 0;
 }
 
-bool participant_busy(const struct broker *b)
+uint64_t participant_next_tick(const struct broker *b)
 {
-	return b->leaving != 0;
+	return b->leaving ? 0 : await_next_tick(b);
 }
 
 void participant_tick(struct broker *b)
 {
+	await_tick(b);
 	if (!b->leaving)
 		return;
 	if (!b->sweeping) {
@@ -189,6 +203,27 @@ bool participant_next_session(const struct broker *b, uint64_t *cursor, uint64_t
 	return false;
 }
 
+bool broker_participant_next(
+	const struct broker *b, uint32_t *cursor, struct participant_info *ret_info)
+{
+	while (*cursor < BROKER_PARTICIPANTS) {
+		const uint32_t i = (*cursor)++;
+		const struct participant *participant = &b->participants[i];
+
+		if (!(b->awaited >> i & 1))
+			continue;
+		*ret_info = (struct participant_info){
+			.session = participant->session,
+			.late = b->late >> i & 1,
+			.late_ms = participant->late_ms,
+			.missed = participant->missed_count,
+			.last = {participant->missed},
+		};
+		return true;
+	}
+	return false;
+}
+
 /* ------------------------------------------------------------------ recovery, recount */
 
 static bool tie_is_participant(const struct broker *b, uint32_t tie)
@@ -205,7 +240,7 @@ void participant_recover(struct broker *b)
 		if (!tie_is_participant(b, i))
 			continue;
 		index = tie_index(slot->word);
-		b->participants[index] = (struct participant){slot->to, i};
+		b->participants[index] = (struct participant){.session = slot->to, .tie = i};
 		if (slot->word & TIE_WORD_LEAVING)
 			b->leaving |= 1u << index;
 		else
@@ -231,5 +266,5 @@ int participant_check(const struct broker *b, struct error *ret_error)
 				"(%u)",
 				grant_host(&b->grant_slots[grant]));
 	}
-	return 0;
+	return await_check(b, ret_error);
 }

@@ -8,6 +8,7 @@
 #ifndef PASIDD_BROKER_PRIVATE_H
 #define PASIDD_BROKER_PRIVATE_H
 
+#include "broker_participant.h"
 #include "broker_run.h"
 
 /* ------------------------------------------------------------------ broker.c */
@@ -46,6 +47,9 @@ uint32_t device_slot_of(const struct broker *b, struct device_id id);
 void broker_commit(struct broker *b, uint64_t *word, uint64_t value);
 void broker_change(
 	struct broker *b, enum change_kind kind, uint32_t set, uint32_t grant, uint32_t device);
+/* The same, with the session that it is about. */
+void broker_change_of(
+	struct broker *b, enum change_kind kind, uint32_t set, uint32_t grant, uint64_t session);
 uint64_t broker_now(const struct broker *b);
 
 /* The set that the actor may change (or see), by name or its own; dying ones only to be
@@ -227,12 +231,29 @@ int hold_check(const struct broker *b, struct error *ret_error);
 /* It is waited for no more, by numbers of which a bounded number is looked at in each tick. */
 void participant_end_session(struct broker *b, uint64_t session);
 void participant_tick(struct broker *b);
-bool participant_busy(const struct broker *b);
+/* When that has something to do; 0: at once. */
+uint64_t participant_next_tick(const struct broker *b);
 /* The number waits for nobody: an admin says so. */
 void participant_waive(struct broker *b, uint32_t grant);
 bool participant_next_session(const struct broker *b, uint64_t *cursor, uint64_t *ret_session);
 void participant_recover(struct broker *b);
 int participant_check(const struct broker *b, struct error *ret_error);
+
+/* ------------------------------------------------------------------ broker_await.c */
+
+/* Announces an unbind and waits for participants; false: for nobody. */
+bool await_begin(struct broker *b, struct op *op);
+/* One of these has let go of the number, and knows what was announced up to that event. */
+bool await_acknowledge(struct broker *b, uint32_t grant, uint32_t mask, uint64_t seen);
+/* None of these is waited for any more. */
+void await_forget(struct broker *b, uint32_t mask);
+/* The end of a set waits for nobody. */
+void await_end_set(struct broker *b, uint32_t set);
+void await_tick(struct broker *b);
+uint64_t await_next_tick(const struct broker *b);
+/* Whether the detach of a binding that is bound was announced. */
+bool await_has(const struct broker *b, uint32_t binding);
+int await_check(const struct broker *b, struct error *ret_error);
 
 /* ------------------------------------------------------------------ broker_device.c */
 
@@ -303,6 +324,8 @@ void binding_drop(struct broker *b, uint32_t binding);
 void binding_taint(struct broker *b, uint32_t binding, enum change_kind kind);
 /* Its detach begins: an intent, of which others are told. */
 void binding_begin_end(struct broker *b, uint32_t binding);
+/* The same, told alone. */
+void binding_tell_end(struct broker *b, uint32_t binding);
 /* An intent to attach the grant (STATE_NONE: the RID). STATUS_QUOTA when there is no room for it.
  */
 int binding_make(struct broker *b, uint32_t set, uint32_t grant, const struct op_pair *pair,
@@ -341,6 +364,8 @@ void bind_tell_table(struct broker *b, struct op *op, uint32_t index);
 /* Whether a binding is an operation's to detach, or to replace its table. */
 int unbind_check_binding(struct broker *b, uint32_t binding, struct error *ret_error);
 void unbind_start(struct broker *b, struct op *op);
+/* Nobody is waited for any more. */
+void unbind_go_on(struct broker *b, struct op *op);
 void unbind_completed(struct broker *b, struct op *op, const struct hw_result *result);
 void memory_start(struct broker *b, struct op *op);
 void memory_completed(struct broker *b, struct op *op, const struct hw_result *result);

@@ -219,9 +219,11 @@ bool grant_free(struct broker *b, uint32_t grant)
 	/* the guest's number goes first: from here on nothing new can be submitted under it */
 	grant_drop_guest(b, grant);
 	grant_commit_state(b, grant, GRANT_FREE_PENDING);
-	if (b->awaited)
+	if (b->awaited) {
 		broker_commit(b, &b->grant_slots[grant].word,
 			b->grant_slots[grant].word | (uint64_t)b->awaited << GRANT_AWAIT_SHIFT);
+		b->announced[grant] = b->change_next; /* the event below */
+	}
 	metrics_add(&b->metrics, METRIC_FREED, 1);
 	broker_change(b, CHANGE_GRANT_FREE_PENDING, b->grant_slots[grant].set, grant, STATE_NONE);
 	grant_settle(b, grant);
@@ -315,10 +317,12 @@ uint64_t broker_next_tick(const struct broker *b)
 	uint64_t cooled =
 		b->cooling_first == STATE_NONE ? UINT64_MAX : b->grant_slots[b->cooling_first].data;
 	uint64_t retry = b->retry_first == STATE_NONE ? UINT64_MAX : b->retry_at;
+	uint64_t awaited = participant_next_tick(b);
+	uint64_t earliest = cooled < retry ? cooled : retry;
 
-	if (b->long_first != STATE_NONE || participant_busy(b))
+	if (b->long_first != STATE_NONE)
 		return 0;
-	return cooled < retry ? cooled : retry;
+	return awaited < earliest ? awaited : earliest;
 }
 
 /* ------------------------------------------------------------------ an admin's word, and queries

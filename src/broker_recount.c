@@ -265,7 +265,7 @@ static void binding_fill_info(
 	memcpy(ret_info->set_name, b->set_slots[slot->set].name, STATE_NAME_MAX);
 	ret_info->device.v = device_name_of(b, slot->device);
 	ret_info->rid.v = b->device_slots[slot->device].rid;
-	ret_info->state = binding_state(b, binding);
+	ret_info->state = await_has(b, binding) ? BINDING_UNBINDING : binding_state(b, binding);
 	ret_info->has_pasid = grant;
 	ret_info->has_guest = grant && grant_has_guest(grant);
 	ret_info->host.v = grant ? grant_host(grant) : 0;

@@ -120,6 +120,7 @@ enum op_phase {
 	PHASE_END,         /* of a lane */
 	PHASE_NUMBERS,     /* of a set, many of which are still to be freed */
 	PHASE_LOOK,        /* a recovery: whether a replacement took effect */
+	PHASE_AWAIT,       /* an unbind: for participants, before the detach */
 };
 
 struct op_pair {
@@ -150,6 +151,10 @@ struct op {
 	uint64_t device_name;          /* as in a pair; memory and removals */
 	uint32_t step, pair_count;
 	uint32_t ended_next, refused_next;
+	uint32_t await_next, await_prev; /* in PHASE_AWAIT */
+	uint32_t awaits;                 /* the participants that it waits for */
+	uint64_t announced;              /* to them, with this event; 0: it was not */
+	uint64_t await_until;
 	uint32_t then;      /* a recovery: what starts when it has ended, STATE_NONE: nothing */
 	uint64_t until_ms;  /* a reset is waited for so long, 0: as long as usual */
 	int refused;        /* what the hardware port said when it did not take the operation */
@@ -222,6 +227,8 @@ struct holder {
 struct participant {
 	uint64_t session;
 	uint32_t tie;
+	uint32_t missed, missed_count; /* unbinds that went on without it; the last one's number */
+	uint64_t late_ms;              /* since when it is */
 };
 
 struct broker {
@@ -250,7 +257,10 @@ struct broker {
 	uint32_t holder_capacity, holder_used, holder_free;
 	struct participant participants[BROKER_PARTICIPANTS];
 	uint32_t awaited, leaving; /* a bit of each: by what is freed now; what is swept away */
+	uint32_t late;             /* of those awaited: unbinds wait for them no more */
 	uint32_t sweeping, sweep_at;
+	uint32_t await_first, await_last; /* unbinds that wait for them */
+	uint64_t *announced; /* by grant: the event that told of its free; 0: an earlier run's */
 	uint32_t grant_free, grant_used; /* grants link their free slots themselves */
 
 	struct space numbers;

@@ -397,6 +397,7 @@ void set_begin_end(struct broker *b, uint32_t set, struct op *op)
 	set_commit_state(b, set, SET_DYING);
 	broker_change(b, CHANGE_SET_ENDING, set, STATE_NONE, STATE_NONE);
 	refuse_waiting(b, set);
+	await_end_set(b, set);
 	op_queue(b, op);
 }
 

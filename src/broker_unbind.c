@@ -218,8 +218,18 @@ void unbind_start(struct broker *b, struct op *op)
 		op_end(b, op);
 		return;
 	}
+	if (!await_begin(b, op))
+		unbind_go_on(b, op);
+}
+
+void unbind_go_on(struct broker *b, struct op *op)
+{
 	for (uint32_t i = 0; i < op->pair_count; i++) {
-		if (op->pairs[i].binding != STATE_NONE)
+		if (op->pairs[i].binding == STATE_NONE)
+			continue;
+		if (op->announced)
+			binding_commit_state(b, op->pairs[i].binding, BINDING_UNBINDING);
+		else
 			binding_begin_end(b, op->pairs[i].binding);
 	}
 	unbind_next(b, op);

@@ -54,6 +54,11 @@ static const struct json_key quarantine_keys[] = {
 	END,
 };
 
+static const struct json_key participants_keys[] = {
+	FIELD("unbind_wait_ms", json_read_u64, broker.unbind_wait_ms, .max = 60000),
+	END,
+};
+
 static const struct json_key session_keys[] = {
 	FIELD("grace_ms", json_read_u32, session.grace_ms, .min = 1, .max = 86400000),
 	FIELD("hello_ms", json_read_u32, session.hello_ms, .min = 10, .max = 3600000),
@@ -101,6 +106,7 @@ static const struct json_key config_keys[] = {
 	SECTION("namespace", namespace_keys),
 	SECTION("quota", quota_keys),
 	SECTION("quarantine", quarantine_keys),
+	SECTION("participants", participants_keys),
 	SECTION("session", session_keys),
 	SECTION("roles", roles_keys),
 	SECTION("scopes", scopes_keys),
@@ -118,7 +124,8 @@ static const struct config config_default = {
 		.set_quota_default = 1024,
 		.set_quota_max = 65536,
 		.policy = BROKER_CYCLIC,
-		.cooling_ms = 1000},
+		.cooling_ms = 1000,
+		.unbind_wait_ms = 1000},
 	.session = {.grace_ms = 30000, .hello_ms = 10000, .stalled_ms = 10000},
 	.connection = {.unread_events = 1024, .requests_per_datagram = CONFIG_REQUESTS_MAX},
 	.simulate = {.device_count = 4,

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Operations about the session and the daemon: hello, ping, status, watch. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker_participant.h"
 #include "dispatch_private.h"
 
 #define PROTOCOL_VERSION 1u
@@ -179,6 +181,7 @@ int handle_ping(struct call *call)
 #define STATUS_NOTES_FIELD    14u
 #define STATUS_HANGING_MAX    8u /* notes about operations that hang */
 #define STATUS_HANGING_LEN    160u
+#define STATUS_LATE_LEN       256u
 #define STATUS_COUNTERS_FIELD 15u
 
 static const char *const edge_texts[] = {
@@ -287,6 +290,31 @@ static void status_write_missing(struct call *call, const struct broker_status *
 	wire_out_string(&call->out, STATUS_NOTES_FIELD, text);
 }
 
+/* Who it is, is nothing that a VMM may know. */
+static void status_write_late(struct call *call)
+{
+	struct participant_info info;
+	char text[STATUS_LATE_LEN];
+	uint32_t cursor = 0;
+
+	while (call->actor.role != ROLE_VMM &&
+		broker_participant_next(call->d->broker, &cursor, &info)) {
+		const struct session *session;
+
+		if (!info.late)
+			continue;
+		session = session_by_id(call->d->sessions, info.session);
+		(void)snprintf(text, sizeof(text),
+			"Participant %" PRIu64
+			" (user %u, process %d) let %u unbinds wait in vain, "
+			"last that of PASID %u; unbinds wait for it again when it acknowledges "
+			"something.",
+			info.session, session->peer->uid, session->peer->pid, info.missed,
+			info.last.v);
+		wire_out_string(&call->out, STATUS_NOTES_FIELD, text);
+	}
+}
+
 int handle_get_status(struct call *call)
 {
 	struct dispatch *d = call->d;
@@ -318,6 +346,7 @@ int handle_get_status(struct call *call)
 		wire_out_string(&call->out, STATUS_NOTES_FIELD, d->config.notes[i]);
 	status_write_policy(call, &status);
 	status_write_missing(call, &status);
+	status_write_late(call);
 	status_write_hanging(call);
 	status_write_counters(call, &status.metrics);
 	return 0;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Operations on holds, and what participants acknowledge. */
+#include "broker_participant.h"
 #include "dispatch_private.h"
 
 int handle_hold(struct call *call)
@@ -36,7 +37,7 @@ int handle_acknowledge(struct call *call)
 	for (size_t i = 0; i < request->n_host_pasids; i++)
 		d->numbers[i].v = request->host_pasids[i];
 	r = broker_acknowledge(d->broker, &call->actor, d->numbers, request->n_host_pasids,
-		&acknowledged, &call->error);
+		request->seen, &acknowledged, &call->error);
 	if (r)
 		return r;
 	if (acknowledged)

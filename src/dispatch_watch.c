@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "broker_participant.h"
 #include "dispatch_private.h"
 
 #define WATCH_FIRST 16u /* events; doubled as needed */

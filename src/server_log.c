@@ -50,6 +50,9 @@ static const struct change_text server_change_texts[] = {
 		"all participants have let go of PASID"},
 	[CHANGE_BINDING_UNBINDING] = {LOG_LEVEL_DEBUG, "unbind", "is being unbound"},
 	[CHANGE_BINDING_DRAINED] = {LOG_LEVEL_DEBUG, "drained", "drained"},
+	[CHANGE_UNBIND_UNACKNOWLEDGED] = {LOG_LEVEL_WARNING, "unbind",
+		"a participant did not acknowledge in time; unbinds wait for it again when it "
+		"acknowledges something"},
 	[CHANGE_BINDING_TAINTED] = {LOG_LEVEL_WARNING, "unbind", "could not be detached"},
 	[CHANGE_DEVICE_HEALED] = {LOG_LEVEL_INFO, "device-heal", "device is good again"},
 };
@@ -66,6 +69,7 @@ static void server_log_change(const struct change *change, const struct change_t
 	const struct log_about about = {.operation = text->operation,
 		.set = change->set,
 		.device = change->device,
+		.session = change->session,
 		.pasid = change->host,
 		.by_client = text->level > LOG_LEVEL_WARNING};
 

@@ -241,6 +241,19 @@ struct session *session_by_token(
 	return NULL;
 }
 
+const struct session *session_by_id(const struct sessions *sessions, uint64_t id)
+{
+	for (size_t i = 0; i < SESSION_BUCKETS; i++) {
+		const struct session *session = sessions->by_token[i];
+
+		for (; session; session = session->next) {
+			if (session->id == id)
+				return session;
+		}
+	}
+	return NULL;
+}
+
 void session_park(struct sessions *sessions, struct session *session, uint64_t now, void *user)
 {
 	assert(session->parked_until == 0);

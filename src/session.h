@@ -167,6 +167,9 @@ uint64_t session_taken(const struct sessions *sessions, const struct session *se
 struct session *session_by_token(
 	struct sessions *sessions, const uint8_t token[static SESSION_TOKEN_SIZE], uint32_t uid);
 
+/* NULL: none. Looks at all sessions. */
+const struct session *session_by_id(const struct sessions *sessions, uint64_t id);
+
 /* Its connection is lost: it ends by itself at now + grace. */
 void session_park(struct sessions *sessions, struct session *session, uint64_t now, void *user);
 /* The opposite; returns `user`. */

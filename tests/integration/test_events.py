@@ -2,6 +2,8 @@
 """Events: each transition once, replay, filters; and participants, whose acknowledgement is awaited."""
 
 import os
+import threading
+import time
 import unittest
 
 from pasid_client import Client, Daemon, Refused, Vmm, eventually, guest, host, pb, set_ref
@@ -26,6 +28,12 @@ class Events(unittest.TestCase):
         client = Client(self.daemon.socket, **options)
         self.addCleanup(client.close)
         return client
+
+    def restart_with(self, **participants):
+        self.daemon.cleanup()
+        self.daemon = Daemon({**CONFIG, "participants": participants})
+        self.addCleanup(self.daemon.cleanup)
+        self.admin = self.connect(role=pb.ROLE_ADMIN)
 
     def find(self, number):
         return self.admin.call("host_find", host_pasid=number).host_find
@@ -147,6 +155,81 @@ class Events(unittest.TestCase):
         self.assertEqual(self.find(second).state, pb.GRANT_IDLE)
         participant.kill()
         self.assertTrue(eventually(lambda: self.find(first).state == pb.GRANT_IDLE))
+
+    def bound(self, count=1):
+        """A VMM with numbers that are bound to its part of the shared device; and that."""
+        vmm = self.connect()
+        vmm.create("vm", pasids=8)
+        device = vmm.call("device_slice", address=SHARED).device_slice
+        vmm.map_memory(device.id)
+        numbers = vmm.allocate(count=count)
+        for number in numbers:
+            vmm.bind(host(number), device.id)
+        return vmm, device, numbers
+
+    def unbinding(self, vmm, number):
+        """Unbinds beside us; what it returns is joined when that is done."""
+        thread = threading.Thread(target=vmm.unbind, args=(host(number),))
+        thread.start()
+        self.addCleanup(thread.join)
+        return thread
+
+    def states(self):
+        return {b.host_pasid: b.state for b in self.admin.pages("binding_list", "bindings")}
+
+    # F22
+    def test_an_unbind_waits_for_its_participant(self):
+        self.restart_with(unbind_wait_ms=60000)
+        participant = self.connect(role=pb.ROLE_PARTICIPANT)
+        before = participant.call("watch", acknowledge=True).watch.next_sequence - 1
+        vmm, device, (first, second) = self.bound(2)
+        unbind = self.unbinding(vmm, first)
+        told = participant.wait_event(pb.EVENT_BINDING_UNBINDING)
+        self.assertEqual((told.host_pasid, told.device), (first, device.id))
+        self.assertEqual(self.states(), {first: pb.BINDING_UNBINDING, second: pb.BINDING_BOUND})
+        # what it says of earlier events, and of other numbers, is not about this
+        self.assertEqual(participant.call("acknowledge", host_pasids=[first], seen=before).acknowledge.unchanged, 1)
+        self.assertEqual(participant.call("acknowledge", host_pasids=[second]).acknowledge.unchanged, 1)
+        self.assertEqual(self.states()[first], pb.BINDING_UNBINDING)
+        done = participant.call("acknowledge", host_pasids=[first], seen=told.sequence).acknowledge
+        self.assertEqual(done.acknowledged, 1)
+        unbind.join(10)
+        self.assertEqual(self.states(), {second: pb.BINDING_BOUND})
+        # the end of a set is not held up
+        self.unbinding(vmm, second)
+        self.assertEqual(participant.wait_event(pb.EVENT_BINDING_UNBINDING).host_pasid, second)
+        self.admin.call("set_destroy", set=set_ref("vm"), force=True)
+        self.assertEqual(self.states(), {})
+        self.assertTrue(self.admin.status().consistent)
+
+    # F22
+    def test_a_participant_that_never_answers_costs_one_wait_and_is_named(self):
+        self.restart_with(unbind_wait_ms=300)
+        participant = self.connect(role=pb.ROLE_PARTICIPANT)
+        participant.call("watch", acknowledge=True)
+        vmm, _, numbers = self.bound(4)
+        started = time.monotonic()
+        vmm.unbind(host(numbers[0]))
+        self.assertGreater(time.monotonic() - started, 0.29)
+        late = participant.wait_event(pb.EVENT_UNBIND_UNACKNOWLEDGED)
+        self.assertEqual(late.host_pasid, numbers[0])
+        started = time.monotonic()
+        for number in numbers[1:3]:
+            vmm.unbind(host(number))
+        self.assertLess(time.monotonic() - started, 0.3)
+        named = f"Participant {participant.welcome.session} (user {os.getuid()}, process {os.getpid()}) let 1 unbinds"
+        self.assertIn(named, " ".join(self.admin.status().notes))
+        self.assertNotIn("Participant", " ".join(vmm.status().notes))
+        logged = f"session={participant.welcome.session} set={late.set} pasid={numbers[0]}]"
+        self.assertTrue(eventually(lambda: logged in self.daemon.log()), self.daemon.log())
+        # the number is kept from others until it has
+        vmm.free(numbers[0])
+        self.assertTrue(eventually(lambda: "unacknowledged" in self.why(numbers[0])))
+        participant.call("acknowledge", host_pasids=[numbers[0]])
+        self.assertNotIn("Participant", " ".join(self.admin.status().notes))
+        started = time.monotonic()
+        vmm.unbind(host(numbers[3]))
+        self.assertGreater(time.monotonic() - started, 0.29)
 
     def test_only_participants_are_waited_for(self):
         participant = self.connect(role=pb.ROLE_PARTICIPANT)

@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import re
+import select
 import signal
 import socket
 import struct
@@ -16,7 +17,7 @@ import threading
 import unittest
 import uuid
 
-from pasid_client import BUILD, TIMEOUT, Daemon, Refused, eventually, pb
+from pasid_client import BUILD, TIMEOUT, Daemon, Refused, eventually, host, pb, set_ref
 
 PASIDCTL = BUILD / "pasidctl"
 DATA = pathlib.Path(__file__).resolve().parents[1] / "data"
@@ -30,7 +31,7 @@ COMMANDS = (
     "status", "sets", "pasids", "devices", "bindings", "who", "watch", "set create", "set adjust", "set destroy",
     "alloc", "free", "guest attach", "guest detach", "guest find", "share", "slice", "remove", "drained", "release",
     "map", "unmap", "bind", "unbind", "replace", "connect", "fsck", "recover", "translate", "hold", "holds",
-    "move", "moves", "extend",
+    "move", "moves", "extend", "participate",
 )  # fmt: skip
 
 
@@ -138,6 +139,61 @@ class Reading(WithDaemon):
         eventually(lambda: self.done("status")["sessions"] == 2)
         watch.stdout.close()
         self.assertEqual(watch.wait(TIMEOUT), 0)
+
+
+class Participating(WithDaemon):
+    config = {**CONFIG, "participants": {"unbind_wait_ms": 60000}}
+
+    # F22
+    def test_participate_is_waited_for_and_acknowledges_its_input(self):
+        vmm = self.daemon.client()
+        self.addCleanup(vmm.close)
+        vmm.create("vm1")
+        vmm.map_memory(vmm.call("device_slice", address=SHARED).device_slice.id)
+        (device,) = vmm.pages("device_list", "devices")
+        (number,) = vmm.allocate()
+        vmm.bind(host(number), device.id)
+        with subprocess.Popen(
+            [PASIDCTL, "--socket", self.daemon.socket, "--json", "participate"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1,
+        ) as participant:  # fmt: skip
+            self.addCleanup(participant.kill)
+            self.assertTrue(eventually(lambda: self.waits(participant, number)))
+            vmm.send(vmm.request("unbind", pasid=host(number)))
+            told = self.event(participant, "binding-unbinding")
+            self.assertEqual(told["pasid"], number)
+            for line in ("", "x", f"{number} x", "9" * 70, f"{number} {told['sequence'] - 1}", "0", f" {number:#x} "):
+                participant.stdin.write(line + "\n")
+            self.assertEqual(self.event(participant, "binding-unbound")["pasid"], number)
+            vmm.free(number)
+            freed = self.event(participant, "grant-free-pending")
+            self.assertIn("unacknowledged", self.done("pasids", "--quarantined")[0]["quarantine"])
+            participant.stdin.write(f"{number} {freed['sequence']}")  # no line yet
+            participant.stdin.write("\n")
+            self.event(participant, "grant-acknowledged")
+            errors = participant.communicate(timeout=TIMEOUT)[1]
+        self.assertEqual(participant.returncode, 0)
+        for error in ('"x"', "too long", f"{number} does not wait", "0 is no PASID"):
+            self.assertIn(error, errors)
+
+    def waits(self, participant, number):
+        """Whether it has begun to watch, which the data of a number tells it."""
+        self.assertIsNone(participant.poll())
+        with self.daemon.client(role=pb.ROLE_ADMIN) as admin:
+            admin.call("data_set", set=set_ref("vm1"), pasid=host(number), data=1)
+        return select.select([participant.stdout], [], [], 0.2)[0]
+
+    def event(self, participant, kind):
+        for line in participant.stdout:
+            event = json.loads(line)
+            if event["event"] == kind:
+                return event
+        self.fail(f"no {kind}")
+
+    def test_participate_ends_with_its_input_or_after_so_many_events(self):
+        ended = self.ctl("participate", "--events", "1")
+        self.assertEqual((ended.returncode, ended.stdout), (0, ""))
+        self.assertEqual(self.ctl("participate", "x").returncode, 2)
 
 
 class Limited(WithDaemon):

@@ -135,6 +135,7 @@ static void quarantine_any(void)
 	broker->cooling_first = broker->cooling_last = STATE_NONE;
 	broker->retry_first = broker->grant_free = STATE_NONE;
 	broker->grant_of = zero_memory((GRANTS + 1) * sizeof(uint32_t));
+	broker->announced = zero_memory(GRANTS * sizeof(uint64_t));
 	set.grants = set.returnable = STATE_NONE;
 	set_slot.word = SET_ACTIVE;
 	set.active = GRANTS;

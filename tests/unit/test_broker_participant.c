@@ -36,7 +36,8 @@ static uint32_t acknowledge(const struct actor *actor, struct hpasid host)
 {
 	uint32_t acknowledged = 99;
 
-	ck_assert_int_eq(broker_acknowledge(f.broker, actor, &host, 1, &acknowledged, &f.error), 0);
+	ck_assert_int_eq(
+		broker_acknowledge(f.broker, actor, &host, 1, 0, &acknowledged, &f.error), 0);
 	return acknowledged;
 }
 
@@ -94,13 +95,13 @@ START_TEST(only_participants_acknowledge_and_only_numbers)
 		uint32_t acknowledged;
 
 		ck_refused(broker_participate(f.broker, &f.admin, &f.error), REASON_ROLE);
-		ck_refused(broker_acknowledge(f.broker, &a, none, 1, &acknowledged, &f.error),
+		ck_refused(broker_acknowledge(f.broker, &a, none, 1, 0, &acknowledged, &f.error),
 			REASON_ROLE);
 		participate(&one);
-		ck_refused(broker_acknowledge(f.broker, &one, none, 2, &acknowledged, &f.error),
+		ck_refused(broker_acknowledge(f.broker, &one, none, 2, 0, &acknowledged, &f.error),
 			REASON_BAD_RANGE);
 		none[1].v = PASID_LAST + 1;
-		ck_refused(broker_acknowledge(f.broker, &one, none, 2, &acknowledged, &f.error),
+		ck_refused(broker_acknowledge(f.broker, &one, none, 2, 0, &acknowledged, &f.error),
 			REASON_BAD_RANGE);
 		ck_assert_int_eq(fixture_free(&f, &a, x), 0);
 		ck_assert_uint_eq(acknowledge(&two, x), 0); /* is not waited for */

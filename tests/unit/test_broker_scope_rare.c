@@ -155,11 +155,13 @@ START_TEST(an_acknowledgement_is_for_all_sets_that_have_the_number)
 		fixture_pass_second(&f);
 		/* two is waited for by one of both, and numbers are counted, not those who wait */
 		ck_assert_int_eq(
-			broker_acknowledge(f.broker, &two, named, 2, &acknowledged, &f.error), 0);
+			broker_acknowledge(f.broker, &two, named, 2, 0, &acknowledged, &f.error),
+			0);
 		ck_assert_uint_eq(acknowledged, 1);
 		ck_assert_uint_eq(scope_claims_of(&a) + scope_claims_of(&c), 2);
 		ck_assert_int_eq(
-			broker_acknowledge(f.broker, &one, named, 2, &acknowledged, &f.error), 0);
+			broker_acknowledge(f.broker, &one, named, 2, 0, &acknowledged, &f.error),
+			0);
 		ck_assert_uint_eq(acknowledged, 1);
 		ck_assert_uint_eq(scope_claims_of(&a) + scope_claims_of(&c), 0);
 		(void)scope_take_on(&a, &a0, 1, 7);

@@ -75,6 +75,7 @@ START_TEST(empty_object_gives_the_defaults)
 		accepted("{}");
 		ck_assert_uint_eq(config->broker.reserved_last, 1023);
 		ck_assert_uint_eq(config->broker.cooling_ms, 1000);
+		ck_assert_uint_eq(config->broker.unbind_wait_ms, 1000);
 		ck_assert_uint_eq(config->session.grace_ms, 30000);
 		ck_assert_uint_eq(config->socket.mode, 0666);
 		ck_assert_ptr_null(config->socket.path);
@@ -255,7 +256,8 @@ START_TEST(unknown_keys_are_named_with_their_path)
 			"test.json: quota.per_set: unknown key; known here: set_default, set_max");
 		refused("{\"quotas\": {}}",
 			"test.json: quotas: unknown key; known here: socket, namespace, quota, "
-			"quarantine, session, roles, scopes, devices, simulate, log, limits, reservations");
+			"quarantine, participants, session, roles, scopes, devices, simulate, log, "
+			"limits, reservations");
 		refused("{\"roles\": {\"admins\": {\"user\": []}}}",
 			"test.json: roles.admins.user: unknown key; known here: users, groups, "
 			"cgroups, everyone");
@@ -274,6 +276,9 @@ START_TEST(wrong_kinds_and_ranges_say_found_and_allowed)
 			"test.json: quota.set_max: found 0, expected an integer from 1 to 1048575");
 		refused("{\"quota\": {\"set_max\": 1.5}}",
 			"test.json: quota.set_max: found 1.5, expected an integer from 1 to 1048575");
+		refused("{\"participants\": {\"unbind_wait_ms\": 60001}}",
+			"test.json: participants.unbind_wait_ms: found 60001, expected an integer "
+			"from 0 to 60000");
 		refused("{\"namespace\": {\"policy\": \"random\"}}",
 			"test.json: namespace.policy: found \"random\", expected one of \"cyclic\", "
 			"\"lowest\", \"randomized\"");
