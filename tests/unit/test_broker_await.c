@@ -133,6 +133,17 @@ static struct participant_info about(const struct actor *actor)
 	ck_abort_msg("it does not participate");
 }
 
+static unsigned participants(void)
+{
+	struct participant_info info;
+	uint32_t cursor = 0;
+	unsigned n = 0;
+
+	while (broker_participant_next(f.broker, &cursor, &info))
+		n++;
+	return n;
+}
+
 static void pass(uint32_t ms)
 {
 	f.now_ms += ms;
@@ -253,17 +264,24 @@ END_TEST
 
 START_TEST(the_end_of_a_session_ends_the_wait)
 	{
-		struct hpasid y = fixture_allocate(&f, &a);
+		struct hpasid y = fixture_allocate(&f, &a), z = fixture_allocate(&f, &a);
 
 		ck_assert_int_eq(fixture_bind(&f, &a, y, &device, 1), 0);
+		ck_assert_int_eq(fixture_bind(&f, &a, z, &device, 1), 0);
 		unbind(x, 5);
 		unbind(y, 6);
+		unbind(z, 7);
 		ck_assert_uint_eq(acknowledge(&two, y), 1);
+		ck_assert_uint_eq(acknowledge(&one, z), 1);
+		ck_assert_uint_eq(participants(), 2);
 		broker_session_end(f.broker, one.session);
+		ck_assert_uint_eq(participants(), 1);
 		ck_assert_int_eq(ended(6), 0);
 		nothing_ended();
 		broker_session_end(f.broker, two.session);
 		ck_assert_int_eq(ended(5), 0);
+		ck_assert_int_eq(ended(7), 0);
+		ck_assert_uint_eq(participants(), 0);
 		pass(0);
 		/* and nobody is asked any more */
 		ck_assert_int_eq(fixture_bind(&f, &a, x, &device, 1), 0);
@@ -423,6 +441,33 @@ START_TEST(a_number_may_go_while_its_unbind_waits)
 	}
 END_TEST
 
+/* The second device is of the first one's group, the third has a table of its own. */
+START_TEST(what_is_unbound_on_one_device_stays_bound_on_another)
+	{
+		struct device_id devices[3] = {device};
+		struct binding_info info;
+		struct hpasid y = fixture_allocate(&f, &a);
+		struct pasid_ref ref = {.number = y.v};
+		uint64_t cursor = 0;
+		unsigned unbinding = 0, still = 0;
+
+		f.model.group_of[4] = f.model.group_of[ONE_RID];
+		devices[1] = fixture_add(&f, &a, 4, 50);
+		devices[2] = fixture_add(&f, &a, 5, 50);
+		ck_assert_int_eq(fixture_bind(&f, &a, y, devices, 3), 0);
+		ck_assert_int_eq(broker_unbind(f.broker, &a, own, ref, devices, 2, 5, &f.error), 0);
+		while (broker_binding_next(f.broker, &f.admin, own, &cursor, &info)) {
+			unbinding += info.host.v == y.v && info.state == BINDING_UNBINDING;
+			still += info.host.v == y.v && info.state == BINDING_BOUND;
+		}
+		ck_assert_uint_eq(unbinding, 1);
+		ck_assert_uint_eq(still, 1);
+		ck_assert_uint_eq(acknowledge(&one, y) + acknowledge(&two, y), 2);
+		ck_assert_int_eq(ended(5), 0);
+		ck_assert(!bound(y) && model_has(&f, 5, y.v));
+	}
+END_TEST
+
 START_TEST(nobody_waits_unless_it_is_configured)
 	{
 		f.broker->config.unbind_wait_ms = 0;
@@ -555,6 +600,7 @@ int main(void)
 		a_bind_that_is_undone_and_a_rid_wait_for_nobody,
 		a_worker_may_go_while_an_unbind_waits,
 		a_number_may_go_while_its_unbind_waits,
+		what_is_unbound_on_one_device_stays_bound_on_another,
 		nobody_waits_unless_it_is_configured,
 		a_daemon_that_dies_meanwhile_has_begun_nothing,
 		a_recount_finds_who_waits_for_nobody,
