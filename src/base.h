@@ -103,6 +103,9 @@ enum status {
 #define MUTANT_E    14 /* the exported map equals the map */
 #define MUTANT_S    15 /* a number of scope rids is taken in each of its tables */
 #define MUTANT_M    16 /* a set that moves is one host's at any time */
+#define MUTANT_P    17 /* a number is granted again only when every participant let go of it */
+#define MUTANT_B    18 /* a detach begins when every participant let go of the number, or is late */
+#define MUTANT_V    19 /* what is reserved is promised to nobody else */
 #if defined PASIDD_MUTANT_ANY
 extern int mutant_broken; /* tests/mutant.c: one build for all, the environment says which */
 #define PASIDD_MUTANT mutant_broken

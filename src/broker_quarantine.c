@@ -124,6 +124,11 @@ static bool grant_is_held(const struct grant_slot *grant)
 	return grant_holds(grant) && !MUTANT(H);
 }
 
+static bool grant_is_awaited(const struct grant_slot *grant)
+{
+	return grant_awaits(grant) && !MUTANT(P);
+}
+
 bool grant_is_bound(const struct broker *b, uint32_t grant)
 {
 	uint32_t i = b->grant_slots[grant].bindings;
@@ -254,7 +259,7 @@ void grant_requeue(struct broker *b, uint32_t grant)
 	if (was == LIST_COOLING && slot->data > broker_now(b))
 		return;
 	grant_unlink(b, grant);
-	if (slot->bindings == STATE_NONE && !grant_is_held(slot) && !grant_awaits(slot)) {
+	if (slot->bindings == STATE_NONE && !grant_is_held(slot) && !grant_is_awaited(slot)) {
 		grant_release(b, grant);
 		return;
 	}

@@ -66,6 +66,8 @@ void reserve_fill(struct ledger *ledger)
 		ledger->missing -= n;
 		n = least(reservation_missing(reservation),
 			limits_room(ledger->limits, NULL, LIMITS_NO_USER, RESOURCE_PROMISED));
+		if (MUTANT(V))
+			n = 0;
 		reservation->aside += n;
 		ledger->missing -= n;
 		limits_charge_anyway(ledger->limits, NULL, LIMITS_NO_USER, RESOURCE_PROMISED, n);

@@ -79,6 +79,9 @@ unsigned coverage_check(const struct coverage *coverage)
 	for (size_t i = 0; i < ARRAY_SIZE(limited); i++)
 		count += missing(coverage->hits[limited[i]], resource_text(limited[i]),
 			"refusal at the limit of");
+	count += missing(coverage->awaited, "unbind that waits for participants", "");
+	count += missing(coverage->acknowledged, "acknowledgement that was waited for", "");
+	count += missing(coverage->late, "participant that is late", "");
 	count += missing(coverage->deaths, "death of the daemon", "");
 	count += missing(coverage->deaths_between, "death of the daemon between two stores", "");
 	count += missing(coverage->deaths_in_recovery, "death of the daemon in its recovery", "");
@@ -104,4 +107,7 @@ void coverage_print(const struct coverage *coverage, FILE *file)
 		(unsigned long long)coverage->deaths, (unsigned long long)coverage->deaths_between,
 		(unsigned long long)coverage->deaths_in_recovery,
 		(unsigned long long)coverage->undone);
+	(void)fprintf(file, "%llu unbinds waited, %llu acknowledgements, %llu were late\n",
+		(unsigned long long)coverage->awaited, (unsigned long long)coverage->acknowledged,
+		(unsigned long long)coverage->late);
 }

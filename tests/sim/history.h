@@ -23,6 +23,8 @@
 	S(DATA, "data", 4)                                                                         \
 	S(HOLD, "hold", 6)                                                                         \
 	S(RELEASE, "release", 6)                                                                   \
+	S(PARTICIPATE, "participate", 3)                                                           \
+	S(ACKNOWLEDGE, "acknowledge", 24)                                                          \
 	S(ADD, "device-add", 26)                                                                   \
 	S(SHARE, "device-share", 4)                                                                \
 	S(SLICE, "slice", 14)                                                                      \

@@ -250,6 +250,7 @@ static void do_time(struct play *play)
 	play->world.now_ms += play_arg(play, 0, 2) ? play_arg(play, 1, 700) : 1200;
 	broker_tick(play->world.broker);
 	play->ticked = true;
+	play->now.parties_left = 0;
 	play_say(play, "it is %u ms later", (unsigned)(play->world.now_ms - 1000000));
 	play_note(play, REASON_NONE);
 }
@@ -306,7 +307,7 @@ static void play_ask(struct play *play)
 	if (kind <= STEP_EXPORT || (kind >= STEP_DESTROY && kind <= STEP_EMPTY) ||
 		kind == STEP_CONFIRM)
 		play_set_step(play);
-	else if (kind <= STEP_RELEASE || kind == STEP_QUARANTINE_END)
+	else if (kind <= STEP_ACKNOWLEDGE || kind == STEP_QUARANTINE_END)
 		play_number_step(play);
 	else if (kind <= STEP_DRAINED || kind == STEP_MAP || kind == STEP_UNMAP)
 		play_device_step(play);
@@ -436,6 +437,7 @@ void play_compare(struct play *play)
 	bool recount = play->index % RECOUNT_EVERY == RECOUNT_EVERY - 1 ||
 		       play->index + 1 >= play->history->count;
 
+	play_hear(play);
 	play_compare_numbers(play);
 	play_compare_sets(play);
 	if (recount && broker_recount(play->world.broker, &error))
@@ -454,6 +456,7 @@ void play_history(struct play *play, const struct history *history)
 	play->history = history;
 	play->digest = history->seed;
 	play->sessions = play->cookies = 100;
+	play->heard = 0;
 	world_open(&play->world, history);
 	truth_init(&play->now);
 	truth_copy(&play->kept, &play->now);

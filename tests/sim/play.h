@@ -17,6 +17,7 @@ struct coverage {
 	uint64_t metrics[METRIC_COUNT];
 	uint64_t deaths, deaths_in_recovery, deaths_between, undone, blocked;
 	uint64_t hits[RESOURCE_COUNT];
+	uint64_t awaited, acknowledged, late; /* unbinds; numbers; participants */
 };
 
 struct play {
@@ -29,6 +30,7 @@ struct play {
 	FILE *trace; /* for people; NULL: nobody reads it */
 	uint64_t digest;
 	uint64_t sessions, cookies;
+	uint64_t heard; /* the next change that participants hear of */
 	unsigned index;
 	bool ticked; /* time passed in this step */
 };
@@ -43,6 +45,13 @@ void play_device_step(struct play *play);
 void play_bind_step(struct play *play);
 void play_hold(struct play *play);
 void play_release(struct play *play);
+void play_participate(struct play *play);
+void play_acknowledge(struct play *play);
+/* The session of a participant is over; of all. */
+void play_end_party(struct play *play);
+void play_end_parties(struct play *play);
+/* What changed since they heard of it last. */
+void play_hear(struct play *play);
 /* The session of one who holds numbers of any set is over. */
 void play_end_holder(struct play *play, unsigned other);
 

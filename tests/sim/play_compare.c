@@ -33,6 +33,8 @@ static void number_released(struct play *play, uint32_t host, struct truth_numbe
 		world_fail("H: %u is free and held", host);
 	if (play->world.queued[host - WORLD_FIRST])
 		world_fail("D: %u is free, and the shared device was not drained", host);
+	if (number->awaits)
+		world_fail("D: %u is free, and waits for participants (%x)", host, number->awaits);
 	number->state = GRANT_IDLE;
 }
 
@@ -52,6 +54,8 @@ static void number_moved(struct play *play, uint32_t host, struct truth_number *
 		world_fail("H: %u is reclaimed, and is held", host);
 	if (info->state == GRANT_QUARANTINED && truth_stays_bound(&play->now, host))
 		world_fail("D: %u is reclaimed, and is bound", host);
+	if (number->state == GRANT_ACTIVE)
+		number->awaits = truth_live_parties(&play->now);
 	number->state = (uint8_t)info->state;
 	number->has_guest = false;
 	number->guest = 0;
@@ -94,8 +98,12 @@ static void number_rests(struct play *play, uint32_t host, struct truth_number *
 	if (info->cooling_ms != left)
 		world_fail("D: %u cools for %llu ms more, where %llu must be", host,
 			(unsigned long long)info->cooling_ms, (unsigned long long)left);
+	if (number->awaits && !(info->quarantine & QUARANTINE_UNACKNOWLEDGED))
+		world_fail("D: %u rests, and does not wait for participants (%x)", host,
+			number->awaits);
 	if (play->ticked && left == 0 && !number->doubt && !truth_others(number) &&
-		!truth_ops_of(&play->now, host) && !play->world.queued[host - WORLD_FIRST])
+		!number->awaits && !truth_ops_of(&play->now, host) &&
+		!play->world.queued[host - WORLD_FIRST])
 		world_fail(
 			"%u has cooled, nothing has it attached, and it is not free (%x, "
 			"%u bindings)",

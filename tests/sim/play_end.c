@@ -154,6 +154,7 @@ void play_end(struct play *play)
 	bool was;
 
 	play_say(play, " end  all leave");
+	play_end_parties(play);
 	end_work(play);
 	if (play->now.op_count)
 		world_fail("hardware has done everything, and an operation has no outcome");

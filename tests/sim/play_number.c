@@ -126,6 +126,9 @@ static void granted(
 	if (number->state != GRANT_IDLE && !is_returnable(number, asker->set))
 		world_fail("U: PASID %u was granted, which is in state %u of set %llx", host,
 			number->state, (unsigned long long)number->set);
+	if (number->awaits)
+		world_fail("D: PASID %u was granted, and waits for participants (%x)", host,
+			number->awaits);
 	if (number->state == GRANT_IDLE)
 		number->doubt = number->earlier = number->was_bound = false;
 	number->state = GRANT_ACTIVE;
@@ -134,6 +137,7 @@ static void granted(
 	number->has_guest = identity || a->has_guest;
 	number->guest = !number->has_guest ? 0 : identity ? host : a->guest.v;
 	number->holds = number->quarantine = 0;
+	number->awaits = number->unbind_awaits = 0;
 	play->digest = play->digest * 31 + host;
 	play_say(play, " %u", host);
 }
@@ -372,6 +376,7 @@ static void do_quarantine_end(struct play *play)
 	if (r)
 		return;
 	truth_number(&play->now, host)->state = GRANT_IDLE;
+	truth_number(&play->now, host)->awaits = 0;
 	play->world.queued[host - WORLD_FIRST] = false;
 }
 
@@ -386,6 +391,8 @@ void play_number_step(struct play *play)
 		[STEP_DATA] = do_data,
 		[STEP_HOLD] = play_hold,
 		[STEP_RELEASE] = play_release,
+		[STEP_PARTICIPATE] = play_participate,
+		[STEP_ACKNOWLEDGE] = play_acknowledge,
 		[STEP_QUARANTINE_END] = do_quarantine_end,
 	};
 

@@ -176,6 +176,10 @@ static void do_session_end(struct play *play)
 		play_end_holder(play, play_arg(play, 2, TRUTH_HOLDERS));
 		return;
 	}
+	if (play_arg(play, 1, 4) == 1) {
+		play_end_party(play);
+		return;
+	}
 	play_say(play, "the session of vm%u ends", vm);
 	broker_session_end(play->world.broker, set ? set->session : 7);
 	play_expect(play, 0, REASON_NONE);

@@ -239,6 +239,7 @@ void truth_free(struct truth *truth, uint32_t host, uint64_t now_ms)
 	number->has_guest = false;
 	number->guest = 0;
 	number->state = GRANT_FREE_PENDING;
+	number->awaits = truth_live_parties(truth);
 	truth_settle(truth, host, now_ms);
 }
 
@@ -273,6 +274,7 @@ void truth_lose(struct truth *truth, uint64_t lane)
 
 void truth_interrupt(struct truth *truth)
 {
+	truth_interrupt_parties(truth);
 	for (uint32_t i = 0; i < truth->op_count; i++) {
 		const struct truth_op *op = &truth->ops[i];
 		struct truth_device *device = truth_device(truth, op->devices[0]);

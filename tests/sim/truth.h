@@ -11,6 +11,7 @@
 #include "world.h"
 
 #define TRUTH_HOLDERS 2u
+#define TRUTH_PARTIES 3u
 
 struct truth_number {
 	uint64_t set; /* the name of its owner */
@@ -18,6 +19,9 @@ struct truth_number {
 	uint64_t cooled;                   /* when it has cooled, once it was freed */
 	uint32_t guest, holds, quarantine; /* holds of its VM */
 	uint32_t others[TRUTH_HOLDERS];    /* of an admin, and of a participant */
+	uint32_t awaits;                   /* participants that have not let go since its free */
+	uint32_t unbind_awaits;            /* nor since its unbind was told */
+	uint64_t unbind_told;              /* when that was */
 	uint8_t state;                     /* enum grant_state */
 	bool has_guest;
 	bool was_bound;
@@ -75,7 +79,9 @@ struct truth_op {
 
 struct truth {
 	bool unconfirmed;
-	uint32_t removals; /* that recoveries go on with */
+	uint32_t removals;                   /* that recoveries go on with */
+	uint64_t parties[TRUTH_PARTIES];     /* sessions of participants; 0: none */
+	uint32_t parties_late, parties_left; /* unbinds do not wait for these; since time passed */
 	uint32_t set_count, device_count, bound_count, op_count;
 	struct truth_number numbers[WORLD_NUMBERS];
 	struct truth_set sets[TRUTH_SETS];
@@ -138,6 +144,10 @@ void truth_settle(struct truth *truth, uint32_t host, uint64_t now_ms);
 void truth_end(struct truth *truth, struct truth_set *set, enum truth_life life);
 /* The worker of a lane is gone. */
 void truth_lose(struct truth *truth, uint64_t lane);
+/* A bit for each participant. */
+uint32_t truth_live_parties(const struct truth *truth);
+/* What an unbind waits for is forgotten with the daemon. */
+void truth_interrupt_parties(struct truth *truth);
 /* The daemon died: nobody hears any more of what was asked for. */
 void truth_interrupt(struct truth *truth);
 

@@ -217,6 +217,7 @@ void world_open(struct world *world, const struct history *history)
 		.set_quota_default = 4,
 		.set_quota_max = WORLD_CAPACITY,
 		.cooling_ms = WORLD_COOLING,
+		.unbind_wait_ms = WORLD_WAIT,
 		.policy = (enum broker_policy)history->policy,
 		.random_key = {history->seed, 1},
 		.owners_max = 8,
