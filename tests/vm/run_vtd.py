@@ -18,7 +18,7 @@ import report as reports
 import views
 
 SCENARIOS = ("pasidd", "descriptors", "scopes", "dma", "smoke", "second_stage")
-WITHOUT_FUNCTIONS = ("selftest",)  # of its own, not a part of `vtd`
+IOMMUFD_SELFTEST = ("selftest", "selftest_pasidd")
 WITH_SYSTEMD = ("restart",)
 BENCHES = ("bench",)
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -111,7 +111,7 @@ def main():
     parser.add_argument("--guest", help="the disk of a guest with systemd, for the scenarios that need one")
     parser.add_argument("scenarios", nargs="*", help=f"of: {' '.join(SCENARIOS)} (default: all)")
     options = parser.parse_args()
-    unknown = set(options.scenarios) - set(WITH_SYSTEMD if options.guest else SCENARIOS + WITHOUT_FUNCTIONS)
+    unknown = set(options.scenarios) - set(WITH_SYSTEMD if options.guest else SCENARIOS + IOMMUFD_SELFTEST)
     if unknown:
         parser.error(f"unknown: {' '.join(sorted(unknown))}; there is: {' '.join(SCENARIOS)}")
 

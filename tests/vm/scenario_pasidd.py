@@ -40,6 +40,8 @@ class Vmm(Probe):
 class Scenario:
     """The steps, each of which leaves the tables as `claim` says."""
 
+    program = "pasidd"
+
     def __init__(self, machine, observer, report):
         self.machine, self.observer, self.report = machine, observer, report
         self.claim = {}
@@ -88,6 +90,11 @@ class Scenario:
         what = f"{function} with PASID {pasid:#x} would reach {text!r}"
         self.report.check(view.reached(key, IOVA, text), what)
 
+    def processes(self):
+        """The daemon's and its workers'."""
+        find = "for p in /proc/[0-9]*; do case $(readlink $p/exe) in */pasidd) echo ${p#/proc/} ;; esac; done"
+        return self.machine.output(find).split()
+
     def eventually(self, true, what, timeout=10):
         end = time.monotonic() + timeout
         while not (good := true()) and time.monotonic() < end:
@@ -101,7 +108,7 @@ class Scenario:
         self.machine.output(
             f"echo '{json.dumps(SETTINGS)}' >/run/pasidd.json; mkdir -p /run/pasidd"
         )
-        command = "pasidd --config /run/pasidd.json >/run/pasidd.log 2>&1"
+        command = f"{self.program} --config /run/pasidd.json >/run/pasidd.log 2>&1"
         self.daemon = int(self.machine.output(f"({command}) & echo $!"))
         self.eventually(lambda: self.machine.run("pasidctl status")[0] == 0, "pasidd answers")
         self.report.equal(self.control("status")["backend"], "vtd", "it has found the IOMMU")
@@ -221,8 +228,9 @@ class Scenario:
 
     def stop_daemon(self):
         self.report.step("pasidd stops")
+        self.report.check(len(self.processes()) > 1, "it and its workers run")
         self.machine.output(f"kill {self.daemon}")
-        self.eventually(lambda: self.machine.run("pgrep pasidd")[0] != 0, "it and its workers end")
+        self.eventually(lambda: not self.processes(), "it and its workers end")
         self.observer.compare(self.report, {}, "the shared device's entries go with it")
 
 

@@ -302,7 +302,7 @@ static void kernel_map(char **words)
 	agent_report(ioctl(iommufd, CALL(IOAS_MAP), &map));
 }
 
-/* hwpt DEVICE IOAS: a page table that PASIDs can be attached to. */
+/* hwpt DEVICE IOAS [FLAGS]: a page table that PASIDs can be attached to, or with other flags. */
 static void kernel_hwpt(char **words)
 {
 	struct iommu_hwpt_alloc alloc = {
@@ -315,6 +315,8 @@ static void kernel_hwpt(char **words)
 		return;
 	}
 	alloc.dev_id = device->id;
+	if (words[3])
+		alloc.flags = agent_number(words[3]);
 	r = ioctl(iommufd, CALL(HWPT_ALLOC), &alloc);
 	report_id(r, alloc.out_id);
 }

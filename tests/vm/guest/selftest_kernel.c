@@ -2,13 +2,14 @@
 #include "selftest_kernel.h"
 
 #include "hw/uapi.h"
+#include "hw/vtd_table.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /* --- the self-test's interface: iommufd_test.h of Linux 7.3, as far as it is used here --- */
@@ -93,6 +94,12 @@ static struct {
 	bool fired;
 } fault;
 
+/* Not the libc's, which may be ours (selftest_preload.c). */
+static int kernel_ioctl(int fd, unsigned long request, void *arg)
+{
+	return (int)syscall(SYS_ioctl, fd, request, arg);
+}
+
 /* The places of a call that fail are counted on from those of the call before. */
 static int real_ioctl(int fd, unsigned long request, void *arg)
 {
@@ -100,11 +107,11 @@ static int real_ioctl(int fd, unsigned long request, void *arg)
 	int r, error;
 
 	if (fault.left == 0)
-		return ioctl(fd, request, arg);
+		return kernel_ioctl(fd, request, arg);
 	(void)snprintf(text, sizeof(text), "%u", fault.left);
 	if (pwrite(fault.fd, text, strlen(text), 0) < 0)
 		abort();
-	r = ioctl(fd, request, arg);
+	r = kernel_ioctl(fd, request, arg);
 	error = errno;
 	memset(text, 0, sizeof(text));
 	if (pread(fault.fd, text, sizeof(text) - 1, 0) <= 0)
@@ -181,10 +188,22 @@ bool selftest_is_device(int fd)
 	return device_find(fd) != NULL;
 }
 
-void selftest_set_caps(uint64_t cap, uint64_t ecap)
+void selftest_be_vtd(void)
 {
-	caps[0] = cap;
-	caps[1] = ecap;
+	const struct vtd_caps vtd = {
+		.sagaw = 1u << 2,
+		.mgaw = 48,
+		.scalable = true,
+		.pasid = true,
+		.pasid_width = 20,
+		.nest = true,
+		.first_stage = true,
+		.second_stage = true,
+		.supervisor = true,
+		.extended_access = true,
+	};
+
+	vtd_caps_encode(&vtd, &caps[0], &caps[1]);
 }
 
 static int fail(int error)
@@ -197,7 +216,7 @@ static int destroy(int iommufd, uint32_t id)
 {
 	struct uapi_destroy arg = {.size = sizeof(arg), .id = id};
 
-	return ioctl(iommufd, UAPI_DESTROY, &arg);
+	return kernel_ioctl(iommufd, UAPI_DESTROY, &arg);
 }
 
 /*
@@ -210,7 +229,7 @@ static int mock_new(int iommufd, uint32_t *ret_stdev, uint32_t *ret_idev)
 	struct test_cmd cmd = {.mock.dev_flags = TEST_DEVICE_PASID}, detach = {0};
 	int r, error;
 
-	if (ioctl(iommufd, UAPI_IOAS_ALLOC, &ioas) < 0)
+	if (kernel_ioctl(iommufd, UAPI_IOAS_ALLOC, &ioas) < 0)
 		return -1;
 	r = test_call(iommufd, TEST_MOCK_DOMAIN_FLAGS, ioas.out_ioas_id, &cmd);
 	error = errno;

@@ -23,8 +23,8 @@ bool selftest_is_device(int fd);
 /* What VFIO does when the last descriptor of a device goes: detaches everything, unbinds. */
 void selftest_device_drop(int fd);
 
-/* The registers that hardware information shows from now on. */
-void selftest_set_caps(uint64_t cap, uint64_t ecap);
+/* Hardware information is that of a VT-d with nesting from now on. */
+void selftest_be_vtd(void);
 
 /*
  * Is exactly page table `pt_id` attached to the PASID (NULL: the RID) of a bound device, 0: none?

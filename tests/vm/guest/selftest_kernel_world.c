@@ -4,7 +4,6 @@
 #include "selftest_kernel.h"
 
 #include "hw/iommufd.h"
-#include "hw/vtd_table.h"
 
 #include <errno.h>
 #include <sys/mman.h>
@@ -101,22 +100,7 @@ static void kernel_fail_second(const struct world *world, struct hpasid pasid)
 
 struct world world_kernel(void)
 {
-	const struct vtd_caps caps = {
-		.sagaw = 1u << 2,
-		.mgaw = 48,
-		.scalable = true,
-		.pasid = true,
-		.pasid_width = 20,
-		.nest = true,
-		.first_stage = true,
-		.second_stage = true,
-		.supervisor = true,
-		.extended_access = true,
-	};
-	uint64_t cap, ecap;
-
-	vtd_caps_encode(&caps, &cap, &ecap);
-	selftest_set_caps(cap, ecap);
+	selftest_be_vtd();
 	iommufd_host_init(&kernel.host);
 	kernel.host.ioctl = selftest_ioctl;
 	kernel.calls = iommufd_calls;

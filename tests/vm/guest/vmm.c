@@ -37,6 +37,11 @@ struct pasid_client *vmm_session(void)
 	return client;
 }
 
+int vmm_iommufd(void)
+{
+	return foreign_iommufd >= 0 ? foreign_iommufd : kernel_iommufd();
+}
+
 void vmm_report(int r)
 {
 	if (r == 0)
@@ -323,12 +328,10 @@ static void vmm_report_device(int r, const struct pasid_device_info *info)
 static void vmm_device(char **words)
 {
 	struct pasid_device_add_args args = {
-		.iommufd = kernel_iommufd(), .device = kernel_device(words[1])};
+		.iommufd = vmm_iommufd(), .device = kernel_device(words[1])};
 	struct pasid_device_info info = {0};
 	int r;
 
-	if (foreign_iommufd >= 0)
-		args.iommufd = foreign_iommufd;
 	if (foreign_device >= 0)
 		args.device = foreign_device;
 	r = pasid_device_add(client, &args, &info, NULL);
@@ -518,6 +521,8 @@ static const struct agent_command vmm_commands[] = {
 	{"attach-rid", vmm_attach_rid},
 	{"detach-rid", vmm_detach_rid},
 	{"dma", vmm_dma},
+	{"standing", vmm_standing},
+	{"objects", vmm_objects},
 	{0},
 };
 

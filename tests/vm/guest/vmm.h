@@ -9,6 +9,8 @@
 #include <stdint.h>
 
 struct pasid_client *vmm_session(void);
+/* This process's iommufd, or the one that it was told to use. */
+int vmm_iommufd(void);
 
 /* Answers "ok", a number or the refusal, for a result of libpasid. */
 void vmm_report(int r);
@@ -27,5 +29,7 @@ void vmm_replace(char **words);
 void vmm_attach_rid(char **words);
 void vmm_detach_rid(char **words);
 void vmm_dma(char **words);
+void vmm_standing(char **words);
+void vmm_objects(char **words);
 
 #endif

@@ -4,11 +4,32 @@
 #include "vmm.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-/* DEVICE:hwpt:ID, DEVICE:ioas:ID or DEVICE:space:ID */
+/* The guest's table at ADDRESS, nested on a page table of the VMM's or on an address space. */
+static bool vmm_parse_guest(const char *source, char *rest, struct pasid_table *table)
+{
+	const char *parent = strtok_r(NULL, ":", &rest);
+	const char *address = strtok_r(NULL, ":", &rest);
+	const char *width = strtok_r(NULL, ":", &rest);
+
+	if (!address)
+		return false;
+	*table = (struct pasid_table){
+		.source = PASID_TABLE_GUEST,
+		.address = vmm_device_id(address),
+		.width = width ? agent_number(width) : 48,
+		.parent_is_space = strcmp(source, "guest-space") == 0,
+		.parent = agent_number(parent),
+	};
+	return true;
+}
+
+/* DEVICE:hwpt:ID, DEVICE:ioas:ID, DEVICE:space:ID, or DEVICE:guest:HWPT:ADDRESS[:WIDTH],
+ * DEVICE:guest-space:SPACE:ADDRESS[:WIDTH] */
 static bool vmm_parse_pair(char *word, struct pasid_pair *ret_pair)
 {
 	static const char *const sources[] = {[PASID_TABLE_HWPT] = "hwpt",
@@ -17,9 +38,14 @@ static bool vmm_parse_pair(char *word, struct pasid_pair *ret_pair)
 	char *rest = NULL;
 	const char *device = strtok_r(word, ":", &rest);
 	const char *source = strtok_r(NULL, ":", &rest);
-	const char *id = strtok_r(NULL, ":", &rest);
 	struct pasid_pair pair = {.device = vmm_device_id(device)};
+	const char *id;
 
+	if (source && strncmp(source, "guest", 5) == 0) {
+		ret_pair->device = pair.device;
+		return vmm_parse_guest(source, rest, &ret_pair->table);
+	}
+	id = strtok_r(NULL, ":", &rest);
 	for (unsigned i = PASID_TABLE_HWPT; id && i <= PASID_TABLE_SPACE; i++)
 		if (strcmp(source, sources[i]) == 0) {
 			pair.table.source = (enum pasid_table_source)i;
