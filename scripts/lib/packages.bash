@@ -12,6 +12,9 @@ TEST_PACKAGES=("${BUILD_PACKAGES[@]}" check libsubunit-dev clang libclang-rt-dev
 # What the tests in virtual machines take on top of building.
 # shellcheck disable=SC2034
 VM_PACKAGES=(mmdebstrap busybox-static python3 e2fsprogs)
+# What building for arm64 elsewhere, and running its tests there, takes on top of building.
+# shellcheck disable=SC2034
+ARM64_PACKAGES=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user mmdebstrap)
 
 # need_packages NAME...: installs the ones that are missing; fails when it cannot.
 need_packages() {
