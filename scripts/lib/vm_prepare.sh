@@ -69,6 +69,7 @@ vm_part() {
     shift 2
     hash=$({
         declare -f "$make" vm_debian
+        [[ $name != kernel* ]] || declare -f vm_make_kernel
         echo "$vm_release $vm_qemu_minimum $vm_kernel_package $vm_machine"
         [[ $name != guest ]] || echo "$vm_guest_release $vm_guest_size"
         [[ $# -eq 0 ]] || cat -- "$@"
@@ -110,26 +111,47 @@ vm_make_qemu() {
     vm_say "QEMU $version is ready"
 }
 
+# The one for arm64 guests has a folder of its own: neither is made anew for the other's sake.
+vm_make_qemu_arm64() {
+    local folder=$1 version
+    vm_say "installing QEMU of $vm_release-backports for arm64 guests in $folder (two minutes, once)"
+    vm_debian "$folder/root" qemu-system-arm,qemu-efi-aarch64 || return 1
+    version=$(vm_qemu_version "$folder/root" aarch64) || return 1
+    printf '%s\n' "$vm_qemu_minimum" "$version" | sort --check=quiet --version-sort ||
+        vm_die "QEMU is $version; the tests need $vm_qemu_minimum"
+    vm_say "QEMU $version is ready"
+}
+
+# vm_qemu_version ROOT [ARCHITECTURE]
 vm_qemu_version() {
     "$1/lib64/ld-linux-x86-64.so.2" --library-path "$1/usr/lib/x86_64-linux-gnu" \
-        "$1/usr/bin/qemu-system-x86_64" --version |
+        "$1/usr/bin/qemu-system-${2-x86_64}" --version |
         sed -n 's/^QEMU emulator version \([0-9.]*\).*/\1/p'
+}
+
+vm_make_kernel_x86_64() {
+    vm_make_kernel "$1" bzImage "${@:2}"
+}
+
+vm_make_kernel_arm64() {
+    vm_make_kernel "$1" Image.gz "${@:2}"
 }
 
 # The kernel is built in a system of its own, which is thrown away: it only lives while mmdebstrap
 # runs its hooks.
 vm_make_kernel() {
-    local folder=$1 inputs
+    local folder=$1 image=$2 inputs
     local tools=bc,bison,flex,gcc,kmod,libc6-dev,libelf-dev,libssl-dev,make,xz-utils
-    shift
+    [[ $image == bzImage ]] || tools+=,gcc-aarch64-linux-gnu
+    shift 2
     inputs=$(printf '%q ' "$@")
     vm_say "building the kernel from $vm_kernel_package (about ten minutes, once)"
     # shellcheck disable=SC2016 # the hooks' shell expands $1
     vm_debian - "$vm_kernel_package,$tools" --format=null \
         --customize-hook='mkdir "$1/build"' \
         --customize-hook="copy-in $inputs /build" \
-        --customize-hook='chroot "$1" sh /build/vm_build_kernel.sh' \
-        --customize-hook="copy-out /build/bzImage /build/config $(printf %q "$folder")"
+        --customize-hook="chroot \"\$1\" sh /build/vm_build_kernel.sh $image" \
+        --customize-hook="copy-out /build/$image /build/config $(printf %q "$folder")"
 }
 
 # The disk of a guest with systemd and the libraries of pasidd's programs. Its one service of ours
@@ -168,18 +190,35 @@ vm_prepare_qemu() {
     echo "$part/root"
 }
 
+# The same for arm64 guests.
+vm_prepare_qemu_arm64() {
+    local part
+    part=$(vm_part qemu-arm64 vm_make_qemu_arm64) || return 1
+    echo "$part/root"
+}
+
 # vm_prepare_kernel [build]: prints the path of the guest's kernel: one that is given, or one that
 # is built.
 vm_prepare_kernel() {
+    vm_kernel kernel "$vm_machine" bzImage "${1-}"
+}
+
+# The same for arm64 guests.
+vm_prepare_kernel_arm64() {
+    vm_kernel kernel-arm64 arm64 Image.gz "${1-}"
+}
+
+# vm_kernel PART MACHINE IMAGE build|''
+vm_kernel() {
     local part config=$vm_checkout/tests/vm/kernel
-    local given=${PASIDD_KERNELS:-$vm_checkout/../shared/vm/kernels}/$vm_machine-bzImage
-    if [[ ${1-} != build && -f $given ]]; then
+    local given=${PASIDD_KERNELS:-$vm_checkout/../shared/vm/kernels}/$2-$3
+    if [[ $4 != build && -f $given ]]; then
         vm_say "using the kernel $given"
         echo "$given"
         return
     fi
-    [[ -z ${PASIDD_KERNELS-} || ${1-} == build ]] || vm_die "PASIDD_KERNELS: there is no $given"
-    part=$(vm_part kernel vm_make_kernel "$vm_checkout/scripts/lib/vm_build_kernel.sh" \
-        "$config/common.config" "$config/$vm_machine.config") || return 1
-    echo "$part/bzImage"
+    [[ -z ${PASIDD_KERNELS-} || $4 == build ]] || vm_die "PASIDD_KERNELS: there is no $given"
+    part=$(vm_part "$1" "vm_make_kernel_$2" "$vm_checkout/scripts/lib/vm_build_kernel.sh" \
+        "$config/common.config" "$config/$2.config") || return 1
+    echo "$part/$3"
 }

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: MIT
 """Makes the guest's root: busybox, an /init, programs, and the shared libraries that they need."""
 
+import glob
 import gzip
 import os
 import re
 import stat
 import subprocess
 
-BUSYBOX = "/bin/busybox"
+NATIVE, ARM64 = "x86_64-linux-gnu", "aarch64-linux-gnu"
 FOLDERS = ("bin", "dev", "etc", "proc", "run", "sys", "tmp", "usr/bin", "var")
 
 
@@ -27,10 +28,15 @@ class Archive:
         self.add_folder(os.path.dirname(name))
         self._add(name, stat.S_IFREG | (0o755 if executable else 0o644), data)
 
-    def write(self, path):
+    def bytes(self):
+        """All of it; nothing can be added then."""
         self._add("TRAILER!!!", 0, b"")
+        data = b"".join(self._parts)
+        return data + b"\0" * (-len(data) % 512)
+
+    def write(self, path):
         with gzip.open(path, "wb", compresslevel=1) as out:
-            out.write(b"".join(self._parts))
+            out.write(self.bytes())
 
     def _add(self, name, mode, data):
         if not name or name in self._names:
@@ -52,8 +58,10 @@ def _parents(name):
     return ["/".join(parts[: n + 1]) for n in range(len(parts))]
 
 
-def shared_libraries(program):
+def shared_libraries(program, sysroot=None):
     """Paths of the libraries that a program needs, its loader included; none for a static one."""
+    if sysroot:
+        return _foreign_libraries(program, sysroot)
     result = subprocess.run(["ldd", program], capture_output=True, text=True, check=False)
     if result.returncode != 0:
         return []
@@ -62,23 +70,45 @@ def shared_libraries(program):
     return re.findall(r"(/\S+) \(0x[0-9a-f]+\)", result.stdout)
 
 
-def _library_place(path):
+def _foreign_libraries(program, sysroot):
+    """The same for a program that does not run here: beside it, or in the other system's folders."""
+    folders = [os.path.dirname(program), *glob.glob(f"{sysroot}/usr/lib/*-linux-gnu"), f"{sysroot}/lib"]
+    found, queue = {}, [program]
+    while queue:
+        text = subprocess.run(["readelf", "-ld", queue.pop()], capture_output=True, text=True, check=True).stdout
+        names = re.findall(r"NEEDED.*\[(.*)\]", text)
+        names += [os.path.basename(path) for path in re.findall(r"program interpreter: (.*)\]", text)]
+        for name in set(names) - found.keys():
+            places = [f"{folder}/{name}" for folder in folders if os.path.exists(f"{folder}/{name}")]
+            if not places:
+                raise FileNotFoundError(f"{program} lacks the library {name}")
+            found[name] = places[0]
+            queue.append(places[0])
+    return list(found.values())
+
+
+def _library_place(path, sysroot=None):
     """Where a library goes: the loader has its fixed place, the rest is where the loader looks."""
     name = os.path.basename(path)
-    return path.lstrip("/") if name.startswith("ld-") else f"lib/x86_64-linux-gnu/{name}"
+    if not name.startswith("ld-"):
+        return f"lib/{ARM64 if sysroot else NATIVE}/{name}"
+    return f"lib/{name}" if sysroot else path.lstrip("/")
 
 
-def build(path, init, programs, extra=()):
-    """Writes the archive: `programs` go to /usr/bin, `extra` are pairs of name and bytes."""
+def build(path, init, programs, extra=(), sysroot=None):
+    """Writes the archive: `programs` go to /usr/bin, `extra` are pairs of name and bytes.
+
+    With `sysroot`, that of arm64, for a guest of that kind.
+    """
     archive = Archive()
     for folder in FOLDERS:
         archive.add_folder(folder)
     archive.add_file("init", _read(init), executable=True)
-    archive.add_file("bin/busybox", _read(BUSYBOX), executable=True)
+    archive.add_file("bin/busybox", _read(f"{sysroot or ''}/bin/busybox"), executable=True)
     for program in programs:
         archive.add_file(f"usr/bin/{os.path.basename(program)}", _read(program), executable=True)
-        for library in shared_libraries(program):
-            archive.add_file(_library_place(library), _read(library), executable=True)
+        for library in shared_libraries(program, sysroot):
+            archive.add_file(_library_place(library, sysroot), _read(library), executable=True)
     for name, data in extra:
         archive.add_file(name.lstrip("/"), data)
     archive.write(path)

@@ -131,12 +131,21 @@ class Monitor:
         low, high = (int(word, 16) for word in text.partition(":")[2].split())
         return high << 32 | low
 
+    def physical_half(self, address):
+        """The same for 32 bits: a register is read in its own width."""
+        text = self.execute("human-monitor-command", **{"command-line": f"xp /1wx {address:#x}"})
+        return int(text.partition(":")[2], 16)
+
 
 class Machine:
     """A machine with VT-d, PASID-capable functions, a shell port and further named ports.
 
     The kernel uses first-stage page tables where the IOMMU has them, second-stage ones otherwise.
     """
+
+    program = "qemu-system-x86_64"
+    firmware = ("usr/share/qemu", "usr/share/seabios")
+    kernel_arguments = KERNEL_ARGUMENTS
 
     def __init__(self, qemu_root, kernel, root, endpoints, ports=(), first_stage=True):
         self.qemu_root = pathlib.Path(qemu_root)
@@ -232,17 +241,23 @@ class Machine:
             raise MachineError(f"the endpoint {endpoint.name} did not start")
 
     def _start_qemu(self):
+        ends = [self.monitor.guest_end] + [channel.guest_end for channel in self.channels.values()]
+        return self._run_qemu(
+            self._machine_options() + self._port_options() + self._endpoint_options(), ends
+        )
+
+    def _run_qemu(self, options, ends):
+        """Starts QEMU, which gets our sockets' other ends."""
         # QEMU comes from a root folder of another release. Its own loader is told where its
         # libraries are, so that no chroot is needed, and no privilege.
         root = self.qemu_root
         loader = [root / "lib64/ld-linux-x86-64.so.2", "--library-path", root / LIBRARIES]
-        program = [*loader, root / "usr/bin/qemu-system-x86_64"]
-        firmware = ["-L", root / "usr/share/qemu", "-L", root / "usr/share/seabios"]
-        ends = [self.monitor.guest_end] + [channel.guest_end for channel in self.channels.values()]
-        options = self._machine_options() + self._port_options() + self._endpoint_options()
+        program = [*loader, root / "usr/bin" / self.program]
+        for folder in self.firmware:
+            program += ["-L", root / folder]
         with self.complaints_path.open("wb") as complaints:
             qemu = self._start(
-                program + firmware + options,
+                program + options,
                 pass_fds=[end.fileno() for end in ends],
                 stderr=complaints,
                 env={**os.environ, "QEMU_MODULE_DIR": str(root / LIBRARIES / "qemu")},
@@ -267,8 +282,8 @@ class Machine:
     def _root_options(self):
         """A root that is a path is an initramfs; of several, disks, the first is the root."""
         if isinstance(self.root, str):
-            return ["-initrd", self.root, "-append", " ".join(KERNEL_ARGUMENTS)]
-        options = ["-append", " ".join((*KERNEL_ARGUMENTS, *DISK_ARGUMENTS))]
+            return ["-initrd", self.root, "-append", " ".join(self.kernel_arguments)]
+        options = ["-append", " ".join((*self.kernel_arguments, *DISK_ARGUMENTS))]
         for number, path in enumerate(self.root):
             # What the guest writes is gone with it.
             options += ["-drive", f"if=none,id=disk{number},file={path},format=raw,snapshot=on"]

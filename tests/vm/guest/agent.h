@@ -34,11 +34,15 @@ void agent_run(const struct agent_command *commands, const struct agent_command 
 
 /* Commands that drive iommufd by hand. */
 extern const struct agent_command kernel_commands[];
+/* The same for what is particular to an SMMUv3. */
+extern const struct agent_command smmu_commands[];
 /* Opens /dev/iommu; 0 or -errno. */
 int kernel_init(void);
 /* This process's iommufd, and the descriptor of a device that it opened (-1: none). */
 int kernel_iommufd(void);
 int kernel_device(const char *word);
+/* The id that the device has in that iommufd. */
+uint32_t kernel_device_id(const char *word);
 /* Somebody else bound the device to this process's iommufd, in which it has this id. */
 void kernel_bound(const char *word, uint32_t id);
 

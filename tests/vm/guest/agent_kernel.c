@@ -158,6 +158,13 @@ int kernel_device(const char *word)
 	return device ? device->fd : -1;
 }
 
+uint32_t kernel_device_id(const char *word)
+{
+	struct device *device = find_device(word);
+
+	return device ? device->id : UINT32_MAX;
+}
+
 void kernel_bound(const char *word, uint32_t id)
 {
 	struct device *device = find_device(word);
