@@ -106,6 +106,7 @@ enum status {
 #define MUTANT_P    17 /* a number is granted again only when every participant let go of it */
 #define MUTANT_B    18 /* a detach begins when every participant let go of the number, or is late */
 #define MUTANT_V    19 /* what is reserved is promised to nobody else */
+#define MUTANT_T    20 /* a guest's own PASID table stands alone under its RID */
 #if defined PASIDD_MUTANT_ANY
 extern int mutant_broken; /* tests/mutant.c: one build for all, the environment says which */
 #define PASIDD_MUTANT mutant_broken

@@ -320,7 +320,7 @@ static int config_check(const struct broker_config *config, const struct state *
 	if (config->reserved_last >= PASID_LAST)
 		return -EINVAL;
 	if (config->set_quota_default == 0 || config->set_quota_max == 0 ||
-		config->policy > BROKER_RANDOMIZED)
+		config->policy > BROKER_RANDOMIZED || config->pasid_width > PASID_BITS)
 		return -EINVAL;
 	if (reservations_check(config))
 		return -EINVAL;
@@ -362,6 +362,8 @@ int broker_new(const struct broker_config *config, const struct broker_ports *po
 	if (!b)
 		return -ENOMEM;
 	b->config = *config;
+	if (b->config.pasid_width == 0)
+		b->config.pasid_width = PASID_BITS;
 	b->ports = *ports;
 	if (limits_account(ports->limits, LIMITS_NO_USER, RESOURCE_OPERATIONS)->limit >
 		BROKER_OPS_MAX)

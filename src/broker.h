@@ -68,6 +68,7 @@ struct broker_config {
 	uint64_t cooling_ms;     /* quarantine by time, at least this long */
 	uint64_t unbind_wait_ms; /* for participants, at most; 0: they are told, and not waited for
 				  */
+	uint32_t pasid_width;    /* no device is told more bits than these; 0: PASID_BITS */
 	/* together at most the capacity, each of another name; not kept */
 	const struct broker_reservation *reservations;
 	uint32_t reservation_count;
@@ -427,6 +428,7 @@ struct attached_table {
 	struct device_id device;
 	uint32_t pt_id; /* 0 on a slice: kernel ids of a shared device are not given away */
 	bool made;
+	uint32_t viommu, vdevice, stream; /* of a guest's stream table entry, otherwise 0 */
 };
 
 /*
@@ -443,7 +445,11 @@ int broker_bind(struct broker *broker, const struct actor *actor, struct set_id 
 int broker_unbind(struct broker *broker, const struct actor *actor, struct set_id set,
 	struct pasid_ref ref, const struct device_id *devices, size_t device_count, uint64_t cookie,
 	struct error *ret_error);
-/* The RID itself, exclusive devices only. Outcome: tables[0]. */
+/*
+ * The RID itself, exclusive devices only. Outcome: tables[0]. HW_TABLE_SMMUV3 is for sets whose
+ * guest owns its tables, which have nothing else; it claims the RID (F32): REASON_RID_PASIDS while
+ * sets have numbers of scope rids in the group, which get REASON_RID_CLAIMED as long as it stands.
+ */
 int broker_rid_attach(struct broker *broker, const struct actor *actor, struct set_id set,
 	const struct bind_pair *pair, uint64_t cookie, struct error *ret_error);
 int broker_rid_detach(struct broker *broker, const struct actor *actor, struct set_id set,
@@ -455,7 +461,8 @@ int broker_rid_detach(struct broker *broker, const struct actor *actor, struct s
  * group, but for address spaces, which are those of the one that it is bound through. On VT-d the
  * entry is absent for a moment. Outcome: host and tables[0]. When it fails the earlier table
  * stands, but for REASON_BINDING_LOST (nothing is bound there any more), REASON_UNDO_FAILED
- * and REASON_WORKER_LOST (it is tainted, or was detached with a shared device).
+ * and REASON_WORKER_LOST (it is tainted, or was detached with a shared device). A guest's stream
+ * table entry is replaced by one of the same stream and parent, REASON_STREAM_FIXED.
  */
 int broker_replace(struct broker *broker, const struct actor *actor, struct set_id set,
 	const struct pasid_ref *ref, const struct bind_pair *pair, uint64_t cookie,

@@ -17,9 +17,12 @@ int bind_check_table(
 	struct broker *b, uint32_t device, const struct hw_table *table, struct error *ret_error)
 {
 	bool slice = device_kind(b, device) == DEVICE_SLICE;
-	bool nested = table->kind == HW_TABLE_VTD_S1;
+	bool nested = table_is_nested(table);
 	uint32_t kind = nested ? table->parent_kind : table->kind;
+	int r = guest_check_mode(b, device, table, ret_error);
 
+	if (r)
+		return r;
 	if (kind != HW_TABLE_HWPT && kind != HW_TABLE_IOAS && kind != HW_TABLE_SPACE)
 		return error_set(ret_error, REASON_TABLE_KIND,
 			"the bind names no page table; it may be a HWPT, an IOAS, an address space or "
@@ -34,7 +37,7 @@ int bind_check_table(
 		return error_set_limit(ret_error, REASON_TABLE_ID, table->id, BROKER_SPACES_MAX, 0,
 			"there is no address space %u; they are numbered from 0 to %u", table->id,
 			BROKER_SPACES_MAX - 1);
-	return 0;
+	return table->kind == HW_TABLE_SMMUV3 ? guest_check_table(b, device, table, ret_error) : 0;
 }
 
 int device_check_width(
@@ -297,6 +300,7 @@ void bind_tell_table(struct broker *b, struct op *op, uint32_t index)
 	told->device.v = device_name_of(b, pair->device);
 	told->made = slot->word & BINDING_WORD_MADE;
 	told->pt_id = device_kind(b, pair->device) == DEVICE_SLICE ? 0 : slot->pt_id;
+	guest_tell(b, binding, told);
 }
 
 /* Bound on all devices at once: until now each of them is an intent that a recovery takes back. */
@@ -411,6 +415,8 @@ void bind_completed(struct broker *b, struct op *op, const struct hw_result *res
 	slot->pt_id = result->pt_id;
 	if (result->made_pt)
 		broker_commit(b, &slot->word, slot->word | BINDING_WORD_MADE);
+	if (binding_kind(b, op->pairs[op->step].binding) == HW_TABLE_SMMUV3)
+		guest_record_ids(b, slot->device, result);
 	op->step++;
 	bind_next(b, op);
 }

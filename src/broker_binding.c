@@ -128,6 +128,8 @@ int binding_make(struct broker *b, uint32_t set, uint32_t grant, const struct op
 		slot->grant_next = b->grant_slots[grant].bindings;
 		b->grant_slots[grant].bindings = binding;
 	}
+	if (pair->table.kind == HW_TABLE_SMMUV3)
+		guest_record_stream(b, pair->device, pair->table.stream);
 	device_link(b, binding, pair->device);
 	binding_count(b, binding, true);
 	broker_commit(b, &slot->word, broker_generation(b) | word);

@@ -393,9 +393,10 @@ static void add_opened(struct broker *b, struct op *op, const struct hw_result *
 
 	slot->dev_id = result->dev_id;
 	slot->iommu = result->info.iommu;
-	/* a wider one than there are PASIDs would be shifted by */
-	slot->pasid_width =
-		result->info.pasid_width < PASID_BITS ? result->info.pasid_width : PASID_BITS;
+	/* what the device, the IOMMU and the configuration allow */
+	slot->pasid_width = result->info.pasid_width < b->config.pasid_width
+				    ? result->info.pasid_width
+				    : b->config.pasid_width;
 	slot->caps = result->info.caps;
 	slot->unit = result->info.unit;
 	memcpy(slot->raw, result->info.raw, sizeof(slot->raw));

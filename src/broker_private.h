@@ -370,6 +370,33 @@ void unbind_completed(struct broker *b, struct op *op, const struct hw_result *r
 void memory_start(struct broker *b, struct op *op);
 void memory_completed(struct broker *b, struct op *op, const struct hw_result *result);
 
+/* ------------------------------------------------------------------ broker_guest.c */
+
+/* A binding's kind of table. */
+static inline enum hw_table_kind binding_kind(const struct broker *b, uint32_t binding)
+{
+	return (enum hw_table_kind)BINDING_KIND(b->binding_slots[binding].word);
+}
+/* A guest's own tables are for its sets, and the only ones there. */
+int guest_check_mode(const struct broker *b, uint32_t device, const struct hw_table *table,
+	struct error *ret_error);
+/* Whether the guest's entry can stand under the RID of the device. */
+int guest_check_table(const struct broker *b, uint32_t device, const struct hw_table *table,
+	struct error *ret_error);
+/* Whether it can stand in the place of the binding's. */
+int guest_check_replace(const struct broker *b, uint32_t binding, const struct hw_table *table,
+	struct error *ret_error);
+/* A number that is to be the set's in the table of this device, which may be the guest's of
+ * another. */
+int guest_check_scope(const struct broker *b, uint32_t device, struct error *ret_error);
+/* The stream of an intent; what the entry was made with. */
+void guest_record_stream(struct broker *b, uint32_t device, uint32_t stream);
+void guest_record_ids(struct broker *b, uint32_t device, const struct hw_result *result);
+/* The same as told, of a binding of that kind. */
+void guest_tell(const struct broker *b, uint32_t binding, struct attached_table *told);
+/* A part of broker_recount(). */
+int guest_recount(const struct broker *b, struct error *ret_error);
+
 /* ------------------------------------------------------------------ broker_replace.c */
 
 void replace_start(struct broker *b, struct op *op);
@@ -390,6 +417,11 @@ void replace_looked(struct broker *b, struct op *op, const struct hw_result *res
 
 /* ------------------------------------------------------------------ broker_table.c */
 
+/* A guest's, over a second stage that others may share. */
+static inline bool table_is_nested(const struct hw_table *table)
+{
+	return table->kind == HW_TABLE_VTD_S1 || table->kind == HW_TABLE_SMMUV3;
+}
 /* Charges the set for the page tables that an attach through `device` takes. */
 int table_charge(struct broker *b, uint32_t device, const struct hw_table *table,
 	struct table_charge *ret_charge, struct error *ret_error);

@@ -234,6 +234,8 @@ int broker_recount(struct broker *b, struct error *ret_error)
 	if (r == 0)
 		r = scope_recount(b, ret_error);
 	if (r == 0)
+		r = guest_recount(b, ret_error);
+	if (r == 0)
 		r = check_devices(b, ret_error);
 	for (uint32_t i = 0; r == 0 && i < b->set_pool.used; i++) {
 		if (set_state(b, i) != SET_FREE)
@@ -273,6 +275,7 @@ static void binding_fill_info(
 	ret_info->table.device = ret_info->device;
 	ret_info->table.made = slot->word & BINDING_WORD_MADE;
 	ret_info->table.pt_id = device_kind(b, slot->device) == DEVICE_EXCLUSIVE ? slot->pt_id : 0;
+	guest_tell(b, binding, &ret_info->table);
 }
 
 bool broker_binding_next(struct broker *b, const struct actor *actor, struct set_id id,

@@ -70,7 +70,7 @@ void replace_forget(struct broker *b, uint32_t binding)
 }
 
 /* The new table stands there. */
-static void replace_take(struct broker *b, uint32_t binding, uint32_t pt_id, bool made)
+static void replace_take(struct broker *b, uint32_t binding, const struct hw_result *result)
 {
 	struct binding_slot *slot = &b->binding_slots[binding];
 	const struct table_charge old = {slot->table_shared, slot->table_own};
@@ -81,9 +81,11 @@ static void replace_take(struct broker *b, uint32_t binding, uint32_t pt_id, boo
 		  UINT64_C(0xf) << BINDING_PARENT_SHIFT);
 	word |= BINDING_NEXT_KIND(next) << BINDING_KIND_SHIFT;
 	word |= (next >> BINDING_NEXT_PARENT_SHIFT & 0xf) << BINDING_PARENT_SHIFT;
-	word |= made ? BINDING_WORD_MADE : 0;
+	word |= result->made_pt ? BINDING_WORD_MADE : 0;
 	broker_commit(b, &slot->word, word);
-	state_commit32(b->ports.state, &slot->pt_id, pt_id);
+	if (binding_kind(b, binding) == HW_TABLE_SMMUV3)
+		guest_record_ids(b, slot->device, result);
+	state_commit32(b->ports.state, &slot->pt_id, result->pt_id);
 	state_commit32(b->ports.state, &slot->table_id, (uint32_t)(next >> BINDING_NEXT_ID_SHIFT));
 	table_release(b, slot->device, &old);
 	slot->table_shared = slot->next_shared;
@@ -161,6 +163,8 @@ static int replace_check(struct broker *b, struct op *op, struct error *ret_erro
 		r = bind_check_table(b, pair->device, &pair->table, ret_error);
 	if (r == 0)
 		r = check_space(b, pair, ret_error);
+	if (r == 0 && pair->table.kind == HW_TABLE_SMMUV3)
+		r = guest_check_replace(b, pair->binding, &pair->table, ret_error);
 	return r;
 }
 
@@ -226,7 +230,7 @@ void replace_completed(struct broker *b, struct op *op, const struct hw_result *
 	} else if (result->status) {
 		replace_failed(b, op, result);
 	} else {
-		replace_take(b, op->pairs[0].binding, result->pt_id, result->made_pt);
+		replace_take(b, op->pairs[0].binding, result);
 		bind_tell_table(b, op, 0);
 		op->outcome.table_count = 1;
 		metrics_add(&b->metrics, METRIC_REPLACES, 1);
@@ -268,7 +272,7 @@ void replace_looked(struct broker *b, struct op *op, const struct hw_result *res
 		 !result->made_pt == !(slot->word & BINDING_WORD_MADE))
 		replace_forget(b, binding);
 	else
-		replace_take(b, binding, result->pt_id, result->made_pt);
+		replace_take(b, binding, result);
 }
 
 int broker_replace(struct broker *b, const struct actor *actor, struct set_id id,

@@ -21,12 +21,10 @@
 /* ------------------------------------------------------------------ records' words (and state.h)
  */
 
-#define SET_WORD_SESSION     (UINT64_C(1) << 8) /* dies with the session that made it */
-#define SET_WORD_EMPTY       (UINT64_C(1) << 9) /* DYING, but comes back without anything in it */
-#define DEVICE_WORD_CLOSED   (UINT64_C(1) << 8) /* tainted, and our descriptors of it are gone */
-#define BINDING_WORD_MADE    (UINT64_C(1) << 5)
-#define BINDING_KIND_SHIFT   8
-#define BINDING_PARENT_SHIFT 12
+#define SET_WORD_SESSION   (UINT64_C(1) << 8) /* dies with the session that made it */
+#define SET_WORD_EMPTY     (UINT64_C(1) << 9) /* DYING, but comes back without anything in it */
+#define DEVICE_WORD_CLOSED (UINT64_C(1) << 8) /* tainted, and our descriptors of it are gone */
+#define BINDING_WORD_MADE  (UINT64_C(1) << 5)
 
 #define GRANT_HOLDS_MAX 0xffffu
 

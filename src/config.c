@@ -40,6 +40,7 @@ static const struct json_key namespace_keys[] = {
 	FIELD("reserved_last", json_read_u32, broker.reserved_last, .max = PASID_LAST - 1),
 	FIELD("capacity", json_read_u32, broker.capacity, .max = PASID_LAST),
 	FIELD("policy", json_read_choice, broker.policy, .choices = policy_choices),
+	FIELD("pasid_width", json_read_u32, broker.pasid_width, .min = 1, .max = PASID_BITS),
 	END,
 };
 
@@ -124,6 +125,7 @@ static const struct config config_default = {
 		.set_quota_default = 1024,
 		.set_quota_max = 65536,
 		.policy = BROKER_CYCLIC,
+		.pasid_width = PASID_BITS,
 		.cooling_ms = 1000,
 		.unbind_wait_ms = 1000},
 	.session = {.grace_ms = 30000, .hello_ms = 10000, .stalled_ms = 10000},

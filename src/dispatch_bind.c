@@ -27,6 +27,32 @@ static int table_read_guest(
 		"GuestTable names no parent; a guest's table is nested on a second stage");
 }
 
+static int table_read_stream(
+	struct call *call, const Pasid__V1__StreamTable *stream, struct hw_table *table)
+{
+	table->kind = HW_TABLE_SMMUV3;
+	table->ste[0] = stream->ste0;
+	table->ste[1] = stream->ste1;
+	table->stream = stream->stream;
+	if (stream->parent_case == PASID__V1__STREAM_TABLE__PARENT_PARENT_HWPT) {
+		table->parent_kind = HW_TABLE_HWPT;
+		table->id = stream->parent_hwpt;
+		return 0;
+	}
+	if (stream->parent_case == PASID__V1__STREAM_TABLE__PARENT_PARENT_SPACE) {
+		table->parent_kind = HW_TABLE_SPACE;
+		table->id = stream->parent_space;
+		return 0;
+	}
+	if (stream->parent_case == PASID__V1__STREAM_TABLE__PARENT_PARENT_IOAS) {
+		table->parent_kind = HW_TABLE_IOAS;
+		table->id = stream->parent_ioas;
+		return 0;
+	}
+	return error_set(&call->error, REASON_BAD_ARGUMENT,
+		"StreamTable names no parent; a guest's entry is nested on a second stage");
+}
+
 static int table_read(struct call *call, const Pasid__V1__Table *table, struct hw_table *ret_table)
 {
 	*ret_table = (struct hw_table){0};
@@ -45,11 +71,14 @@ static int table_read(struct call *call, const Pasid__V1__Table *table, struct h
 		return 0;
 	case PASID__V1__TABLE__SOURCE_GUEST:
 		return table_read_guest(call, table->guest, ret_table);
+	case PASID__V1__TABLE__SOURCE_STREAM:
+		return table_read_stream(call, table->stream, ret_table);
 	case PASID__V1__TABLE__SOURCE__NOT_SET:
 	case _PASID__V1__TABLE__SOURCE__CASE_IS_INT_SIZE:
 	default:
 		return error_set(&call->error, REASON_BAD_ARGUMENT,
-			"the pair names no page table; give hwpt, ioas, space or guest");
+			"the pair names no page table; give hwpt, ioas, space, guest or "
+			"stream");
 	}
 }
 
@@ -94,6 +123,9 @@ static Pasid__V1__AttachedTable attached_table(const struct attached_table *tabl
 	message.device = table->device.v;
 	message.hwpt = table->pt_id;
 	message.made = table->made;
+	message.viommu = table->viommu;
+	message.vdevice = table->vdevice;
+	message.stream = table->stream;
 	return message;
 }
 

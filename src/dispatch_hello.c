@@ -15,6 +15,7 @@ static const char *const hello_features[] = {
 	"events",
 	"shared-devices",
 	"guest-tables-vtd",
+	"guest-tables-smmuv3",
 	"exported-maps",
 	"scopes",
 	"hand-over",

@@ -91,6 +91,7 @@
 	R(NOT_BOUND, "not-bound", STATUS_NOT_FOUND)                                                \
 	R(RID_ATTACHED, "rid-attached", STATUS_EXISTS)                                             \
 	R(BUSY, "operation-in-progress", STATUS_BUSY)                                              \
+	R(RID_PASIDS, "rid-pasids", STATUS_BUSY)                                                   \
 	/* page tables and memory */                                                               \
 	R(TABLE_KIND, "table-kind", STATUS_INVALID)                                                \
 	R(TABLE_ID, "table-unknown", STATUS_NOT_FOUND)                                             \

@@ -204,7 +204,9 @@ struct device_slot {
 	uint32_t set;    /* slot of the owner; STATE_NONE: the daemon (a shared device) */
 	uint32_t shared; /* slot of the shared device that a slice is a part of, or STATE_NONE */
 	uint32_t spaces; /* bits of address spaces that were made for mappings */
-	uint8_t reserved[12];
+	/* while its RID has a stream table entry of its guest's (broker_guest.c): the guest's name
+	   of it, and iommufd's names of what the entry was made with, 0 until it stands */
+	uint32_t stream, viommu, vdevice;
 };
 ASSERT_SIZE(struct device_slot, 128);
 
@@ -218,6 +220,12 @@ enum binding_state {
 };
 
 #define BINDING_WORD_PASID (UINT64_C(1) << 4)
+
+#define BINDING_KIND_SHIFT   8
+#define BINDING_PARENT_SHIFT 12
+#define BINDING_KIND(word)   ((unsigned)((word) >> BINDING_KIND_SHIFT) & 0xf)
+#define BINDING_PARENT(word) ((unsigned)((word) >> BINDING_PARENT_SHIFT) & 0xf)
+#define BINDING_KIND_STREAM  5u /* enum hw_table_kind: a guest's own table, HW_TABLE_SMMUV3 */
 
 /* of struct binding_slot.next_table: kind | kind of its parent << 4 | id << 32 */
 #define BINDING_NEXT_KIND(next)   ((next)&0xf)

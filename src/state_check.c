@@ -384,6 +384,28 @@ static bool state_is_misplaced(const struct state_checking *c, const struct bind
 					 : state == BINDING_TAINTED && kind == DEVICE_SLICE;
 }
 
+/* A guest's own table claims a RID, and is its set's only kind; only such a one replaces it. */
+static int state_check_stream(const struct state_checking *c, uint32_t slot)
+{
+	const struct binding_slot *binding = &c->bindings[slot];
+	const bool next = BINDING_NEXT_KIND(binding->next_table) == BINDING_KIND_STREAM;
+	const bool stream = BINDING_KIND(binding->word) == BINDING_KIND_STREAM;
+
+	if (binding->next_table && next != stream)
+		return state_check_fail(c, STATE_BINDINGS, slot, binding->next_table,
+			"a guest's own table is replaced by another kind, or replaces one");
+	if (!stream)
+		return 0;
+	if (binding->grant != STATE_NONE ||
+		STATE_WORD_KIND(c->sets[binding->set].word) != SET_GUEST_OWNED)
+		return state_check_fail(c, STATE_BINDINGS, slot, binding->set,
+			"a guest's own table is of a PASID, or of a set that does not let it");
+	if (STATE_WORD_KIND(c->devices[binding->device].word) != DEVICE_EXCLUSIVE)
+		return state_check_fail(c, STATE_BINDINGS, slot, binding->device,
+			"a guest's own table is on a device that is shared");
+	return 0;
+}
+
 static int state_check_binding(const struct state_checking *c, uint32_t slot)
 {
 	const struct binding_slot *binding = &c->bindings[slot];
@@ -408,8 +430,9 @@ static int state_check_binding(const struct state_checking *c, uint32_t slot)
 	if (state_is_misplaced(c, binding))
 		return state_check_fail(c, STATE_BINDINGS, slot, binding->device,
 			"what is left of it belongs to a shared device");
-	if (grant == STATE_NONE)
-		return 0;
+	r = state_check_stream(c, slot);
+	if (r != 0 || grant == STATE_NONE)
+		return r;
 	if (grant >= c->used[STATE_GRANTS] || c->grants[grant].word == 0)
 		return state_check_fail(
 			c, STATE_BINDINGS, slot, grant, "it is of a grant that is not there");

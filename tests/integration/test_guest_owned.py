@@ -7,6 +7,13 @@ from hostile.wild import OPERATIONS
 from pasid_client import Daemon, Refused, guest, host, pb, set_ref
 
 ONE, TWO = (f"0000:00:0{i}.0" for i in (1, 2))
+TRANSLATES = 5 << 1 | 1  # V, and the guest's stage
+
+
+def entry(device, ste0=TRANSLATES, ste1=0, stream=8, **parent):
+    return pb.BindPair(
+        device=device, table=pb.Table(stream=pb.StreamTable(ste0=ste0, ste1=ste1, stream=stream, **parent))
+    )
 
 
 class GuestOwned(unittest.TestCase):
@@ -80,6 +87,51 @@ class GuestOwned(unittest.TestCase):
         self.vmm.call("device_remove", device=device)
         self.assertEqual(self.vmm.call("free", all=True).free.freed, 0)
         self.vmm.call("set_destroy")
+
+    def refused(self, reason, operation, client=None, **fields):
+        with self.assertRaises(Refused) as caught:
+            (client or self.vmm).call(operation, **fields)
+        self.assertEqual(caught.exception.reason, reason, str(caught.exception))
+        return caught.exception
+
+    # F32
+    def test_an_iommu_that_takes_no_guests_entry_says_so(self):
+        self.vmm.create("owned", mode=pb.SET_MODE_GUEST_OWNED)
+        device = self.vmm.add(self.daemon, ONE)
+        self.assertEqual(device.iommu, "vtd")
+        error = self.refused("no-nesting", "rid_attach", pair=entry(device.id, parent_space=1))
+        self.assertEqual(error.code, pb.UNSUPPORTED)
+        self.assertIn(ONE, str(error))
+        self.refused("no-nesting", "rid_attach", pair=entry(device.id, parent_hwpt=1))
+        self.refused("not-bound", "replace", pair=entry(device.id, parent_space=1))
+        self.refused("not-bound", "rid_detach", device=device.id)
+        self.refused("bad-argument", "rid_attach", pair=entry(device.id))
+        self.assertEqual((self.daemon.tables(), self.vmm.pages("binding_list", "bindings")), ({}, []))
+        self.assertTrue(self.admin.status().consistent)
+
+    # F7
+    def test_an_entry_and_numbers_are_of_different_sets(self):
+        self.vmm.create("owned", mode=pb.SET_MODE_GUEST_OWNED)
+        device = self.vmm.add(self.daemon, ONE).id
+        self.vmm.map_memory(device)
+        self.refused("set-mode", "rid_attach", pair=pb.BindPair(device=device, table=pb.Table(space=1)))
+        with self.daemon.client() as other:
+            other.create("other")
+            own = other.add(self.daemon, TWO).id
+            other.map_memory(own)
+            number = other.allocate()[0]
+            self.refused("set-mode", "rid_attach", other, pair=entry(own, parent_space=1))
+            self.refused("set-mode", "bind", other, pasid=host(number), pairs=[entry(own, parent_space=1)])
+            other.bind(host(number), own)
+            self.refused("set-mode", "replace", other, pasid=host(number), pair=entry(own, parent_space=1))
+            self.refused("no-device", "rid_attach", other, pair=entry(device, parent_space=1))
+            self.assertEqual(set(self.daemon.tables()), {(TWO, number)})
+
+    # F36
+    def test_the_configuration_bounds_the_width(self):
+        with Daemon({"namespace": {"pasid_width": 12}}) as daemon, daemon.client() as vmm:
+            vmm.create("vm1")
+            self.assertEqual(vmm.add(daemon, ONE).pasid_width, 12)
 
     # F7
     def test_a_restart_does_not_change_it(self):

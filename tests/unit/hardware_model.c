@@ -101,13 +101,23 @@ static void model_open(struct model *model, const struct hw_op *op, struct hw_re
 	model_forget_users(model, device);
 	device->open = true;
 	result->dev_id = 100 + device->rid;
-	result->info.iommu = HW_IOMMU_VTD;
+	result->info.iommu = model->smmu_of[device->rid] ? HW_IOMMU_SMMUV3 : HW_IOMMU_VTD;
+	result->info.unit = model->unit_of[device->rid];
 	result->info.pasid_width = model->width_of[device->rid];
 	result->info.caps = (HW_CAP_PASID | HW_CAP_NESTED) & ~model->lacks;
 	if (device->by_daemon && model->next_fd) {
 		result->fd_count = 1;
 		result->fds[0] = model->next_fd++;
 	}
+}
+
+/* What a guest's stream table entry is made with, as long as it is attached. */
+static void model_stream(const struct model_entry *entry, struct hw_result *result)
+{
+	if (entry->table.kind != HW_TABLE_SMMUV3)
+		return;
+	result->viommu = 700 + (uint32_t)(entry->owner & 0xff);
+	result->vdevice = 800 + entry->rid;
 }
 
 static void model_table(struct model *model, struct model_entry *entry, const struct hw_op *op,
@@ -118,6 +128,22 @@ static void model_table(struct model *model, struct model_entry *entry, const st
 	entry->table = op->table;
 	entry->made_pt = result->made_pt = made;
 	entry->pt_id = result->pt_id = made ? 500 + model->tables++ : op->table.id;
+	model_stream(entry, result);
+}
+
+/* The kernel lets neither stand beside the other: the PASID table under the RID is the guest's. */
+static void model_check_alone(struct model *model, const struct hw_op *op, uint32_t group)
+{
+	for (unsigned i = 0; i < MODEL_ENTRIES; i++) {
+		const struct model_entry *entry = &model->entries[i];
+
+		if (!entry->used || entry->group != group || !model_device(model, entry->handle))
+			continue;
+		if (op->has_pasid ? entry->table.kind == HW_TABLE_SMMUV3
+				  : op->table.kind == HW_TABLE_SMMUV3 && entry->has_pasid)
+			ck_abort_msg("group %u has a guest's table and PASID %u", group,
+				op->has_pasid ? op->pasid.v : entry->pasid);
+	}
 }
 
 static void model_attach(struct model *model, const struct hw_op *op, struct hw_result *result)
@@ -138,6 +164,7 @@ static void model_attach(struct model *model, const struct hw_op *op, struct hw_
 	}
 	if (present)
 		ck_abort_msg("PASID %u was attached twice in group %u", op->pasid.v, group);
+	model_check_alone(model, op, group);
 	ck_assert(
 		!op->has_pasid || (op->pasid.v && !(op->pasid.v >> model->width_of[device->rid])));
 	for (unsigned i = 0; i < MODEL_ENTRIES; i++) {
@@ -198,6 +225,7 @@ static void model_look(struct model *model, const struct hw_op *op, struct hw_re
 	if (entry) {
 		result->pt_id = entry->pt_id;
 		result->made_pt = entry->made_pt;
+		model_stream(entry, result);
 		result->left = entry->doubtful ? HW_LEFT_DOUBT : HW_LEFT_EARLIER;
 	} else {
 		result->left = HW_LEFT_NOTHING;

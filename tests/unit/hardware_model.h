@@ -45,11 +45,13 @@ struct model {
 	enum hw_kind fail_kind;
 	int fail_status;
 	unsigned fail_skip, fail_times;
-	enum hw_left fail_left; /* what a replacement that fails so leaves */
-	uint64_t hung_lane;     /* nothing of it is carried out */
-	int submit_status;      /* what submit itself returns */
-	uint32_t lacks;         /* capabilities that no function has */
-	int next_fd;            /* of a device that was opened for a set; 0: none comes back */
+	enum hw_left fail_left;   /* what a replacement that fails so leaves */
+	uint64_t hung_lane;       /* nothing of it is carried out */
+	int submit_status;        /* what submit itself returns */
+	uint32_t lacks;           /* capabilities that no function has */
+	bool smmu_of[MODEL_RIDS]; /* it is behind an SMMUv3 */
+	uint32_t unit_of[MODEL_RIDS];
+	int next_fd; /* of a device that was opened for a set; 0: none comes back */
 	unsigned carried_out;
 	uint32_t tables; /* page tables that were made */
 };

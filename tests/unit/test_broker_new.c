@@ -105,6 +105,9 @@ START_TEST(a_quota_of_nothing_or_no_policy_is_no_configuration)
 		config = f.config;
 		config.policy = (enum broker_policy)(BROKER_RANDOMIZED + 1);
 		ck_assert_int_eq(new_status(&config, &f.broker->ports), -EINVAL);
+		config = f.config;
+		config.pasid_width = PASID_BITS + 1;
+		ck_assert_int_eq(new_status(&config, &f.broker->ports), -EINVAL);
 	}
 END_TEST
 

@@ -74,6 +74,7 @@ START_TEST(empty_object_gives_the_defaults)
 
 		accepted("{}");
 		ck_assert_uint_eq(config->broker.reserved_last, 1023);
+		ck_assert_uint_eq(config->broker.pasid_width, PASID_BITS);
 		ck_assert_uint_eq(config->broker.cooling_ms, 1000);
 		ck_assert_uint_eq(config->broker.unbind_wait_ms, 1000);
 		ck_assert_uint_eq(config->session.grace_ms, 30000);
@@ -272,6 +273,8 @@ START_TEST(wrong_kinds_and_ranges_say_found_and_allowed)
 		refused("{\"namespace\": {\"reserved_last\": 1048575}}",
 			"test.json: namespace.reserved_last: found 1048575, expected an integer from 0 to "
 			"1048574");
+		refused("{\"namespace\": {\"pasid_width\": 0}}",
+			"test.json: namespace.pasid_width: found 0, expected an integer from 1 to 20");
 		refused("{\"quota\": {\"set_max\": 0}}",
 			"test.json: quota.set_max: found 0, expected an integer from 1 to 1048575");
 		refused("{\"quota\": {\"set_max\": 1.5}}",

@@ -264,6 +264,80 @@ START_TEST(a_guests_table_reaches_the_hardware_as_it_was_described)
 	}
 END_TEST
 
+static void stream_fill(struct bind_message *message, Pasid__V1__StreamTable *stream,
+	uint64_t device, uint64_t ste0)
+{
+	bind_fill(message, 1, &device, 1);
+	pasid__v1__stream_table__init(stream);
+	message->table.source_case = PASID__V1__TABLE__SOURCE_STREAM;
+	message->table.stream = stream;
+	stream->ste0 = ste0;
+	stream->ste1 = UINT64_MAX;
+	stream->stream = UINT32_MAX;
+}
+
+static void attached_is(const Pasid__V1__AttachedTable *table, uint64_t device)
+{
+	ck_assert_uint_eq(table->device, device);
+	ck_assert_uint_ne(table->viommu, 0);
+	ck_assert_uint_eq(table->vdevice, 808);
+	ck_assert_uint_eq(table->stream, UINT32_MAX);
+}
+
+/* F32 */
+START_TEST(a_guests_stream_table_entry_goes_under_the_rid)
+	{
+		struct link *vm1;
+		Pasid__V1__RidAttach attach = PASID__V1__RID_ATTACH__INIT;
+		Pasid__V1__RidDetach detach = PASID__V1__RID_DETACH__INIT;
+		Pasid__V1__Replace replace = PASID__V1__REPLACE__INIT;
+		Pasid__V1__StreamTable stream;
+		struct bind_message message;
+		const struct model_entry *entry;
+		uint64_t device;
+
+		r->f.model.smmu_of[8] = true;
+		vm1 = rig_vmm(r, "vm1", SET_GUEST_OWNED);
+		device = rig_device(r, vm1, 8, 5);
+		stream_fill(&message, &stream, device, 0x123b);
+		attach.pair = replace.pair = &message.pair[0];
+		rig_refused(r, vm1, OPERATION(RID_ATTACH), &attach, REASON_BAD_ARGUMENT);
+		stream.parent_case = PASID__V1__STREAM_TABLE__PARENT_PARENT_HWPT;
+		stream.parent_hwpt = 17;
+		attached_is(rig_ok(r, vm1, OPERATION(RID_ATTACH), &attach)->rid_attach, device);
+		entry = model_entry_in(&r->f.model, 8, 0);
+		ck_assert_uint_eq(entry->table.kind, HW_TABLE_SMMUV3);
+		ck_assert_uint_eq(entry->table.parent_kind, HW_TABLE_HWPT);
+		ck_assert_uint_eq(entry->table.id, 17);
+		ck_assert(entry->table.ste[0] == 0x123b && entry->table.ste[1] == UINT64_MAX);
+		ck_assert_uint_eq(entry->table.stream, UINT32_MAX);
+		stream.ste0 = 9;
+		attached_is(
+			rig_ok(r, vm1, OPERATION(REPLACE), &replace)->replace->tables[0], device);
+		ck_assert_uint_eq(entry->table.ste[0], 9);
+		stream.parent_case = PASID__V1__STREAM_TABLE__PARENT_PARENT_SPACE;
+		stream.parent_space = 3;
+		rig_refused(r, vm1, OPERATION(REPLACE), &replace, REASON_STREAM_FIXED);
+		binding_list.key_case = PASID__V1__BINDING_LIST__KEY__NOT_SET;
+		attached_is(rig_ok(r, vm1, OPERATION(BINDING_LIST), &binding_list)
+				    ->binding_list->bindings[0]
+				    ->table,
+			device);
+		detach.device = device;
+		for (int i = 0; i < 2; i++) {
+			(void)rig_ok(r, vm1, OPERATION(RID_DETACH), &detach);
+			attached_is(
+				rig_ok(r, vm1, OPERATION(RID_ATTACH), &attach)->rid_attach, device);
+			entry = model_entry_in(&r->f.model, 8, 0);
+			ck_assert_uint_eq(
+				entry->table.parent_kind, i ? HW_TABLE_IOAS : HW_TABLE_SPACE);
+			ck_assert_uint_eq(entry->table.id, i ? 4 : 3);
+			stream.parent_case = PASID__V1__STREAM_TABLE__PARENT_PARENT_IOAS;
+			stream.parent_ioas = 4;
+		}
+	}
+END_TEST
+
 START_TEST(the_rid_itself_is_attached_and_detached)
 	{
 		struct link *vm1 = rig_vmm(r, "vm1", 0);
@@ -396,6 +470,7 @@ int main(void)
 		a_bind_whose_second_step_fails_leaves_nothing_and_says_why,
 		a_bind_that_names_too_little_is_refused,
 		a_guests_table_reaches_the_hardware_as_it_was_described,
+		a_guests_stream_table_entry_goes_under_the_rid,
 		the_rid_itself_is_attached_and_detached,
 		two_sets_share_a_device_without_meeting,
 		a_killed_vmm_leaves_nothing_and_others_do_not_notice,

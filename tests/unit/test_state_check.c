@@ -213,6 +213,34 @@ START_TEST(bindings_and_what_they_are_of)
 	}
 END_TEST
 
+#define KIND(kind) ((uint64_t)(kind) << BINDING_KIND_SHIFT)
+
+/* F32 */
+START_TEST(guests_tables_are_of_rids_and_of_sets_that_let_them)
+	{
+		const uint64_t mode = (SET_TRANSLATED ^ SET_GUEST_OWNED) << 4;
+
+		bindings[3].word |= KIND(BINDING_KIND_STREAM);
+		state_check_found(STATE_BINDINGS, 3, 0); /* the set has numbers */
+		sets[0].word ^= mode;
+		bindings[3].word |= KIND(BINDING_KIND_STREAM);
+		state_check_accepted();
+		bindings[3].next_table = BINDING_KIND_STREAM;
+		state_check_accepted();
+		bindings[3].next_table = 1;
+		state_check_found(STATE_BINDINGS, 3, 1);
+		bindings[3].next_table = BINDING_KIND_STREAM; /* of another kind */
+		state_check_found(STATE_BINDINGS, 3, BINDING_KIND_STREAM);
+		sets[0].word ^= mode;
+		bindings[0].word |= KIND(BINDING_KIND_STREAM);
+		state_check_found(STATE_BINDINGS, 0, 0);
+		sets[0].word ^= mode;
+		bindings[3].word |= KIND(BINDING_KIND_STREAM);
+		bindings[3].device = 2;
+		state_check_found(STATE_BINDINGS, 3, 2);
+	}
+END_TEST
+
 START_TEST(one_binding_of_a_number_in_a_device)
 	{
 		bindings[1].device = 0;
@@ -433,6 +461,7 @@ int main(void)
 		guest_numbers_in_any_order,
 		devices_and_what_they_are_of,
 		bindings_and_what_they_are_of,
+		guests_tables_are_of_rids_and_of_sets_that_let_them,
 		one_binding_of_a_number_in_a_device,
 		bindings_of_a_number_in_any_order_beside_free_slots,
 		sessions_and_their_sets,

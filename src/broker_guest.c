@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Tables that guests own (F7, F32): a guest's stream table entry of SMMUv3, and with it the PASID
+ * table that it names, under the RID of a device.
+ *
+ * The entry claims the whole RID. Numbers and such an entry are kept apart by three rules: only a
+ * set whose guest owns its tables has entries, and it has no numbers; a group has one set; what
+ * other sets kept of numbers in that group from when it was theirs comes before the entry, and
+ * nothing is added to it while the entry stands.
+ */
+#include "broker_private.h"
+
+#include <string.h>
+
+_Static_assert(HW_TABLE_SMMUV3 == BINDING_KIND_STREAM, "as it is recorded");
+
+/* ------------------------------------------------------------------ which device has one */
+
+/* What closed devices had is gone, as far as a worker could bind the function anew. */
+static bool guest_has_table(const struct broker *b, uint32_t device)
+{
+	const uint32_t binding = b->devices[device].rid_binding;
+
+	return binding != STATE_NONE && binding_kind(b, binding) == HW_TABLE_SMMUV3 &&
+	       !device_is_closed(b, device);
+}
+
+/* Any function of the group; looks at all devices. */
+static bool guest_has_group(const struct broker *b, uint32_t group)
+{
+	for (uint32_t i = 0; i < b->device_pool.used; i++) {
+		if (device_state(b, i) != DEVICE_FREE && b->device_slots[i].group == group &&
+			guest_has_table(b, i))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Whether a number is somebody's in the table of that group, or may be queued in a device that was
+ * shared: the guest's table would translate that, too.
+ */
+static bool guest_has_numbers(const struct broker *b, uint32_t group)
+{
+	for (uint32_t i = 0; i < b->device_pool.used; i++) {
+		if (device_state(b, i) != DEVICE_FREE && b->device_slots[i].group == group &&
+			b->devices[i].draining)
+			return true;
+	}
+	return scope_owner(b, group) != STATE_NONE;
+}
+
+/* ------------------------------------------------------------------ checks */
+
+int guest_check_mode(const struct broker *b, uint32_t device, const struct hw_table *table,
+	struct error *ret_error)
+{
+	const uint32_t set = b->device_slots[device].set;
+	const bool owned = set_mode(b, set) == SET_GUEST_OWNED;
+	const bool entry = table->kind == HW_TABLE_SMMUV3;
+
+	if (owned == entry || (entry && MUTANT(T)))
+		return 0;
+	if (owned)
+		return error_set_limit(ret_error, REASON_SET_MODE, device_name_of(b, device), 0, 0,
+			"the guest of set '%.*s' owns its tables; install its stream table entry, "
+			"which may as well be one that bypasses the first stage",
+			SET_NAME(b, set));
+	return error_set_limit(ret_error, REASON_SET_MODE, device_name_of(b, device), 0, 0,
+		"set '%.*s' has PASIDs of the host's, and a guest's stream table entry claims all "
+		"of a device; make the set with mode guest-owned",
+		SET_NAME(b, set));
+}
+
+/*
+ * How many bits of a PASID the guest's table has: S1CDMax of a valid entry (V) that translates
+ * (Config 5). Arm IHI 0070, section 5.2; whatever else an entry says is checked by the worker.
+ */
+static uint32_t guest_width(const struct hw_table *table)
+{
+	return (table->ste[0] & 0xf) == (5 << 1 | 1) ? (uint32_t)(table->ste[0] >> 59) : 0;
+}
+
+static int guest_check_stream(
+	const struct broker *b, uint32_t device, uint32_t stream, struct error *ret_error)
+{
+	const struct device_slot *slot = &b->device_slots[device];
+	uint32_t d = b->sets[slot->set].first_device;
+
+	for (; d != STATE_NONE; d = b->devices[d].set_next) {
+		const struct device_slot *other = &b->device_slots[d];
+		struct rid rid = {other->rid};
+
+		/* a stream id is one device's of its IOMMU; which one that is may be unknown */
+		if (guest_has_table(b, d) && other->group != slot->group &&
+			other->unit == slot->unit && other->stream == stream)
+			return error_set_limit(ret_error, REASON_STREAM_TAKEN, stream, 1, 1,
+				"stream id %u is device " RID_FORMAT
+				"'s; a guest's devices have different ones, give this one another",
+				stream, RID_ARGS(rid));
+	}
+	return 0;
+}
+
+int guest_check_table(const struct broker *b, uint32_t device, const struct hw_table *table,
+	struct error *ret_error)
+{
+	const struct device_slot *slot = &b->device_slots[device];
+	struct rid rid = {slot->rid};
+
+	if (slot->iommu != HW_IOMMU_SMMUV3 || !(slot->caps & HW_CAP_NESTED))
+		return error_set_limit(ret_error, REASON_NO_NESTING, device_name_of(b, device), 0,
+			0,
+			"the IOMMU of device " RID_FORMAT
+			" takes no stream table entry of a guest's; that needs an SMMUv3 with nesting, "
+			"whose firmware says that it is coherent, and Linux 6.13",
+			RID_ARGS(rid));
+	if (guest_width(table) > slot->pasid_width)
+		return error_set_limit(ret_error, REASON_TABLE_FIELD, guest_width(table),
+			slot->pasid_width, guest_width(table),
+			"S1CDMax is %u, and device " RID_FORMAT
+			" takes PASIDs of %u bits; tell the guest so in its SMMU's SSIDSIZE",
+			guest_width(table), RID_ARGS(rid), slot->pasid_width);
+	if (guest_has_numbers(b, slot->group) && !MUTANT(T))
+		return error_set_limit(ret_error, REASON_RID_PASIDS, slot->group, 0, 0,
+			"sets have PASIDs in IOMMU group %u from when a device of it was theirs; a "
+			"guest's table can stand there when those of scope rids are freed and have "
+			"rested, and a device that was shared is drained",
+			slot->group);
+	return guest_check_stream(b, device, table->stream, ret_error);
+}
+
+int guest_check_replace(const struct broker *b, uint32_t binding, const struct hw_table *table,
+	struct error *ret_error)
+{
+	const struct binding_slot *stands = &b->binding_slots[binding];
+	const struct device_slot *slot = &b->device_slots[stands->device];
+	struct rid rid = {slot->rid};
+
+	if (binding_kind(b, binding) == HW_TABLE_SMMUV3 && slot->stream == table->stream &&
+		BINDING_PARENT(stands->word) == table->parent_kind && stands->table_id == table->id)
+		return 0;
+	return error_set_limit(ret_error, REASON_STREAM_FIXED, table->stream, 0, slot->stream,
+		"what is attached to the RID of device " RID_FORMAT
+		" is no entry of stream %u over this parent, and only such a one is replaced by it; "
+		"detach the RID first, then attach it",
+		RID_ARGS(rid), table->stream);
+}
+
+int guest_check_scope(const struct broker *b, uint32_t device, struct error *ret_error)
+{
+	const struct device_slot *slot = &b->device_slots[device];
+	struct rid rid = {slot->rid};
+
+	/* as long as the function is the set's, no other's guest has it */
+	if (!device_is_closed(b, device) || !guest_has_group(b, slot->group))
+		return 0;
+	return error_set_limit(ret_error, REASON_RID_CLAIMED, device_name_of(b, device), 0, 0,
+		"the PASID table of device " RID_FORMAT
+		" (IOMMU group %u) is a guest's by now; no PASID is allocated there, name devices "
+		"that the set has",
+		RID_ARGS(rid), slot->group);
+}
+
+/* ------------------------------------------------------------------ records */
+
+void guest_record_stream(struct broker *b, uint32_t device, uint32_t stream)
+{
+	struct device_slot *slot = &b->device_slots[device];
+
+	state_commit32(b->ports.state, &slot->stream, stream);
+	state_commit32(b->ports.state, &slot->viommu, 0);
+	state_commit32(b->ports.state, &slot->vdevice, 0);
+}
+
+void guest_record_ids(struct broker *b, uint32_t device, const struct hw_result *result)
+{
+	struct device_slot *slot = &b->device_slots[device];
+
+	state_commit32(b->ports.state, &slot->viommu, result->viommu);
+	state_commit32(b->ports.state, &slot->vdevice, result->vdevice);
+}
+
+void guest_tell(const struct broker *b, uint32_t binding, struct attached_table *told)
+{
+	const struct device_slot *slot = &b->device_slots[b->binding_slots[binding].device];
+
+	told->viommu = told->vdevice = told->stream = 0;
+	if (binding_kind(b, binding) != HW_TABLE_SMMUV3)
+		return;
+	told->viommu = slot->viommu;
+	told->vdevice = slot->vdevice;
+	told->stream = slot->stream;
+}
+
+/* ------------------------------------------------------------------ the recount */
+
+/* T: beside a guest's table there is no number in that group, by claim or attached. */
+static int guest_recount_device(const struct broker *b, uint32_t device, struct error *ret_error)
+{
+	const uint32_t group = b->device_slots[device].group;
+	const uint32_t set = b->device_slots[device].set;
+
+	if (set_mode(b, set) != SET_GUEST_OWNED)
+		return recount_wrong(ret_error, "T: a set with numbers has a guest's table", set);
+	if (guest_has_numbers(b, group))
+		return recount_wrong(
+			ret_error, "T: numbers are claimed beside a guest's table", group);
+	for (uint32_t i = 0; i < b->binding_pool.used; i++) {
+		const struct binding_slot *slot = &b->binding_slots[i];
+
+		if (binding_state(b, i) != BINDING_FREE && slot->grant != STATE_NONE &&
+			b->device_slots[slot->device].group == group &&
+			!device_is_closed(b, slot->device))
+			return recount_wrong(
+				ret_error, "T: a number is bound beside a guest's table", group);
+	}
+	return 0;
+}
+
+int guest_recount(const struct broker *b, struct error *ret_error)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; r == 0 && i < b->device_pool.used; i++)
+		if (device_state(b, i) != DEVICE_FREE && guest_has_table(b, i))
+			r = guest_recount_device(b, i, ret_error);
+	return r;
+}
