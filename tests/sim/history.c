@@ -66,7 +66,12 @@ static const uint8_t scenes[][SCENE_MAX] = {
 	{STEP_CREATE, STEP_ADD, STEP_ADD, STEP_ADD, STEP_HARDWARE, STEP_HARDWARE, STEP_HARDWARE,
 		STEP_ALLOCATE, STEP_BIND, STEP_HARDWARE, STEP_REFUSE, STEP_REFUSE, STEP_HARDWARE,
 		STEP_UNBIND, STEP_REFUSE, STEP_FREE},
+	/* guests' own tables on two devices */
+	{STEP_CREATE, STEP_ADD, STEP_ADD, STEP_ADD, STEP_HARDWARE, STEP_HARDWARE, STEP_HARDWARE,
+		STEP_RID_ATTACH, STEP_HARDWARE, STEP_RID_ATTACH, STEP_HARDWARE, STEP_REPLACE,
+		STEP_HARDWARE, STEP_RID_ATTACH, STEP_REPLACE, STEP_HARDWARE},
 };
+#define SCENE_GUEST 2u
 
 static void history_open(struct history *history, unsigned scene)
 {
@@ -77,6 +82,10 @@ static void history_open(struct history *history, unsigned scene)
 		step->vm = 0;
 		step->more = 0;
 		step->arg[0] = step->kind == STEP_TIME ? 100 : 103; /* its own; long, much */
+		if (scene == SCENE_GUEST && step->kind == STEP_CREATE)
+			step->arg[1] = HISTORY_GUEST_OWNED;
+		if (scene == SCENE_GUEST && step->kind == STEP_REPLACE)
+			step->arg[2] = 0; /* the RID's */
 	}
 }
 

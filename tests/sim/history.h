@@ -73,6 +73,9 @@ struct step {
 
 #define HISTORY_MAX 400
 
+/* A choice of the mode of a set: that its guest owns its tables. */
+#define HISTORY_GUEST_OWNED 2u
+
 struct history {
 	uint64_t seed;
 	uint8_t vms;    /* 2 to 4; the upper half of them is another user's */

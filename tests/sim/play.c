@@ -194,6 +194,8 @@ enum reason play_resolve(struct play *play, const struct asker *asker, uint32_t 
 {
 	const struct truth_number *number;
 
+	if (asker->set->mode == SET_GUEST_OWNED)
+		return REASON_SET_MODE;
 	if (host == 0)
 		return REASON_PASID_ZERO;
 	number = truth_number(&play->now, host);

@@ -15,6 +15,34 @@ static void table_choose(struct play *play, unsigned index, struct hw_table *tab
 	};
 }
 
+/* A guest's stream table entry; some are wider than their device, some take another's stream. */
+static void entry_choose(struct play *play, unsigned index, uint64_t device, struct hw_table *table)
+{
+	const uint32_t choice = play->step->arg[index];
+	const struct truth_device *known = truth_device(&play->now, device);
+
+	*table = (struct hw_table){
+		.kind = HW_TABLE_SMMUV3,
+		.parent_kind = choice / 4 % 8 ? HW_TABLE_SPACE : HW_TABLE_HWPT,
+		.id = choice / 32 % 8 == 0,
+		.ste = {(uint64_t)(choice % 16 == 5 ? 12 : 0) << 59 | choice << 6 | 5 << 1 | 1,
+			choice / 32},
+		.stream = choice % 4 && known ? known->rid : choice / 32 % 4,
+	};
+}
+
+/* What goes under a RID, mostly of the kind that the set takes. */
+static void rid_table_choose(
+	struct play *play, const struct asker *asker, uint64_t device, struct hw_table *table)
+{
+	const bool owned = asker->set && asker->set->mode == SET_GUEST_OWNED;
+
+	if (owned != (play->step->arg[7] % 8 == 0))
+		entry_choose(play, 6, device, table);
+	else
+		table_choose(play, 6, table);
+}
+
 static enum reason devices_wanted(
 	struct play *play, const struct asker *asker, const uint64_t *names, uint32_t count)
 {
@@ -146,10 +174,13 @@ static void do_replace(struct play *play)
 	enum reason wanted;
 	int r;
 
-	play_asker_with(play, true, true, &asker);
+	play_asker_with(play, !rid, true, &asker);
 	ref.number = rid ? 0 : play_pick_such(play, &asker, play->step->arg[1], is_bound);
 	pair.device.v = play_pick_device(play, &asker, play->step->arg[3]);
-	table_choose(play, 6, &pair.table);
+	if (rid)
+		rid_table_choose(play, &asker, pair.device.v, &pair.table);
+	else
+		table_choose(play, 6, &pair.table);
 	play_say(play, "%s replaces the table of %u on %llx", asker.name, ref.number,
 		(unsigned long long)pair.device.v);
 	wanted = bind_wanted(play, &asker, true, rid ? NULL : &ref.number, &pair.device.v, 1);
@@ -163,7 +194,7 @@ static void do_replace(struct play *play)
 static void do_rid(struct play *play)
 {
 	bool attach = play->step->kind == STEP_RID_ATTACH;
-	struct bind_pair pair = {.table = {.kind = HW_TABLE_SPACE}};
+	struct bind_pair pair;
 	struct asker asker;
 	enum reason wanted;
 	uint64_t name;
@@ -172,6 +203,7 @@ static void do_rid(struct play *play)
 	play_asker_with(play, false, true, &asker);
 	name = play_pick_device(play, &asker, play->step->arg[1]);
 	pair.device.v = name;
+	rid_table_choose(play, &asker, name, &pair.table);
 	wanted = bind_wanted(play, &asker, attach, NULL, &name, 1);
 	play_say(play, "%s %s the RID of device %llx", asker.name, attach ? "attaches" : "detaches",
 		(unsigned long long)name);

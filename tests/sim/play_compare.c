@@ -136,6 +136,18 @@ static void compare_number(struct play *play, uint32_t host)
 		number_in_use(play, host, number, &info);
 }
 
+/* T: where a guest's own table stands there is no number. */
+static void compare_claim(struct play *play, const struct model_entry *claim)
+{
+	for (unsigned i = 0; i < MODEL_ENTRIES; i++) {
+		const struct model_entry *entry = &play->world.hw.entries[i];
+
+		if (entry->used && entry->has_pasid && entry->group == claim->group)
+			world_fail("T: %u is attached to function %u, beside a guest's table",
+				entry->pasid, entry->rid);
+	}
+}
+
 /* U, D: what stands in a table stands there for whoever has the number. */
 static void compare_entries(struct play *play)
 {
@@ -143,6 +155,8 @@ static void compare_entries(struct play *play)
 		const struct model_entry *entry = &play->world.hw.entries[i];
 		const struct truth_number *number;
 
+		if (entry->used && entry->table.kind == HW_TABLE_SMMUV3)
+			compare_claim(play, entry);
 		if (!entry->used || !entry->has_pasid)
 			continue;
 		if (!world_knows(entry->pasid))

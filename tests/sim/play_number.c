@@ -91,6 +91,8 @@ static enum reason allocate_wanted(struct play *play, const struct asker *asker,
 
 	if (gate || play->now.unconfirmed)
 		return gate ? gate : REASON_UNCONFIRMED;
+	if (asker->set->mode == SET_GUEST_OWNED)
+		return REASON_SET_MODE;
 	if (a->has_guest && a->count != 1)
 		return REASON_BAD_ARGUMENT;
 	if (a->has_guest && asker->set->mode != SET_TRANSLATED)
@@ -303,7 +305,7 @@ static void do_guest_detach(struct play *play)
 	if (host && has_guest(&play->now, host) && play_arg(play, 3, 8))
 		guest = truth_number(&play->now, host)->guest;
 	wanted = play_gate(&asker);
-	if (wanted == REASON_NONE && asker.set->mode == SET_IDENTITY)
+	if (wanted == REASON_NONE && asker.set->mode != SET_TRANSLATED)
 		wanted = REASON_SET_MODE;
 	if (wanted == REASON_NONE && !guest_is_taken(play, asker.set, guest))
 		wanted = REASON_GUEST_UNKNOWN;

@@ -116,6 +116,18 @@ static bool is_leaving(struct play *play, const struct truth_op *op, uint64_t de
 	return is_going(play, device);
 }
 
+/* T: a guest's own table is under a RID, of a set that has nothing else. */
+static void entry_is_allowed(struct play *play, uint64_t set, const struct model_entry *entry)
+{
+	const struct truth_set *known = truth_set(&play->now, set);
+
+	if (known && (known->mode == SET_GUEST_OWNED) != (entry->table.kind == HW_TABLE_SMMUV3))
+		world_fail("T: set vm%u, of mode %u, has a table of kind %u on function %u",
+			known->vm, known->mode, entry->table.kind, entry->rid);
+	if (entry->table.kind == HW_TABLE_SMMUV3 && entry->rid >= WORLD_SMMU)
+		world_fail("function %u takes no guest's table, and has one", entry->rid);
+}
+
 static void bound(struct play *play, const struct truth_op *op)
 {
 	for (uint32_t i = 0; i < op->count; i++) {
@@ -129,6 +141,7 @@ static void bound(struct play *play, const struct truth_op *op)
 		if (!entry || entry->owner != op->set)
 			world_fail("%u is said to be bound on function %u, and is not", op->host,
 				device->rid);
+		entry_is_allowed(play, op->set, entry);
 		if (!play_set_lives(play, op->set))
 			truth_doubt(&play->now, op->host); /* it goes with its set */
 		if (!play_set_lives(play, op->set) || group_is_bound(play, op->host, device->rid))
@@ -233,6 +246,7 @@ static void replaced(struct play *play, const struct truth_op *op)
 		memcmp(&entry->table, &op->table, sizeof(op->table)) != 0)
 		world_fail("the table of %u is said to be replaced on function %u, and is not",
 			op->host, device->rid);
+	entry_is_allowed(play, op->set, entry);
 	if (!play_set_lives(play, op->set))
 		truth_doubt(&play->now, op->host);
 	for (uint32_t i = 0; i < play->now.bound_count; i++) {

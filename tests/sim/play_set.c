@@ -47,6 +47,23 @@ static void created(struct play *play, const struct truth_set *made)
 	play->digest += made->name;
 }
 
+/* A quarter of them in identity mode, a tenth their guests' own. */
+static enum set_mode mode_of(uint32_t choice)
+{
+	if (choice % 4 == 0)
+		return SET_IDENTITY;
+	return choice % 11 == HISTORY_GUEST_OWNED ? SET_GUEST_OWNED : SET_TRANSLATED;
+}
+
+static const char *mode_name(enum set_mode mode)
+{
+	static const char *const names[] = {[SET_TRANSLATED] = "translated",
+		[SET_IDENTITY] = "identity",
+		[SET_GUEST_OWNED] = "its guest's own"};
+
+	return names[mode];
+}
+
 static void do_create(struct play *play)
 {
 	unsigned vm = play->step->vm % play->history->vms;
@@ -54,7 +71,7 @@ static void do_create(struct play *play)
 	struct actor actor = play->world.vms[vm];
 	struct truth_set made = {.life = TRUTH_LIVES, .vm = (uint8_t)vm};
 	uint32_t quota = play_arg(play, 2, 12) ? 1 + play_arg(play, 3, 8) : 0;
-	struct set_create create = {.mode = play_arg(play, 1, 4) ? SET_TRANSLATED : SET_IDENTITY,
+	struct set_create create = {.mode = mode_of(play_arg(play, 1, 32)),
 		.has_quota = play_arg(play, 4, 8),
 		.quota = quota};
 	char name[16];
@@ -73,8 +90,8 @@ static void do_create(struct play *play)
 	wanted = name_is_taken(play, vm)
 			 ? REASON_SET_EXISTS
 			 : promise_refusal(play, made.uid, made.quota ? made.quota : 1);
-	play_say(play, "vm%u creates its set, %s, with a quota of %u", vm,
-		create.mode == SET_TRANSLATED ? "translated" : "identity", made.quota);
+	play_say(play, "vm%u creates its set, %s, with a quota of %u", vm, mode_name(create.mode),
+		made.quota);
 	r = broker_set_create(play->world.broker, &actor, &create, &id, &play->world.error);
 	/* a user may have only so many sets, and those that are gone count while they are charged
 	 */
@@ -219,12 +236,16 @@ static void do_export(struct play *play)
 {
 	struct asker asker;
 	struct set_id set = {0};
+	enum reason wanted;
 	int r;
 
 	play_asker(play, &asker);
+	wanted = play_gate(&asker);
+	if (wanted == REASON_NONE && asker.set->mode == SET_GUEST_OWNED)
+		wanted = REASON_SET_MODE;
 	play_say(play, "%s has the map exported", asker.name);
 	r = broker_set_export(play->world.broker, &asker.actor, asker.id, &set, &play->world.error);
-	play_expect_or_limit(play, r, play_gate(&asker));
+	play_expect_or_limit(play, r, wanted);
 	if (r == 0 && set.v != asker.set->name)
 		world_fail("the map of another set was exported");
 }

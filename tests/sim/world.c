@@ -193,6 +193,7 @@ static void hardware_prepare(struct model *hw)
 	for (uint32_t i = 0; i < MODEL_RIDS; i++) {
 		hw->group_of[i] = i + 1;
 		hw->width_of[i] = 20;
+		hw->smmu_of[i] = i < WORLD_SMMU;
 	}
 	hw->group_of[1] = hw->group_of[0];
 	hw->width_of[2] = 11;

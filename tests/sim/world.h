@@ -22,7 +22,9 @@
 #define WORLD_CAPACITY 24u /* of them may be out at once */
 #define WORLD_COOLING  1000u
 #define WORLD_WAIT     600u /* of an unbind for participants */
-/* Functions 0 and 1 are one IOMMU group, 2 is narrow, 3 has no PASIDs; 5 is shared. */
+/* Functions 0 and 1 are one IOMMU group, 2 is narrow, 3 has no PASIDs; 5 is shared. The first four
+ * are behind an SMMUv3. */
+#define WORLD_SMMU        4u
 #define WORLD_EXCLUSIVE   5u
 #define WORLD_SHARED      5u
 #define WORLD_RIDS        6u
