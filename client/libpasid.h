@@ -185,6 +185,7 @@ struct pasid_result_bound {
 	uint32_t host_pasid; /* 0 for rid_attach */
 	size_t count;
 	const struct pasid_attached *tables;
+	struct pasid_stream_info stream; /* stream_install, stream_replace */
 };
 struct pasid_result_exported {
 	uint64_t set, size;
@@ -580,5 +581,6 @@ int pasid_binding_list_async(struct pasid_client *client, const struct pasid_lis
 
 #include "libpasid_move.h"
 #include "libpasid_number.h"
+#include "libpasid_stream.h"
 
 #endif

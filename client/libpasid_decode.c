@@ -160,8 +160,12 @@ static void decode_binding(const Pasid__V1__BindingInfo *binding, struct pasid_b
 		ret->has_guest = true;
 		ret->guest_pasid = binding->guest_pasid;
 	}
-	if (binding->table != NULL)
-		decode_attached(binding->table, &ret->table);
+	if (binding->table == NULL)
+		return;
+	decode_attached(binding->table, &ret->table);
+	ret->viommu = binding->table->viommu;
+	ret->vdevice = binding->table->vdevice;
+	ret->stream = binding->table->stream;
 }
 
 static void decode_hold(const Pasid__V1__HoldInfo *hold, struct pasid_hold_info *ret)
@@ -291,6 +295,9 @@ static int decode_bound(
 	call->result.bound.host_pasid = host;
 	call->result.bound.tables = tables;
 	call->result.bound.count = count;
+	if (count == 1)
+		call->result.bound.stream = (struct pasid_stream_info){from[0]->device,
+			from[0]->hwpt, from[0]->viommu, from[0]->vdevice, from[0]->stream};
 	return 0;
 }
 

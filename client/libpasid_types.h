@@ -196,6 +196,15 @@ struct pasid_attached {
 	bool made;     /* by the daemon, goes with the binding */
 };
 
+/* A guest's stream table entry, by iommufd's names; see libpasid_stream.h. */
+struct pasid_stream_info {
+	uint64_t device;
+	uint32_t hwpt;    /* the nested page table that was made of it */
+	uint32_t viommu;  /* the guest's IOMMU, to invalidate and to take events by */
+	uint32_t vdevice; /* the device in it */
+	uint32_t stream;  /* the guest's stream id of the device */
+};
+
 struct pasid_binding_info {
 	uint64_t id;
 	uint64_t set;
@@ -208,7 +217,9 @@ struct pasid_binding_info {
 	uint32_t guest_pasid;
 	enum pasid_binding_state state;
 	struct pasid_attached table;
-	uint64_t reserved[4];
+	/* of a guest's stream table entry, otherwise 0; see struct pasid_stream_info */
+	uint32_t viommu, vdevice, stream, reserved0;
+	uint64_t reserved[2];
 };
 
 #define PASID_SECRET_SIZE 16

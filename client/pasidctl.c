@@ -20,7 +20,7 @@ static void ctl_help(void)
 	printf("Usage: pasidctl [OPTIONS] COMMAND ...\n\n"
 	       "Looks at the PASIDs of this host, and changes them.\n\n");
 	for (size_t i = 0; i < ctl_command_count; i++)
-		printf("  %-13s %s\n", ctl_commands[i].name, ctl_commands[i].summary);
+		printf("  %-15s %s\n", ctl_commands[i].name, ctl_commands[i].summary);
 	printf("\n  --socket PATH      where pasidd listens; default $" PASID_SOCKET_ENV
 	       ", then\n"
 	       "                     " PASID_SOCKET_DEFAULT

@@ -208,6 +208,9 @@ int ctl_unmap(struct ctl *ctl);
 int ctl_bind(struct ctl *ctl);
 int ctl_unbind(struct ctl *ctl);
 int ctl_replace(struct ctl *ctl);
+int ctl_stream_install(struct ctl *ctl);
+int ctl_stream_replace(struct ctl *ctl);
+int ctl_stream_remove(struct ctl *ctl);
 /* The numbers granted, one a line. */
 void ctl_show_alloc(const struct ctl *ctl, const json_t *answer);
 

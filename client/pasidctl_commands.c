@@ -431,5 +431,41 @@ const struct ctl_command ctl_commands[] = {
 		.max_args = 2,
 		.roles = ADMINS,
 		.run = ctl_replace},
+	{.name = "stream install",
+		.arguments = "--set NAME DEVICE STREAM STE0 STE1 PARENT",
+		.summary = "a guest's own PASID table, on SMMUv3",
+		.help = "Installs the guest's stream table entry for a device of a set that was made with "
+			"--mode\nguest-owned: its first two words, the guest's stream id, and the second "
+			"stage, which is hwpt:N\nor ioas:N of the VMM's, or space:N (filled by map). It "
+			"claims the device: nothing else is\nbound there.\n\nExamples:\n  pasidctl stream "
+			"install --set vm1 0000:3b:00.0 8 0x3000000040001b 0x2a hwpt:4\n",
+		.options = CTL_SET,
+		.required = CTL_SET,
+		.min_args = 5,
+		.max_args = 5,
+		.roles = ADMINS,
+		.run = ctl_stream_install},
+	{.name = "stream replace",
+		.arguments = "--set NAME DEVICE STREAM STE0 STE1 PARENT",
+		.summary = "another entry of the guest's in the place of its earlier one",
+		.help = "In one step, of the same stream and parent. 0x9 bypasses the guest's stage, 0x1 aborts.\n\n"
+			"Examples:\n  pasidctl stream replace --set vm1 0000:3b:00.0 8 0x9 0 hwpt:4\n",
+		.options = CTL_SET,
+		.required = CTL_SET,
+		.min_args = 5,
+		.max_args = 5,
+		.roles = ADMINS,
+		.run = ctl_stream_replace},
+	{.name = "stream remove",
+		.arguments = "--set NAME DEVICE",
+		.summary = "take the guest's entry away",
+		.help = "Nothing of the device's DMA passes any more.\n\nExamples:\n  pasidctl stream "
+			"remove --set vm1 0000:3b:00.0\n",
+		.options = CTL_SET,
+		.required = CTL_SET,
+		.min_args = 1,
+		.max_args = 1,
+		.roles = ADMINS,
+		.run = ctl_stream_remove},
 };
 const size_t ctl_command_count = ARRAY_SIZE(ctl_commands);

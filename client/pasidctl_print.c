@@ -142,6 +142,9 @@ json_t *ctl_json_binding(const struct pasid_binding_info *info)
 	json_object_set_new(json, "state", json_string(PRINT_NAME(print_bindings, info->state)));
 	json_object_set_new(json, "hwpt", print_integer(info->table.hwpt));
 	json_object_set_new(json, "made", json_boolean(info->table.made));
+	json_object_set_new(json, "viommu", print_optional(info->viommu != 0, info->viommu));
+	json_object_set_new(json, "vdevice", print_optional(info->vdevice != 0, info->vdevice));
+	json_object_set_new(json, "stream", print_optional(info->vdevice != 0, info->stream));
 	return json;
 }
 

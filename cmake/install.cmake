@@ -20,7 +20,7 @@ set(PKGCONFIG_DIR ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 # --- runtime and devel --------------------------------------------------------------------------------
 install(TARGETS pasid EXPORT pasidTargets
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT runtime NAMELINK_COMPONENT devel)
-install(FILES client/libpasid.h client/libpasid_types.h client/libpasid_map.h client/libpasid_move.h client/libpasid_number.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT devel)
+install(FILES client/libpasid.h client/libpasid_types.h client/libpasid_map.h client/libpasid_move.h client/libpasid_number.h client/libpasid_stream.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT devel)
 install(FILES ${LIBPASID_A} DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT devel)
 install(FILES proto/pasid.proto DESTINATION ${CMAKE_INSTALL_DATAROOTDIR}/pasidd COMPONENT devel)
 

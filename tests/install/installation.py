@@ -19,6 +19,7 @@ COMPONENTS = {
         "include/libpasid_map.h",
         "include/libpasid_move.h",
         "include/libpasid_number.h",
+        "include/libpasid_stream.h",
         "include/libpasid_types.h",
         "lib/libpasid.so",
         "lib/libpasid.a",

@@ -31,7 +31,7 @@ COMMANDS = (
     "status", "sets", "pasids", "devices", "bindings", "who", "watch", "set create", "set adjust", "set destroy",
     "alloc", "free", "guest attach", "guest detach", "guest find", "share", "slice", "remove", "drained", "release",
     "map", "unmap", "bind", "unbind", "replace", "connect", "fsck", "recover", "translate", "hold", "holds",
-    "move", "moves", "extend", "participate",
+    "move", "moves", "extend", "participate", "stream install", "stream replace", "stream remove",
 )  # fmt: skip
 
 
@@ -531,6 +531,31 @@ class CommandLine(unittest.TestCase):
 
     def test_version(self):
         self.assertRegex(pasidctl("--version").stdout, r"^pasidctl \d+\.\d+\.\d+\n$")
+
+
+class Stream(WithDaemon):
+    """A guest's stream table entry; the simulated IOMMU takes none."""
+
+    # F32
+    def test_what_is_refused_says_why(self):
+        self.done("set", "create", "owned", "--mode", "guest-owned")
+        self.done("slice", "--set", "owned", SHARED)
+        entry = (SHARED, "8", "0xb", "0", "space:0")
+        for command in ("install", "replace"):
+            self.refused("device-shared", "stream", command, "--set", "owned", *entry)
+        self.refused("not-bound", "stream", "remove", "--set", "owned", SHARED)
+        self.refused("no-device", "stream", "remove", "--set", "owned", "0000:00:09.0")
+        self.assertEqual(self.bound(), [])
+
+    def test_words_that_are_none(self):
+        self.done("set", "create", "owned", "--mode", "guest-owned")
+        for at, word in ((1, "-1"), (1, "0x100000000"), (2, "V"), (3, ""), (4, "guest:1"), (4, "hwpt:"), (4, "4")):
+            entry = [SHARED, "8", "0xb", "0", "hwpt:4"]
+            entry[at] = word
+            for command in ("install", "replace"):
+                ended = self.ctl("stream", command, "--set", "owned", *entry)
+                self.assertEqual((ended.returncode, ended.stdout), (2, ""), entry)
+                self.assertIn("pasidctl --help", ended.stderr)
 
 
 class Fsck(unittest.TestCase):

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "fake_server.h"
 
+#include "fake_bind.h"
+
 #include <check.h>
 #include <errno.h>
 #include <poll.h>
@@ -240,26 +242,11 @@ static void fake_answer_limits(struct fake *fake, int fd, const Pasid__V1__Reque
 	fake_reply(fake, fd, &reply, -1);
 }
 
-/* Of device 0 nothing is told. */
 static void fake_answer_bind(struct fake *fake, int fd, const Pasid__V1__Request *request)
 {
-	bool one = request->operation_case == PASID__V1__REQUEST__OPERATION_REPLACE;
-	Pasid__V1__BindPair **pairs = one ? &request->replace->pair : request->bind->pairs;
-	size_t count = one ? pairs[0]->device != 0 : request->bind->n_pairs;
 	Pasid__V1__Reply reply = fake_begin(request);
-	Pasid__V1__BindResult result = PASID__V1__BIND_RESULT__INIT;
-	Pasid__V1__AttachedTable tables[32], *pointers[32];
-	for (size_t i = 0; i < count; i++) {
-		pasid__v1__attached_table__init(&tables[i]);
-		tables[i].device = pairs[i]->device;
-		tables[i].hwpt = 40 + (uint32_t)i;
-		tables[i].made = true;
-		pointers[i] = &tables[i];
-	}
-	result.host_pasid = 1024;
-	result.n_tables = count;
-	result.tables = pointers;
-	reply.bind = &result;
+	struct fake_bind room;
+	fake_bind_fill(&room, request, &reply);
 	fake_reply(fake, fd, &reply, -1);
 }
 
@@ -368,6 +355,7 @@ static void fake_answer(struct fake *fake, int fd, const Pasid__V1__Request *req
 		break;
 	case PASID__V1__REQUEST__OPERATION_BIND:
 	case PASID__V1__REQUEST__OPERATION_REPLACE:
+	case PASID__V1__REQUEST__OPERATION_RID_ATTACH:
 		fake_answer_bind(fake, fd, request);
 		break;
 	case PASID__V1__REQUEST__OPERATION_DEVICE_ADD:
