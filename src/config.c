@@ -81,8 +81,16 @@ static const struct json_key scopes_keys[] = {
 	END,
 };
 
+static const struct json_choice iommu_choices[] = {
+	{"vtd", 0},
+	{"smmuv3", 1},
+	{.text = NULL},
+};
+
 static const struct json_key simulate_keys[] = {
 	{.name = "devices", .read = config_read_sim_devices},
+	FIELD("iommu", json_read_choice, simulate.smmuv3, .choices = iommu_choices),
+	FIELD("pasid_width", json_read_u32, simulate.pasid_width, .max = PASID_BITS),
 	FIELD("nesting", json_read_bool, simulate.nesting),
 	FIELD("five_level", json_read_bool, simulate.five_level),
 	FIELD("latency_us", json_read_u32, simulate.latency_us, .max = 10000000),
@@ -133,6 +141,7 @@ static const struct config config_default = {
 	.simulate = {.device_count = 4,
 		.devices = {{{0x08}, PASID_BITS, 0, 0}, {{0x10}, PASID_BITS, 0, 0},
 			{{0x18}, PASID_BITS, 0, 0}, {{0x20}, PASID_BITS, 0, 0}},
+		.pasid_width = PASID_BITS,
 		.nesting = true},
 	.policy = {.vmms = {.everyone = true},
 		.global = {.everyone = true},

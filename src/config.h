@@ -44,6 +44,8 @@ struct config_simulate {
 	struct config_sim_device devices[CONFIG_SIM_DEVICES_MAX];
 	uint32_t device_count;
 	uint32_t latency_us;
+	uint32_t pasid_width; /* of the IOMMU; 0: no PASIDs */
+	uint32_t smmuv3;      /* 1: instead of VT-d */
 	bool nesting, five_level;
 };
 

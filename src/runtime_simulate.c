@@ -20,6 +20,8 @@ static struct sim_config simulate_config(const struct config_simulate *from)
 			.group = from->devices[i].group,
 			.unit = from->devices[i].unit,
 		};
+	config.smmuv3 = from->smmuv3 != 0;
+	config.iommu_width = from->pasid_width;
 	config.nesting = from->nesting;
 	config.five_level = from->five_level;
 	config.latency_us = from->latency_us;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* pasid-sim: makes a simulated IOMMU, shows its tables, and breaks it on purpose. */
+#include "pasid-sim_smmuv3.h"
 #include "pasid-sim_words.h"
 
 #include <errno.h>
@@ -18,11 +19,13 @@ static const char help[] =
 	"It may be used while a daemon and VMMs work on the same DIR.\n"
 	"\n"
 	"  create --device RID[,width=N][,group=G][,unit=U] ...\n"
-	"         [--no-nesting] [--no-first-stage] [--five-level] [--iommu-width N]\n"
-	"         [--latency US] [--pages N]\n"
+	"         [--iommu vtd|smmuv3] [--iommu-width N] [--no-nesting] [--latency US] [--pages N]\n"
+	"         [--no-first-stage] [--five-level] [--linear]\n"
 	"                               makes the simulation; width 20 and a group of its own are\n"
-	"                               the defaults of a device\n"
-	"  tables [--json]              all PASID table entries that are present\n"
+	"                               the defaults of a device. VT-d: no first stage, 57 bits;\n"
+	"                               SMMUv3: a stream table of one level\n"
+	"  tables [--json]              all PASID table entries that are present; SMMUv3: stream\n"
+	"                               table entries (as PASID 0), context descriptors of the host\n"
 	"  walk RID [PASID] ADDRESS [--write] [--json]\n"
 	"                               what a DMA to ADDRESS would reach; without PASID, one of the\n"
 	"                               function itself\n"
@@ -30,7 +33,8 @@ static const char help[] =
 	"                               makes a call fail, with an error by name or number; by\n"
 	"                               default once; --times 0: always. Calls: any, open-iommufd,\n"
 	"                               open-device, bind, hw-info, ioas-alloc, map, unmap,\n"
-	"                               hwpt-alloc, attach, attach-rid, detach, detach-rid, destroy\n"
+	"                               hwpt-alloc, viommu-alloc, vdevice-alloc, attach,\n"
+	"                               attach-rid, detach, detach-rid, destroy\n"
 	"  hang RID MS [--unit] [--call CALL] [--skip K] [--times N]\n"
 	"                               the next call on the device sleeps in the kernel, and all\n"
 	"                               of its IOMMU unit behind it; --unit: on any device of it\n"
@@ -67,6 +71,8 @@ enum long_option {
 	OPTION_NO_NESTING,
 	OPTION_NO_FIRST_STAGE,
 	OPTION_FIVE_LEVEL,
+	OPTION_IOMMU,
+	OPTION_LINEAR,
 	OPTION_IOMMU_WIDTH,
 	OPTION_LATENCY,
 	OPTION_PAGES,
@@ -86,6 +92,8 @@ static const struct option long_options[] = {
 	{"no-nesting", no_argument, NULL, OPTION_NO_NESTING},
 	{"no-first-stage", no_argument, NULL, OPTION_NO_FIRST_STAGE},
 	{"five-level", no_argument, NULL, OPTION_FIVE_LEVEL},
+	{"iommu", required_argument, NULL, OPTION_IOMMU},
+	{"linear", no_argument, NULL, OPTION_LINEAR},
 	{"iommu-width", required_argument, NULL, OPTION_IOMMU_WIDTH},
 	{"latency", required_argument, NULL, OPTION_LATENCY},
 	{"pages", required_argument, NULL, OPTION_PAGES},
@@ -156,6 +164,14 @@ static int option_create(struct arguments *args, int option)
 	case OPTION_FIVE_LEVEL:
 		config->five_level = true;
 		return 0;
+	case OPTION_IOMMU:
+		config->smmuv3 = strcmp(optarg, "smmuv3") == 0;
+		return config->smmuv3 || strcmp(optarg, "vtd") == 0
+			       ? 0
+			       : usage("there are vtd and smmuv3, no IOMMU '%s'", optarg);
+	case OPTION_LINEAR:
+		config->linear = true;
+		return 0;
 	case OPTION_IOMMU_WIDTH:
 		return number32_parse("width", optarg, PASID_BITS, &config->iommu_width);
 	case OPTION_LATENCY:
@@ -196,14 +212,6 @@ static int option_take(struct arguments *args, int option)
 	}
 }
 
-static json_t *json_hex(uint64_t number)
-{
-	char text[32];
-
-	(void)snprintf(text, sizeof(text), "0x%" PRIx64, number);
-	return json_string(text);
-}
-
 static int json_print(json_t *json)
 {
 	int r = json ? json_dumpf(json, stdout, JSON_INDENT(2)) : -1;
@@ -218,6 +226,8 @@ static json_t *entry_json(const struct sim_entry *at)
 	const struct vtd_entry *entry = &at->at.entry;
 	char rid[SIM_RID_TEXT];
 
+	if (at->is_smmuv3)
+		return smmuv3_entry_json(at);
 	sim_rid_format(at->rid, rid);
 	return json_pack("{s:s, s:i, s:i, s:i, s:s, s:i, s:i, s:b, s:o, s:o}", "rid", rid, "group",
 		(int)at->group, "unit", (int)at->unit, "pasid", (int)at->at.pasid, "type",
@@ -234,12 +244,18 @@ static int command_tables(struct sim *sim, const struct arguments *args)
 	char rid[SIM_RID_TEXT];
 	int r = sim_entries_init(&entries, sim);
 
-	if (!args->json)
+	if (!args->json && sim_is_smmuv3(sim))
+		smmuv3_title_print();
+	else if (!args->json)
 		(void)printf("%-13s %5s %4s %7s  %-12s %6s  %-18s %s\n", "DEVICE", "GROUP", "UNIT",
 			"PASID", "TYPE", "DOMAIN", "FIRST STAGE", "SECOND STAGE");
 	while (r >= 0 && (r = sim_entries_next(&entries, &at)) > 0) {
 		if (args->json) {
 			(void)json_array_append_new(list, entry_json(&at));
+			continue;
+		}
+		if (at.is_smmuv3) {
+			smmuv3_entry_print(&at);
 			continue;
 		}
 		sim_rid_format(at.rid, rid);
@@ -273,7 +289,7 @@ static const char *step_text(const struct vtd_step *step)
 	return "unknown";
 }
 
-static int walk_print_json(const struct sim_walk_result *walk)
+static json_t *vtd_walk_json(const struct sim_walk_result *walk)
 {
 	json_t *steps = json_array(), *json;
 
@@ -293,6 +309,13 @@ static int walk_print_json(const struct sim_walk_result *walk)
 			json, "page_size", json_integer((json_int_t)walk->vtd.page_size));
 		(void)json_object_set_new(json, "writeable", json_boolean(walk->vtd.writeable));
 	}
+	return json;
+}
+
+static int walk_print_json(const struct sim_walk_result *walk)
+{
+	json_t *json = walk->is_smmuv3 ? smmuv3_walk_json(&walk->smmuv3) : vtd_walk_json(walk);
+
 	if (json && walk->has_file) {
 		(void)json_object_set_new(json, "inode", json_integer((json_int_t)walk->ino));
 		(void)json_object_set_new(json, "anonymous", json_boolean(walk->dev == 0));
@@ -301,7 +324,7 @@ static int walk_print_json(const struct sim_walk_result *walk)
 	return json_print(json);
 }
 
-static void walk_print(const struct sim_walk_result *walk)
+static void vtd_walk_print(const struct sim_walk_result *walk)
 {
 	for (uint32_t i = 0; i < walk->vtd.step_count; i++) {
 		const struct vtd_step *step = &walk->vtd.steps[i];
@@ -318,6 +341,14 @@ static void walk_print(const struct sim_walk_result *walk)
 	else
 		(void)printf("reached: 0x%" PRIx64 ", %s\n", walk->vtd.phys,
 			walk->vtd.writeable ? "writeable" : "read-only");
+}
+
+static void walk_print(const struct sim_walk_result *walk)
+{
+	if (walk->is_smmuv3)
+		smmuv3_walk_print(&walk->smmuv3);
+	else
+		vtd_walk_print(walk);
 	if (walk->has_file)
 		(void)printf("  %s %" PRIu64 ", offset 0x%" PRIx64 "\n",
 			walk->dev == 0 ? "anonymous memory" : "memfd, inode", walk->ino,
@@ -348,7 +379,7 @@ static int command_walk(struct sim *sim, const struct arguments *args)
 		walk_print(&walk);
 	else if (walk_print_json(&walk) != EXIT_SUCCESS)
 		return EXIT_FAILURE;
-	return walk.vtd.stop == VTD_REACHED ? EXIT_SUCCESS : EXIT_BLOCKED;
+	return sim_walk_reached(&walk) ? EXIT_SUCCESS : EXIT_BLOCKED;
 }
 
 static int fault_add(struct sim *sim, const struct sim_fault *fault)

@@ -107,3 +107,11 @@ int error_parse(const char *text, int *ret_error)
 	*ret_error = (int)number;
 	return r == 0 && number == 0 ? usage("an error is not 0") : r;
 }
+
+json_t *json_hex(uint64_t number)
+{
+	char text[32];
+
+	(void)snprintf(text, sizeof(text), "0x%" PRIx64, number);
+	return json_string(text);
+}

@@ -5,6 +5,8 @@
 
 #include "hw/sim.h"
 
+#include <jansson.h>
+
 #define EXIT_USAGE   2 /* the command line is wrong */
 #define EXIT_BLOCKED 3 /* walk: the DMA does not get through */
 
@@ -20,5 +22,7 @@ int rid_parse(const char *text, struct rid *ret_rid);
 int call_parse(const char *text, uint32_t *ret_call);
 /* By name, or as a number other than 0. */
 int error_parse(const char *text, int *ret_error);
+/* A number as programs read it, "0x..."; NULL when memory is short. */
+json_t *json_hex(uint64_t number);
 
 #endif

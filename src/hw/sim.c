@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #define MAGIC         0x4d49532d44495341ull /* "ASID-SIM" */
-#define VERSION       2u
+#define VERSION       3u
 #define PAGES_DEFAULT 131072u
 #define PAGES_MIN     4096u
 #define PAGES_MAX     (1u << 24)
@@ -175,7 +175,19 @@ static void caps_init(struct sim_header *header)
 		.page_walk_snoop = true,
 	};
 
+	const struct smmuv3_caps smmuv3 = {
+		.stage1 = true,
+		.stage2 = config->nesting,
+		.two_level_cd = true,
+		.two_level_stream = !config->linear,
+		.substream_width = config->iommu_width,
+		.stream_width = 16,
+		.granule_4k = true,
+		.output_width = 48,
+	};
+
 	vtd_caps_encode(&caps, &header->cap, &header->ecap);
+	smmuv3_caps_encode(&smmuv3, header->idr);
 }
 
 static uint64_t round_up(uint64_t value)

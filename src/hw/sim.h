@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A simulated host IOMMU: the kernel's calls (calls.h) with their errors and traps, over VT-d
- * tables that really stand in memory, in the layout of vtd_table.h.
+ * A simulated host IOMMU: the kernel's calls (calls.h) with their errors and traps, over tables
+ * of VT-d or SMMUv3 that really stand in memory, in the layout of vtd_table.h or smmuv3_table.h.
  *
  * It lives in a directory and is shared by every process that opens it: DIR/memory holds the tables
- * (a simulated physical address below 2^50 is an offset in that file), DIR/iommu is what /dev/iommu
+ * (a simulated physical address below 2^47 is an offset in that file), DIR/iommu is what /dev/iommu
  * is, and DIR/devices/0000:00:01.0 what a node of /dev/vfio/devices is. Descriptors of the nodes
  * behave like the kernel's: they may be passed over sockets and duplicated, and when the last copy
  * goes, by SIGKILL too, everything attached through it is detached at the next look of anybody
@@ -25,9 +25,13 @@
  *   16  a replaced entry is absent for a moment; a nested replacement can fail after the teardown
  *   17  a reset parks entries, attaches meanwhile are EBUSY
  *   18  a hang reaches all devices of an IOMMU unit
+ * and on SMMUv3, where a replacement is seamless instead of 16:
+ *    7  a RID with a guest's table takes no PASIDs, nor PASIDs such a table; NEST_PARENT goes with
+ *       no other flag, a nested table with none
+ *    8  a guest's table needs its vDEVICE; stream table entries with other bits are EIO
  *
  * Not modelled: caches and their invalidation, page requests and fault queues, reserved regions
- * (the MSI window), dirty tracking, interrupt remapping, SMMUv3, the charging of locked memory
+ * (the MSI window), dirty tracking, interrupt remapping, the charging of locked memory
  * (inject ENOMEM instead), and what a device does on its own: ask for a DMA with sim_walk(). An
  * unmap that hits part of a mapping changes nothing; the kernel may have unmapped others before.
  */
@@ -35,6 +39,7 @@
 #define PASIDD_HW_SIM_H
 
 #include "calls.h"
+#include "smmuv3_walk.h"
 #include "vtd_table.h"
 
 #define SIM_DEVICES_MAX  64
@@ -52,7 +57,9 @@ struct sim_config {
 	struct sim_device_config devices[SIM_DEVICES_MAX];
 	uint32_t device_count;
 	uint32_t iommu_width; /* PASID bits of the IOMMU, 0..20: the smaller of both counts */
-	bool nesting;         /* ECAP.NEST */
+	bool smmuv3;          /* an SMMUv3; what is said of VT-d below then means nothing */
+	bool linear;          /* SMMUv3: a stream table of one level */
+	bool nesting;         /* ECAP.NEST; SMMUv3: IDR0.S2P, and devices that are coherent */
 	bool first_stage;     /* ECAP.FSTS; without, plain tables are second-stage too */
 	bool five_level;      /* 57-bit tables of both stages */
 	bool supervisor;      /* ECAP.SRS */
@@ -110,7 +117,9 @@ int sim_map_anonymous(struct sim *sim, int iommufd, uint32_t ioas, uint64_t leng
 
 /* What a device was configured to be, in order of configuration; false beyond the last. */
 bool sim_device(const struct sim *sim, uint32_t index, struct sim_device_config *ret_device);
-/* Where the root table of the unit of a device stands. 0, or -ENODEV. */
+/* Is the IOMMU an SMMUv3? Otherwise it is VT-d. */
+bool sim_is_smmuv3(const struct sim *sim);
+/* Where the root table (SMMUv3: the stream table) of the unit of a device stands. 0, or -ENODEV. */
 int sim_root(const struct sim *sim, struct rid rid, uint64_t *ret_root);
 
 /* Reads a word of simulated physical memory: what struct vtd_memory wants, with the sim as context.
@@ -118,7 +127,9 @@ int sim_root(const struct sim *sim, struct rid rid, uint64_t *ret_root);
 uint64_t sim_read(void *sim, uint64_t phys, bool *ok);
 
 struct sim_walk_result {
+	bool is_smmuv3; /* which of the two it is */
 	struct vtd_walk_result vtd;
+	struct smmuv3_walk_result smmuv3;
 	bool has_file;     /* reached, and a file is behind the physical address */
 	uint64_t dev, ino; /* of the memfd as fstat() says; dev 0: anonymous memory */
 	uint64_t offset;   /* in it */
@@ -132,6 +143,13 @@ struct sim_walk_result {
 int sim_walk(struct sim *sim, struct rid rid, const struct hpasid *pasid, uint64_t address,
 	bool write, struct sim_walk_result *ret_result);
 
+/* Did it reach memory? */
+static inline bool sim_walk_reached(const struct sim_walk_result *walk)
+{
+	return walk->is_smmuv3 ? walk->smmuv3.stop == SMMUV3_REACHED
+			       : walk->vtd.stop == VTD_REACHED;
+}
+
 /* All present entries of all devices, by device and PASID. Changes during the iteration may be
  * missed. */
 struct sim_entries {
@@ -139,11 +157,21 @@ struct sim_entries {
 	uint32_t device;
 	bool open;
 	struct vtd_entries vtd;
+	uint32_t next_pasid; /* SMMUv3 */
 };
 struct sim_entry {
 	struct rid rid;
 	uint32_t unit, group;
+	bool is_smmuv3;
 	struct vtd_entry_at at;
+	/* SMMUv3: a stream table entry that does not abort as PASID 0, and the host's context
+	   descriptors; those of a guest stand in its memory. */
+	struct sim_smmuv3_entry {
+		uint32_t pasid;
+		uint64_t phys;
+		bool has_cd;
+		uint64_t ste[SMMUV3_STE_WORDS], cd[SMMUV3_CD_WORDS];
+	} smmuv3;
 };
 /* 0 or -errno. Nothing to release. */
 int sim_entries_init(struct sim_entries *entries, struct sim *sim);

@@ -153,25 +153,67 @@ static struct vtd_entry hwpt_entry(struct sim *sim, uint32_t context, const stru
 	return entry;
 }
 
+/* Are numbers other than this place's attached? */
+static bool group_has_others(const struct place *place)
+{
+	const uint64_t *words = place->word - place->pasid;
+	uint32_t others = place->group->chunk[0];
+
+	for (uint32_t i = 1; i < PASID_COUNT / SIM_CHUNK; i++)
+		others += place->group->chunk[i];
+	return others > (words[0] != 0 ? 1u : 0u) + (place->pasid && *place->word ? 1u : 0u);
+}
+
+static struct sim_smmuv3_place smmuv3_place(const struct place *place)
+{
+	return (struct sim_smmuv3_place){
+		.context = place->context,
+		.pasid = place->pasid,
+		.rid = *(place->word - place->pasid) != 0,
+		.pasids = group_has_others(place),
+	};
+}
+
+static void entry_clear(struct sim *sim, const struct place *place, struct sim_node *node)
+{
+	const struct sim_smmuv3_place at = smmuv3_place(place);
+
+	if (sim->header->config.smmuv3)
+		sim_smmuv3_clear(sim, node, &at);
+	else
+		sim_entry_clear(sim, node, place->pasid);
+}
+
+static int entry_set(struct sim *sim, const struct place *place, struct sim_node *node,
+	const struct sim_object *hwpt)
+{
+	const struct sim_smmuv3_place at = smmuv3_place(place);
+	struct vtd_entry entry;
+
+	if (sim->header->config.smmuv3)
+		return sim_smmuv3_set(sim, node, &at, hwpt);
+	entry = hwpt_entry(sim, place->context, hwpt);
+	return sim_entry_set(sim, node, place->pasid, &entry);
+}
+
 static void entries_clear(struct sim *sim, const struct place *place)
 {
 	for (uint32_t i = 0; i < place->group->member_count; i++)
-		sim_entry_clear(sim, member_at(sim, place->group, i), place->pasid);
+		entry_clear(sim, place, member_at(sim, place->group, i));
 }
 
 static int entries_set(struct sim *sim, const struct place *place, uint32_t id)
 {
 	struct sim_object *hwpt = hwpt_at(sim, place, id);
-	struct vtd_entry entry = hwpt_entry(sim, place->context, hwpt);
 	int r = 0;
 
-	if (hwpt->parent && !nested_fits(&sim->header->config, hwpt))
+	if (!sim->header->config.smmuv3 && hwpt->parent && !nested_fits(&sim->header->config, hwpt))
 		return -EINVAL;
 	for (uint32_t i = 0; r == 0 && i < place->group->member_count; i++) {
 		struct sim_node *node = member_at(sim, place->group, i);
 
 		if (node_takes(node, place->pasid))
-			r = sim_entry_set(sim, node, place->pasid, &entry);
+			r = entry_set(sim, place, node, hwpt);
 	}
 	return r;
 }
@@ -191,16 +233,6 @@ static int group_check(struct sim *sim, const struct place *place)
 	return 0;
 }
 
-static bool group_has_pasid(const struct place *place)
-{
-	const uint64_t *words = place->word - place->pasid;
-	uint32_t others = place->group->chunk[0];
-
-	for (uint32_t i = 1; i < PASID_COUNT / SIM_CHUNK; i++)
-		others += place->group->chunk[i];
-	return others > (words[0] != 0 ? 1u : 0u);
-}
-
 /* iommufd_hwpt_pasid_compat(): trap 4. Where PASIDs are attached, the RID's table has ALLOC_PASID
  * too. */
 static int table_check(struct sim *sim, const struct place *place, uint32_t id)
@@ -209,12 +241,25 @@ static int table_check(struct sim *sim, const struct place *place, uint32_t id)
 	bool compatible = (hwpt_at(sim, place, id)->flags & CALLS_HWPT_PASID) != 0;
 
 	if (place->pasid == 0)
-		return compatible || !group_has_pasid(place) ? 0 : -EINVAL;
+		return compatible || !group_has_others(place) ? 0 : -EINVAL;
 	if (!compatible)
 		return -EINVAL;
 	if (ATTACH_HWPT(rid) && !(hwpt_at(sim, place, ATTACH_HWPT(rid))->flags & CALLS_HWPT_PASID))
 		return -EINVAL;
 	return 0;
+}
+
+/* What the driver of an SMMUv3 looks at in each member before it writes anything. */
+static int driver_check(struct sim *sim, const struct place *place, uint32_t id)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; sim->header->config.smmuv3 && r == 0 && i < place->group->member_count;
+		i++)
+		if (node_takes(member_at(sim, place->group, i), place->pasid))
+			r = sim_smmuv3_fits(sim, place->group->members[i], place->context,
+				place->pasid, hwpt_at(sim, place, id));
+	return r;
 }
 
 static int place_attach(struct sim *sim, struct place *place, uint32_t id)
@@ -230,6 +275,8 @@ static int place_attach(struct sim *sim, struct place *place, uint32_t id)
 		r = table_check(sim, place, id);
 		if (r == 0)
 			r = group_check(sim, place);
+		if (r == 0)
+			r = driver_check(sim, place, id);
 		if (r < 0)
 			return r;
 		r = entries_set(sim, place, id);
@@ -252,7 +299,7 @@ static int replace_pause(
 	uint32_t us = sim->header->config.replace_us;
 	int r;
 
-	if (us == 0)
+	if (us == 0 || sim->header->config.smmuv3)
 		return 0;
 	unit->changing_to = place->context << 16 | id;
 	__atomic_store_n(&unit->changing, references, __ATOMIC_RELEASE);
@@ -278,11 +325,13 @@ static int place_replace(struct sim *sim, struct place *place, uint32_t id)
 	r = table_check(sim, place, id);
 	if (r == 0)
 		r = group_check(sim, place);
+	if (r == 0)
+		r = driver_check(sim, place, id);
 	if (r < 0)
 		return r;
 	hwpt_at(sim, place, id)->users += members;
 	first = first_taker(sim, place);
-	if (first)
+	if (first && !sim->header->config.smmuv3)
 		sim_entry_clear(sim, first, place->pasid);
 	r = replace_pause(sim, place, id, members);
 	if (r < 0)
@@ -351,7 +400,7 @@ int sim_attach(struct sim *sim, uint32_t index, uint32_t pt_id, const struct hpa
 	if (!table)
 		return -ENOENT;
 	if (table->type == OBJECT_IOAS && place.pasid == 0)
-		r = sim_hwpt_automatic(sim, place.context, pt_id, &id);
+		r = sim_hwpt_automatic(sim, place.context, place.node->dev_id, pt_id, &id);
 	else if (table->type != OBJECT_HWPT)
 		r = -EINVAL; /* trap 4 */
 	if (r < 0)
@@ -415,13 +464,14 @@ void sim_release(struct sim *sim, uint32_t index)
 
 	group_each(sim, index, pasid_release);
 	group_each(sim, index, rid_release);
+	sim_vdevice_release(sim, context, index);
 	__atomic_store_n(&node->bound, 0, __ATOMIC_RELEASE);
 	__atomic_store_n(&sim_object_at(sim, context, id)->type, OBJECT_NONE, __ATOMIC_RELEASE);
 }
 
 static void place_park(struct sim *sim, struct place *place)
 {
-	sim_entry_clear(sim, place->node, place->pasid);
+	entry_clear(sim, place, place->node);
 }
 
 void sim_node_park(struct sim *sim, uint32_t index)
@@ -433,13 +483,10 @@ void sim_node_park(struct sim *sim, uint32_t index)
    what stood there before had them too. */
 static void place_restore(struct sim *sim, struct place *place)
 {
-	struct vtd_entry entry;
-
 	if (!node_takes(place->node, place->pasid) ||
 		((*place->word & ATTACH_TORN) && first_taker(sim, place) == place->node))
 		return;
-	entry = hwpt_entry(sim, place->context, hwpt_at(sim, place, ATTACH_HWPT(*place->word)));
-	(void)sim_entry_set(sim, place->node, place->pasid, &entry);
+	(void)entry_set(sim, place, place->node, hwpt_at(sim, place, ATTACH_HWPT(*place->word)));
 }
 
 void sim_node_restore(struct sim *sim, uint32_t index)

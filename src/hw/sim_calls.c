@@ -5,6 +5,7 @@
 #include "sim_memory.h"
 
 #include <errno.h>
+#include <string.h>
 #include <unistd.h>
 
 /* A call under way, from where the caller may start until gate_leave(). */
@@ -216,6 +217,14 @@ static int call_hw_info(void *ctx, int iommufd, uint32_t dev_id, struct calls_in
 
 	if (r < 0)
 		return r;
+	if (sim->header->config.smmuv3) {
+		*ret_info = (struct calls_info){
+			.type = HW_IOMMU_SMMUV3,
+			.max_pasid_log2 = sim->header->nodes[gate.node].width,
+		};
+		memcpy(ret_info->raw, sim->header->idr, sizeof(ret_info->raw));
+		return 0;
+	}
 	*ret_info = (struct calls_info){
 		.type = HW_IOMMU_VTD,
 		.max_pasid_log2 = sim->header->nodes[gate.node].width,
@@ -270,15 +279,14 @@ static int call_hwpt_alloc(
 	return r < 0 ? r : sim_hwpt_alloc(gate.sim, gate.context, hwpt, ret_hwpt);
 }
 
-/* VT-d has neither (EOPNOTSUPP). */
 static int call_viommu_alloc(
 	void *ctx, int iommufd, uint32_t type, uint32_t dev_id, uint32_t hwpt, uint32_t *ret_viommu)
 {
 	GATE gate = {.sim = ctx};
 	int r = gate_dev_id(&gate, SIM_CALL_VIOMMU_ALLOC, iommufd, dev_id);
 
-	(void)type, (void)hwpt, (void)ret_viommu;
-	return r < 0 ? r : -EOPNOTSUPP;
+	return r < 0 ? r
+		     : sim_viommu_alloc(gate.sim, gate.context, gate.node, type, hwpt, ret_viommu);
 }
 
 static int call_vdevice_alloc(void *ctx, int iommufd, uint32_t viommu, uint32_t dev_id,
@@ -287,8 +295,9 @@ static int call_vdevice_alloc(void *ctx, int iommufd, uint32_t viommu, uint32_t 
 	GATE gate = {.sim = ctx};
 	int r = gate_dev_id(&gate, SIM_CALL_VDEVICE_ALLOC, iommufd, dev_id);
 
-	(void)viommu, (void)virt_id, (void)ret_vdevice;
-	return r < 0 ? r : -ENOENT;
+	return r < 0 ? r
+		     : sim_vdevice_alloc(
+			       gate.sim, gate.context, gate.node, viommu, virt_id, ret_vdevice);
 }
 
 /* VFIO takes these on the open file only that was bound. */

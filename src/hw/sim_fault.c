@@ -35,7 +35,8 @@ int sim_call_parse(const char *text, enum sim_call *ret_call)
 static bool call_names_device(uint32_t call)
 {
 	return call == SIM_CALL_ANY || call == SIM_CALL_BIND || call == SIM_CALL_HW_INFO ||
-	       call == SIM_CALL_HWPT_ALLOC || call == SIM_CALL_ATTACH ||
+	       call == SIM_CALL_HWPT_ALLOC || call == SIM_CALL_VIOMMU_ALLOC ||
+	       call == SIM_CALL_VDEVICE_ALLOC || call == SIM_CALL_ATTACH ||
 	       call == SIM_CALL_ATTACH_RID || call == SIM_CALL_DETACH ||
 	       call == SIM_CALL_DETACH_RID || call == SIM_CALL_CLOSE;
 }

@@ -19,6 +19,9 @@ uint64_t sim_aperture(const struct sim_header *header, bool first)
 {
 	unsigned width = header->config.five_level ? 57 : 48;
 
+	if (header->config.smmuv3)
+		return 1ull << 48;
+
 	/* The upper half of a first stage is reached by canonical addresses only: Linux leaves it
 	 * out. */
 	return 1ull << (first ? width - 1 : width);

@@ -30,29 +30,35 @@
 
 /* Simulated addresses from here on are memory of somebody: slot of the file << 40 | offset in it.
  */
-#define SIM_FRAMES      (1ull << 50)
-#define SIM_FRAMES_FILE 40
+#define SIM_FRAMES      (1ull << 47)
+#define SIM_FRAMES_FILE 37
 
 enum object_type {
 	OBJECT_NONE = 0,
 	OBJECT_DEVICE,
 	OBJECT_IOAS,
 	OBJECT_HWPT,
+	OBJECT_VIOMMU,
+	OBJECT_VDEVICE,
 };
 
 struct sim_object {
 	uint32_t type;      /* enum object_type, written last */
 	uint32_t users;     /* derived */
-	uint32_t device;    /* device: its index */
+	uint32_t device;    /* device, vDEVICE: its index */
+	uint32_t unit;      /* SMMUv3, page table and vIOMMU: the SMMU that it is for */
 	uint32_t ioas;      /* page table: over this address space, or 0 */
-	uint32_t parent;    /* page table: nested on this one, or 0 */
+	uint32_t parent;    /* page table: nested on this one (SMMUv3: in this vIOMMU), or 0;
+			       vIOMMU: its page table; vDEVICE: its vIOMMU */
 	uint32_t flags;     /* page table: CALLS_HWPT_* */
 	uint32_t automatic; /* page table: made by attaching an IOAS, goes with the last detach */
 	uint32_t first;     /* page table: in first-stage format */
 	uint32_t did;
 	uint32_t s1_width;
 	uint64_t s1_flags, s1_root;
-	uint64_t root; /* page table: derived */
+	uint64_t ste[2];  /* SMMUv3, nested: the guest's */
+	uint64_t virt_id; /* vDEVICE */
+	uint64_t root;    /* page table: derived */
 };
 
 struct sim_area {
@@ -96,7 +102,7 @@ struct sim_node {
 	uint32_t dev_id;
 	uint32_t going;       /* to be unplugged, or gone: nobody can open it */
 	uint64_t reset_until; /* CLOCK_MONOTONIC ns; entries are parked until then */
-	uint64_t directory;   /* derived */
+	uint64_t directory;   /* derived; SMMUv3: the host's table of context descriptors */
 };
 
 struct sim_unit {
@@ -119,6 +125,7 @@ struct sim_header {
 	uint32_t group_count, page_count;
 	struct sim_config config;
 	uint64_t cap, ecap;
+	uint64_t idr[SMMUV3_IDRS];
 	pthread_mutex_t lock;
 	uint32_t stale;                      /* derived state must be made again */
 	uint32_t fault_generation;           /* raised by sim_fault_clear() */
@@ -203,6 +210,7 @@ int sim_entry_set(
 void sim_entry_clear(struct sim *sim, struct sim_node *node, uint32_t pasid);
 /* Paging tables of `levels`: mapping leaves nothing behind on failure (-ENOMEM). */
 struct sim_paging {
+	bool arm; /* in the formats of SMMUv3 */
 	bool first;
 	unsigned levels;
 	uint64_t root;
@@ -213,6 +221,42 @@ void sim_paging_unmap(
 	struct sim *sim, const struct sim_paging *paging, uint64_t iova, uint64_t length);
 /* Frees all tables, the root too. */
 void sim_paging_free(struct sim *sim, const struct sim_paging *paging);
+
+/* Puts words in force: all but the first, then the first, which has the present bit. */
+void sim_words_write(uint64_t *to, const uint64_t *from, unsigned count);
+
+/* --- sim_smmuv3.c: the stream table, the host's context descriptors, IOMMUs of guests --- */
+
+/* As sim_tables_init(), for the node: an entry that aborts. */
+int sim_smmuv3_init(struct sim *sim, struct sim_node *node);
+/*
+ * Writes what the page table `hwpt` of a context means for a node: for PASID 0 the stream table
+ * entry, and descriptor 0; otherwise a descriptor. `pasids`: others are attached, `rid`: something
+ * is attached to the RID. Does nothing while the node is parked. 0 or -ENOMEM.
+ */
+struct sim_smmuv3_place {
+	uint32_t context, pasid;
+	bool rid, pasids;
+};
+int sim_smmuv3_set(struct sim *sim, struct sim_node *node, const struct sim_smmuv3_place *place,
+	const struct sim_object *hwpt);
+void sim_smmuv3_clear(struct sim *sim, struct sim_node *node, const struct sim_smmuv3_place *place);
+/* Does the kernel attach this page table to the node? 0 or -errno. */
+int sim_smmuv3_fits(struct sim *sim, uint32_t node, uint32_t context, uint32_t pasid,
+	const struct sim_object *hwpt);
+int sim_viommu_alloc(struct sim *sim, uint32_t context, uint32_t node, uint32_t type, uint32_t hwpt,
+	uint32_t *ret_id);
+int sim_vdevice_alloc(struct sim *sim, uint32_t context, uint32_t node, uint32_t viommu,
+	uint64_t virt_id, uint32_t *ret_id);
+/* A guest's stream table entry, nested in the vIOMMU that `hwpt` names. */
+int sim_ste_alloc(
+	struct sim *sim, uint32_t context, const struct calls_hwpt *hwpt, uint32_t *ret_id);
+/* A device that is given up leaves its guest's IOMMU. */
+void sim_vdevice_release(struct sim *sim, uint32_t context, uint32_t node);
+struct smmuv3_streams sim_smmuv3_streams(const struct sim *sim, uint32_t unit);
+/* The next entry of a node from *next on: 1 and *ret_entry, or 0. With the global lock held. */
+int sim_smmuv3_entry_next(struct sim *sim, const struct sim_node *node, uint32_t *next,
+	struct sim_smmuv3_entry *ret_entry);
 
 /* --- sim_object.c: contexts, address spaces, page tables --- */
 
@@ -226,7 +270,8 @@ int sim_object_add(
 int sim_hwpt_alloc(
 	struct sim *sim, uint32_t context, const struct calls_hwpt *hwpt, uint32_t *ret_id);
 /* The page table that attaching an IOAS makes or finds. */
-int sim_hwpt_automatic(struct sim *sim, uint32_t context, uint32_t ioas, uint32_t *ret_id);
+int sim_hwpt_automatic(
+	struct sim *sim, uint32_t context, uint32_t dev_id, uint32_t ioas, uint32_t *ret_id);
 int sim_object_destroy(struct sim *sim, uint32_t context, uint32_t id);
 void sim_context_free(struct sim *sim, uint32_t context);
 /* Where the paging tables of a page table that is not nested are. */

@@ -72,9 +72,12 @@ static void did_free(struct sim *sim, uint32_t did)
 
 struct sim_paging sim_hwpt_paging(const struct sim *sim, const struct sim_object *hwpt)
 {
+	const struct sim_config *config = &sim->header->config;
+
 	return (struct sim_paging){
+		.arm = config->smmuv3,
 		.first = hwpt->first != 0,
-		.levels = sim->header->config.five_level ? 5 : 4,
+		.levels = config->five_level && !config->smmuv3 ? 5 : 4,
 		.root = hwpt->root,
 	};
 }
@@ -107,10 +110,11 @@ static int hwpt_fill(struct sim *sim, uint32_t context, struct sim_object *hwpt)
 }
 
 /* A page table over an address space. */
-static int hwpt_paging(struct sim *sim, uint32_t context, uint32_t ioas, uint32_t flags,
+static int hwpt_paging(struct sim *sim, uint32_t context, const struct calls_hwpt *args,
 	bool automatic, uint32_t *ret_id)
 {
 	struct sim_config *config = &sim->header->config;
+	uint32_t flags = args->flags, ioas = args->pt_id;
 	struct sim_object hwpt = {
 		.type = OBJECT_HWPT, .ioas = ioas, .flags = flags, .automatic = automatic};
 	struct sim_paging tables;
@@ -119,8 +123,13 @@ static int hwpt_paging(struct sim *sim, uint32_t context, uint32_t ioas, uint32_
 	if ((flags & ~(CALLS_HWPT_NEST_PARENT | CALLS_HWPT_PASID)) ||
 		((flags & CALLS_HWPT_NEST_PARENT) && !config->nesting))
 		return -EOPNOTSUPP;
+	/* Trap 7: on SMMUv3 one thing or the other. */
+	if (config->smmuv3 && flags == (CALLS_HWPT_NEST_PARENT | CALLS_HWPT_PASID))
+		return -EOPNOTSUPP;
 	/* As Linux: first stage where it can, but what others are nested on is second stage. */
-	hwpt.first = config->first_stage && !(flags & CALLS_HWPT_NEST_PARENT);
+	hwpt.first = (config->first_stage || config->smmuv3) && !(flags & CALLS_HWPT_NEST_PARENT);
+	hwpt.unit =
+		sim->header->nodes[sim_object_at(sim, context, args->dev_id)->device].config.unit;
 	r = hwpt_fill(sim, context, &hwpt);
 	if (r < 0)
 		return r;
@@ -187,26 +196,35 @@ int sim_hwpt_alloc(
 		return -EINVAL; /* as any other id that is no page table */
 	if (args->data_type == UAPI_HWPT_DATA_NONE && args->data_len != 0)
 		return -EINVAL;
+	if (on->type == OBJECT_VIOMMU)
+		return sim_ste_alloc(sim, context, args, ret_id);
 	if (on->type == OBJECT_HWPT)
-		return hwpt_nested(sim, context, args, ret_id);
+		return sim->header->config.smmuv3 ? -EOPNOTSUPP
+						  : hwpt_nested(sim, context, args, ret_id);
 	if (on->type != OBJECT_IOAS)
 		return -EINVAL;
 	if (args->data_len != 0)
 		return -EOPNOTSUPP;
-	return hwpt_paging(sim, context, args->pt_id, args->flags, false, ret_id);
+	return hwpt_paging(sim, context, args, false, ret_id);
 }
 
-int sim_hwpt_automatic(struct sim *sim, uint32_t context, uint32_t ioas, uint32_t *ret_id)
+int sim_hwpt_automatic(
+	struct sim *sim, uint32_t context, uint32_t dev_id, uint32_t ioas, uint32_t *ret_id)
 {
+	const struct calls_hwpt args = {.dev_id = dev_id, .pt_id = ioas};
+	const struct sim_header *header = sim->header;
+	uint32_t unit = header->nodes[sim_object_at(sim, context, dev_id)->device].config.unit;
+
 	for (uint32_t id = 1; id <= SIM_OBJECTS_MAX; id++) {
 		struct sim_object *object = sim_object_at(sim, context, id);
 
-		if (object->type == OBJECT_HWPT && object->automatic && object->ioas == ioas) {
+		if (object->type == OBJECT_HWPT && object->automatic && object->ioas == ioas &&
+			(object->unit == unit || !header->config.smmuv3)) {
 			*ret_id = id;
 			return 0;
 		}
 	}
-	return hwpt_paging(sim, context, ioas, 0, true, ret_id);
+	return hwpt_paging(sim, context, &args, true, ret_id);
 }
 
 static void hwpt_destroy(struct sim *sim, uint32_t context, struct sim_object *hwpt)
@@ -232,6 +250,13 @@ static void ioas_destroy(struct sim *sim, uint32_t context, uint32_t id)
 	__atomic_store_n(&sim_object_at(sim, context, id)->type, OBJECT_NONE, __ATOMIC_RELEASE);
 }
 
+/* What only has a name, and something that it stands on. */
+static void child_destroy(struct sim *sim, uint32_t context, struct sim_object *object)
+{
+	__atomic_store_n(&object->type, OBJECT_NONE, __ATOMIC_RELEASE);
+	sim_object_at(sim, context, object->parent)->users--;
+}
+
 int sim_object_destroy(struct sim *sim, uint32_t context, uint32_t id)
 {
 	struct sim_object *object = sim_object_find(sim, context, id);
@@ -244,6 +269,8 @@ int sim_object_destroy(struct sim *sim, uint32_t context, uint32_t id)
 		hwpt_destroy(sim, context, object);
 	else if (object->type == OBJECT_IOAS)
 		ioas_destroy(sim, context, id);
+	else if (object->type == OBJECT_VIOMMU || object->type == OBJECT_VDEVICE)
+		child_destroy(sim, context, object);
 	else
 		return -EBUSY; /* a device goes with its descriptor */
 	return 0;
@@ -255,7 +282,7 @@ void sim_context_free(struct sim *sim, uint32_t context)
 
 	/* Children first: nothing is used from outside any more, so each round frees what it can.
 	 */
-	for (int round = 0; again && round < 3; round++) {
+	for (int round = 0; again && round < 6; round++) {
 		again = false;
 		for (uint32_t id = 1; id <= SIM_OBJECTS_MAX; id++)
 			if (sim_object_destroy(sim, context, id) == -EBUSY)
@@ -279,6 +306,8 @@ static int object_rebuild(struct sim *sim, uint32_t context, uint32_t id)
 			object->type = OBJECT_NONE;
 		object->users = 1;
 	}
+	if (object->type == OBJECT_VIOMMU || object->type == OBJECT_VDEVICE)
+		sim_object_at(sim, context, object->parent)->users++;
 	if (object->type != OBJECT_HWPT)
 		return 0;
 	header->dids[object->did / 64] |= 1ull << object->did % 64;

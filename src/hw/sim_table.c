@@ -8,8 +8,7 @@
 #define LARGE         (1ull << 21)
 #define INDEXES       512u
 
-/* Puts words in force: all but the first, then the first, which has the present bit. */
-static void words_write(uint64_t *to, const uint64_t *from, unsigned count)
+void sim_words_write(uint64_t *to, const uint64_t *from, unsigned count)
 {
 	for (unsigned i = count - 1; i > 0; i--)
 		__atomic_store_n(&to[i], from[i], __ATOMIC_RELAXED);
@@ -49,7 +48,7 @@ static int context_table(struct sim *sim, struct sim_unit *unit, struct rid rid,
 		entry.lower_present = true;
 	}
 	vtd_root_encode(&entry, word);
-	words_write(root, word, VTD_ROOT_WORDS);
+	sim_words_write(root, word, VTD_ROOT_WORDS);
 	*ret_phys = phys;
 	return 0;
 }
@@ -71,7 +70,7 @@ static int node_init(struct sim *sim, struct sim_node *node)
 	while (128u << context.pdts < pages * (SIM_PAGE / sizeof(uint64_t)))
 		context.pdts++;
 	vtd_context_encode(&context, word);
-	words_write(sim_word(sim, table + (node->config.rid.v & 127) * (uint64_t)sizeof(word)),
+	sim_words_write(sim_word(sim, table + (node->config.rid.v & 127) * (uint64_t)sizeof(word)),
 		word, VTD_CONTEXT_WORDS);
 	return 0;
 }
@@ -81,10 +80,13 @@ int sim_tables_init(struct sim *sim)
 	struct sim_header *header = sim->header;
 	int r = 0;
 
-	for (uint32_t i = 0; r == 0 && i < SIM_UNITS_MAX; i++)
+	for (uint32_t i = 0; i < SIM_UNITS_MAX; i++)
+		header->units[i].root = 0;
+	for (uint32_t i = 0; r == 0 && !header->config.smmuv3 && i < SIM_UNITS_MAX; i++)
 		r = sim_pages_alloc(sim, 1, &header->units[i].root);
 	for (uint32_t i = 0; r == 0 && i < header->config.device_count; i++)
-		r = node_init(sim, &header->nodes[i]);
+		r = header->config.smmuv3 ? sim_smmuv3_init(sim, &header->nodes[i])
+					  : node_init(sim, &header->nodes[i]);
 	return r;
 }
 
@@ -111,7 +113,7 @@ static uint64_t *entry_make(struct sim *sim, const struct sim_node *node, uint32
 	if (sim_pages_alloc(sim, 1, &directory.table) < 0)
 		return NULL;
 	encoded = vtd_directory_encode(&directory);
-	words_write(sim_word(sim, node->directory + (pasid >> 6) * 8ull), &encoded, 1);
+	sim_words_write(sim_word(sim, node->directory + (pasid >> 6) * 8ull), &encoded, 1);
 	return entry_find(sim, node, pasid);
 }
 
@@ -126,7 +128,7 @@ int sim_entry_set(
 	if (node->reset_until)
 		return 0;
 	vtd_entry_encode(entry, word);
-	words_write(place, word, VTD_ENTRY_WORDS);
+	sim_words_write(place, word, VTD_ENTRY_WORDS);
 	return 0;
 }
 
@@ -136,6 +138,34 @@ void sim_entry_clear(struct sim *sim, struct sim_node *node, uint32_t pasid)
 
 	for (unsigned i = 0; word && i < VTD_ENTRY_WORDS; i++)
 		__atomic_store_n(&word[i], 0, __ATOMIC_RELEASE);
+}
+
+/* Paging entries of either IOMMU. */
+static struct vtd_pte pte_decode(const struct sim_paging *paging, uint64_t word)
+{
+	struct smmuv3_pte pte;
+
+	if (!paging->arm)
+		return vtd_pte_decode(paging->first, word);
+	pte = smmuv3_pte_decode(paging->first, word);
+	return (struct vtd_pte){
+		.present = pte.valid, .large = pte.valid && !pte.table, .address = pte.address};
+}
+
+static uint64_t pte_encode(const struct sim_paging *paging, const struct vtd_pte *pte, bool leaf)
+{
+	const struct smmuv3_pte arm = {
+		.valid = pte->present,
+		.table = !pte->large,
+		.accessed = leaf,
+		.read = pte->read,
+		.write = pte->write,
+		.user = pte->user,
+		.address = pte->address,
+	};
+
+	return paging->arm ? smmuv3_pte_encode(paging->first, &arm)
+			   : vtd_pte_encode(paging->first, pte);
 }
 
 static uint64_t level_size(unsigned level)
@@ -151,7 +181,7 @@ static uint64_t *paging_entry(
 
 	for (unsigned at = paging->levels;; at--) {
 		uint64_t *word = sim_word(sim, table + vtd_pte_index(iova, at) * 8ull);
-		struct vtd_pte pte = vtd_pte_decode(paging->first, *word);
+		struct vtd_pte pte = pte_decode(paging, *word);
 
 		if (at == level)
 			return word;
@@ -160,8 +190,7 @@ static uint64_t *paging_entry(
 				.present = true, .read = true, .write = true, .user = true};
 			if (sim_pages_alloc(sim, 1, &pte.address) < 0)
 				return NULL;
-			__atomic_store_n(
-				word, vtd_pte_encode(paging->first, &pte), __ATOMIC_RELEASE);
+			__atomic_store_n(word, pte_encode(paging, &pte, false), __ATOMIC_RELEASE);
 		}
 		table = pte.address;
 	}
@@ -191,7 +220,7 @@ int sim_paging_map(struct sim *sim, const struct sim_paging *paging, uint64_t io
 			sim_paging_unmap(sim, paging, iova, done + (large ? LARGE : SIM_PAGE));
 			return -ENOMEM;
 		}
-		__atomic_store_n(word, vtd_pte_encode(paging->first, &pte), __ATOMIC_RELEASE);
+		__atomic_store_n(word, pte_encode(paging, &pte, true), __ATOMIC_RELEASE);
 		done += large ? LARGE : SIM_PAGE;
 	}
 	return 0;
@@ -215,7 +244,7 @@ static void table_unmap(struct sim *sim, const struct sim_paging *paging, uint64
 
 	for (uint64_t at = first;;) {
 		uint64_t *word = sim_word(sim, table + vtd_pte_index(at, level) * 8ull);
-		struct vtd_pte pte = vtd_pte_decode(paging->first, *word);
+		struct vtd_pte pte = pte_decode(paging, *word);
 		uint64_t end = at | (size - 1);
 		bool below = pte.present && level > 1 && !pte.large;
 
@@ -244,8 +273,7 @@ static void table_free(
 	struct sim *sim, const struct sim_paging *paging, uint64_t table, unsigned level)
 {
 	for (unsigned i = 0; level > 1 && i < INDEXES; i++) {
-		struct vtd_pte pte =
-			vtd_pte_decode(paging->first, *sim_word(sim, table + i * 8ull));
+		struct vtd_pte pte = pte_decode(paging, *sim_word(sim, table + i * 8ull));
 
 		if (pte.present && !pte.large)
 			table_free(sim, paging, pte.address, level - 1);

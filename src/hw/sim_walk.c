@@ -67,6 +67,11 @@ bool sim_device(const struct sim *sim, uint32_t index, struct sim_device_config 
 	return true;
 }
 
+bool sim_is_smmuv3(const struct sim *sim)
+{
+	return sim->header->config.smmuv3;
+}
+
 int sim_root(const struct sim *sim, struct rid rid, uint64_t *ret_root)
 {
 	const struct sim_node *node = node_find(sim, rid);
@@ -77,6 +82,23 @@ int sim_root(const struct sim *sim, struct rid rid, uint64_t *ret_root)
 	return 0;
 }
 
+static void walk_smmuv3(struct sim *sim, const struct sim_node *node,
+	const struct vtd_request *request, struct sim_walk_result *result)
+{
+	const struct smmuv3_memory memory = {.read = read_locked, .ctx = sim};
+	const struct smmuv3_streams streams = sim_smmuv3_streams(sim, node->config.unit);
+	const struct smmuv3_request wanted = {
+		.stream = request->rid.v & 0xffff,
+		.has_substream = request->has_pasid,
+		.substream = request->pasid.v,
+		.address = request->address,
+		.write = request->write,
+	};
+
+	result->is_smmuv3 = true;
+	smmuv3_walk(&memory, &streams, &wanted, &result->smmuv3);
+}
+
 int sim_walk(struct sim *sim, struct rid rid, const struct hpasid *pasid, uint64_t address,
 	bool write, struct sim_walk_result *ret_result)
 {
@@ -84,6 +106,7 @@ int sim_walk(struct sim *sim, struct rid rid, const struct hpasid *pasid, uint64
 	struct vtd_request request = {
 		.rid = rid, .has_pasid = pasid != NULL, .address = address, .write = write};
 	struct sim_node *node = node_find(sim, rid);
+	uint64_t phys;
 	uint32_t file;
 	int r;
 
@@ -96,9 +119,13 @@ int sim_walk(struct sim *sim, struct rid rid, const struct hpasid *pasid, uint64
 		return r;
 	sim_reap_locked(sim);
 	memset(ret_result, 0, sizeof(*ret_result));
-	vtd_walk(&memory, sim->header->units[node->config.unit].root, &request, &ret_result->vtd);
-	if (ret_result->vtd.stop == VTD_REACHED &&
-		frame_find(sim, ret_result->vtd.phys, &file, &ret_result->offset)) {
+	if (sim->header->config.smmuv3)
+		walk_smmuv3(sim, node, &request, ret_result);
+	else
+		vtd_walk(&memory, sim->header->units[node->config.unit].root, &request,
+			&ret_result->vtd);
+	phys = ret_result->is_smmuv3 ? ret_result->smmuv3.phys : ret_result->vtd.phys;
+	if (sim_walk_reached(ret_result) && frame_find(sim, phys, &file, &ret_result->offset)) {
 		ret_result->has_file = true;
 		ret_result->dev = sim->header->files[file].dev;
 		ret_result->ino = sim->header->files[file].ino;
@@ -120,16 +147,18 @@ static bool entries_step(struct sim_entries *entries, struct sim_entry *ret_entr
 	struct sim_header *header = entries->sim->header;
 	struct sim_node *node = &header->nodes[entries->device];
 
+	ret_entry->rid = node->config.rid;
+	ret_entry->unit = node->config.unit;
+	ret_entry->group = header->groups[node->group].number;
+	ret_entry->is_smmuv3 = header->config.smmuv3;
+	if (header->config.smmuv3)
+		return sim_smmuv3_entry_next(
+			entries->sim, node, &entries->next_pasid, &ret_entry->smmuv3);
 	if (!entries->open)
 		vtd_entries_init(&entries->vtd, &memory, header->units[node->config.unit].root,
 			node->config.rid);
 	entries->open = vtd_entries_next(&entries->vtd, &ret_entry->at);
-	if (!entries->open)
-		return false;
-	ret_entry->rid = node->config.rid;
-	ret_entry->unit = node->config.unit;
-	ret_entry->group = header->groups[node->group].number;
-	return true;
+	return entries->open;
 }
 
 int sim_entries_next(struct sim_entries *entries, struct sim_entry *ret_entry)
@@ -142,8 +171,10 @@ int sim_entries_next(struct sim_entries *entries, struct sim_entry *ret_entry)
 	while (r == 0 && entries->device < sim->header->config.device_count) {
 		if (entries_step(entries, ret_entry))
 			r = 1;
-		else
+		else {
 			entries->device++;
+			entries->next_pasid = 0;
+		}
 	}
 	sim_unlock(sim);
 	return r;

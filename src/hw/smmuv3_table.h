@@ -124,7 +124,70 @@ enum smmuv3_dss {
 #define SMMUV3_EATS_OFF 0u
 #define SMMUV3_EATS_ON  1u
 
+/* 5.4 Context descriptor: 512 bits; the same kinds of fields. */
+#define SMMUV3_CD_FIELDS(F)                                                                        \
+	F(T0SZ, 0, 0, 6)                                                                           \
+	F(TG0, 0, 6, 2)                                                                            \
+	F(IR0, 0, 8, 2)                                                                            \
+	F(OR0, 0, 10, 2)                                                                           \
+	F(SH0, 0, 12, 2)                                                                           \
+	F(EPD0, 0, 14, 1)                                                                          \
+	F(ENDI, 0, 15, 1)                                                                          \
+	F(EPD1, 0, 30, 1)                                                                          \
+	F(V, 0, 31, 1)                                                                             \
+	F(IPS, 0, 32, 3)                                                                           \
+	F(AFFD, 0, 35, 1)                                                                          \
+	F(TBI0, 0, 38, 1)                                                                          \
+	F(AA64, 0, 41, 1)                                                                          \
+	F(HD, 0, 42, 1)                                                                            \
+	F(HA, 0, 43, 1)                                                                            \
+	F(S, 0, 44, 1)                                                                             \
+	F(R, 0, 45, 1)                                                                             \
+	F(A, 0, 46, 1)                                                                             \
+	F(ASET, 0, 47, 1)                                                                          \
+	F(ASID, 0, 48, 16)                                                                         \
+	F(TTB0, 1, 4, 48)
+
+enum smmuv3_cd_field {
+#define F(name, word, bit, bits) SMMUV3_CD_##name,
+	SMMUV3_CD_FIELDS(F)
+#undef F
+		SMMUV3_CD_FIELD_COUNT
+};
+#define SMMUV3_CD_WORDS 8
 #define SMMUV3_CD_BYTES 64u
+
+uint64_t smmuv3_cd_get(const uint64_t cd[], enum smmuv3_cd_field field);
+void smmuv3_cd_set(uint64_t cd[], enum smmuv3_cd_field field, uint64_t value);
+
+/* Descriptors in a leaf of a table of two levels; `format` is SMMUV3_LEAF_*. Log2. */
+uint32_t smmuv3_leaf_bits(uint64_t format);
+/* 5.4.1 Level 1 context descriptor: 64 bits. */
+#define SMMUV3_L1CD_V       UINT64_C(1)
+#define SMMUV3_L1CD_POINTER UINT64_C(0x000ffffffffff000)
+/* 5.1 Level 1 stream table descriptor: 64 bits; the second level has 2^(Span - 1) entries. */
+#define SMMUV3_L1STD_SPAN    UINT64_C(0x1f)
+#define SMMUV3_L1STD_POINTER UINT64_C(0x00ffffffffffffc0)
+#define SMMUV3_STE_BYTES     64u
+#define SMMUV3_SPLIT         8u /* stream ids that the second level tells apart, log2, as Linux does */
+
+/*
+ * A descriptor of a translation table with 4 KiB granules (Arm DDI 0487, section D8.3; VMSAv8-64),
+ * of the first or the second stage.
+ */
+struct smmuv3_pte {
+	bool valid;
+	bool table; /* it points to the next level; a page, at the last level, looks the same */
+	bool accessed;
+	bool read, write;
+	bool user; /* first stage: unprivileged accesses, which are what devices make */
+	/* A table of the first stage: no write, and no unprivileged access below it. */
+	bool below_read_only, below_privileged;
+	uint64_t address;
+};
+struct smmuv3_pte smmuv3_pte_decode(bool first_stage, uint64_t word);
+/* `table` for pages, too. */
+uint64_t smmuv3_pte_encode(bool first_stage, const struct smmuv3_pte *pte);
 
 /* Log2 of the bytes to which a table of 2^s1cdmax descriptors is aligned: its own size, 64 at
  * least (5.2, S1ContextPtr). */

@@ -102,7 +102,8 @@ static void check_same_simulate(const struct config_simulate *a, const struct co
 {
 	FUZZ_CHECK(a->device_count == b->device_count && a->device_count <= CONFIG_SIM_DEVICES_MAX);
 	FUZZ_CHECK(a->latency_us == b->latency_us && a->nesting == b->nesting &&
-		   a->five_level == b->five_level);
+		   a->five_level == b->five_level && a->smmuv3 == b->smmuv3 &&
+		   a->pasid_width == b->pasid_width);
 	FUZZ_CHECK(memcmp(a->devices, b->devices, sizeof(a->devices)) == 0);
 }
 
