@@ -13,8 +13,12 @@
 #define IDR3_FWB    (1u << 8)
 #define IDR5_GRAN4K (1u << 4)
 
-/* IDR5.OAS; 7 is 56 bits, of which tables of 4 KiB granules use 52. */
 static const uint8_t output_widths[8] = {32, 36, 40, 42, 44, 48, 52, 52};
+
+uint32_t smmuv3_size_bits(uint64_t size)
+{
+	return output_widths[size & 7];
+}
 
 struct smmuv3_caps smmuv3_caps_decode(const uint64_t idr[SMMUV3_IDRS])
 {
@@ -28,7 +32,7 @@ struct smmuv3_caps smmuv3_caps_decode(const uint64_t idr[SMMUV3_IDRS])
 		.stream_width = idr[1] & 0x3f,
 		.force_write_back = idr[3] & IDR3_FWB,
 		.granule_4k = idr[5] & IDR5_GRAN4K,
-		.output_width = output_widths[idr[5] & 7],
+		.output_width = smmuv3_size_bits(idr[5]),
 	};
 }
 

@@ -11,6 +11,10 @@
 
 #include "../base.h"
 
+/* Bits of an address: IDR5.OAS, CD.IPS and STE.S2PS say it alike. 52 at most: of 56, tables with
+ * 4 KiB granules use that. */
+uint32_t smmuv3_size_bits(uint64_t size);
+
 /* What the identification registers say (6.3.1 to 6.3.6), as far as tables go. */
 struct smmuv3_caps {
 	bool stage1, stage2;      /* IDR0.S1P, IDR0.S2P */

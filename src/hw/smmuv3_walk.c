@@ -78,7 +78,7 @@ static bool walk_words(
 	struct walk *walk, enum smmuv3_step_kind kind, uint64_t phys, uint64_t word[8])
 {
 	for (uint32_t i = 0; i < 8; i++)
-		if (!walk_word(walk, phys + i * 8, &word[i]))
+		if (!walk_word(walk, phys + i * UINT64_C(8), &word[i]))
 			return false;
 	walk_note(walk, kind, 0, phys, word[0]);
 	return true;
@@ -95,8 +95,9 @@ static uint64_t level_shift(uint32_t level)
 struct stage {
 	uint32_t number;
 	uint64_t table;
-	uint32_t start; /* level */
-	uint32_t width; /* bits of input */
+	uint32_t start;  /* level */
+	uint32_t width;  /* bits of input */
+	uint32_t output; /* bits of addresses in its descriptors */
 	bool flag_ignored;
 };
 
@@ -149,6 +150,8 @@ static bool stage_walk(struct walk *walk, const struct stage *stage, uint64_t in
 		pte = smmuv3_pte_decode(stage->number == 1, word);
 		if (!pte.valid)
 			return walk_stop(walk, SMMUV3_TRANSLATION, stage->number);
+		if (pte.address >> stage->output)
+			return walk_stop(walk, SMMUV3_ADDR_SIZE, stage->number);
 		if (level == LEVEL_LAST || !pte.table)
 			break;
 		read_only = read_only || pte.below_read_only;
@@ -175,6 +178,7 @@ static bool stage2_translate(struct walk *walk, uint64_t ipa, bool write, struct
 		.table = smmuv3_ste_get(ste, SMMUV3_STE_S2TTB),
 		.start = 2 - (uint32_t)sl0,
 		.width = 64 - (uint32_t)t0sz,
+		.output = smmuv3_size_bits(smmuv3_ste_get(ste, SMMUV3_STE_S2PS)),
 		.flag_ignored = smmuv3_ste_get(ste, SMMUV3_STE_S2AFFD),
 	};
 
@@ -201,6 +205,7 @@ static bool stage1_translate(struct walk *walk, uint64_t address, bool write, st
 		.number = 1,
 		.table = smmuv3_cd_get(cd, SMMUV3_CD_TTB0),
 		.width = 64 - (uint32_t)t0sz,
+		.output = smmuv3_size_bits(smmuv3_cd_get(cd, SMMUV3_CD_IPS)),
 		.flag_ignored = smmuv3_cd_get(cd, SMMUV3_CD_AFFD),
 	};
 

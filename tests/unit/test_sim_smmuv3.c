@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * F32, F33: what stands in the stream table of the simulated SMMUv3 when the backend has worked,
- * and what a DMA reaches through it.
+ * F32, F33, F47: what stands in the stream table of the simulated SMMUv3 when the backend has
+ * worked, and what a DMA reaches through it.
  */
 #include "smmuv3_rig.h"
 
+/* F32, F47 */
 START_TEST(a_guests_table_leads_to_exactly_its_pages)
 	{
 		const struct hpasid one = {1}, two = {2}, three = {3}, four = {4};

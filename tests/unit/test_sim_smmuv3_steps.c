@@ -201,7 +201,7 @@ START_TEST(an_error_at_any_step_leaves_nothing)
 	}
 END_TEST
 
-/* The worker is a process of its own, and is killed while the kernel does the step. */
+/* F32: the worker is a process of its own, and is killed while the kernel does the step. */
 START_TEST(a_worker_that_dies_at_any_step_leaves_nothing)
 	{
 		const bool after = (size_t)_i == ARRAY_SIZE(steps);
