@@ -129,7 +129,8 @@ class Scenario:
     def order_of_calls(self):
         self.report.step("The objects of a guest's entry, in their order")
         probe = self.probe
-        self.equal(probe.result(f"viommu {self.device} {self.plain}"), "EINVAL", "a vIOMMU needs a second stage to nest on")
+        answer = probe.result(f"viommu {self.device} {self.plain}")
+        self.equal(answer, "EINVAL", "a vIOMMU needs a second stage to nest on")
         self.viommu = probe.ask(f"viommu {self.device} {self.parent}")[0]
         early = probe.ste(self.device, self.viommu, FIRST)
         answer = probe.result(f"attach {self.device} {early}")
