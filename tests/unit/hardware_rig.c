@@ -79,14 +79,16 @@ void hardware_set(struct hardware *h)
 	char name[16];
 
 	(void)snprintf(name, sizeof(name), "vm%llu", (unsigned long long)h->vmm.session);
-	h->vmm = fixture_vmm(&h->f, h->vmm.session + 10, name, SET_TRANSLATED, 20);
+	h->vmm = fixture_vmm(
+		&h->f, h->vmm.session + 10, name, h->smmuv3 ? SET_GUEST_OWNED : SET_TRANSLATED, 20);
 }
 
-void hardware_open(struct hardware *h)
+static void hardware_open_on(struct hardware *h, bool smmuv3)
 {
-	const struct sim_config config = functions();
+	struct sim_config config = functions();
 
 	memset(h, 0, sizeof(*h));
+	h->smmuv3 = config.smmuv3 = smmuv3;
 	rig_open(&h->rig, &config);
 	h->faulty.real = h->rig.calls;
 	h->faulty.ctx = h->rig.sim;
@@ -96,6 +98,16 @@ void hardware_open(struct hardware *h)
 	fixture_open(&h->f);
 	vmm_open(h);
 	hardware_set(h);
+}
+
+void hardware_open(struct hardware *h)
+{
+	hardware_open_on(h, false);
+}
+
+void hardware_open_smmuv3(struct hardware *h)
+{
+	hardware_open_on(h, true);
 }
 
 void hardware_close(struct hardware *h)
@@ -392,8 +404,9 @@ static void attached_entries(struct hardware *h, struct attached_list *list)
 	ck_assert_int_eq(sim_entries_init(&entries, h->rig.sim), 0);
 	while (sim_entries_next(&entries, &entry) > 0)
 		attached_put(list,
-			&(struct attached){
-				.rid = entry.rid.v, .group = entry.group, .pasid = entry.at.pasid});
+			&(struct attached){.rid = entry.rid.v,
+				.group = entry.group,
+				.pasid = entry.is_smmuv3 ? entry.smmuv3.pasid : entry.at.pasid});
 }
 
 static const struct attached *attached_find(
@@ -427,7 +440,7 @@ static void tell_objects(struct hardware *h, struct text *text)
 	struct sim *sim = h->rig.sim;
 
 	for (uint32_t context = 0; context < SIM_CONTEXTS_MAX; context++) {
-		unsigned count[OBJECT_HWPT + 1] = {0}, areas = 0;
+		unsigned count[OBJECT_VDEVICE + 1] = {0}, areas = 0;
 
 		if (!sim->header->contexts[context])
 			continue;
@@ -439,6 +452,8 @@ static void tell_objects(struct hardware *h, struct text *text)
 			continue; /* one that is looked at later */
 		tell(text, "iommufd: %u devices, %u address spaces, %u page tables, %u mappings\n",
 			count[OBJECT_DEVICE], count[OBJECT_IOAS], count[OBJECT_HWPT], areas);
+		tell(text, "of guests: %u IOMMUs with %u devices\n", count[OBJECT_VIOMMU],
+			count[OBJECT_VDEVICE]);
 	}
 }
 

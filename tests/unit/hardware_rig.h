@@ -35,12 +35,15 @@ struct hardware {
 	struct hardware_lane lanes[HARDWARE_LANES];
 	/* the VMM: its iommufd, memory that is mapped in its own IOAS, too, and its set */
 	struct actor vmm;
+	bool smmuv3;
 	int iommufd, memfd;
 	uint32_t ioas;
 	char text[2][HARDWARE_TEXT];
 };
 
 void hardware_open(struct hardware *h);
+/* The same on an SMMUv3, with sets whose guests own their tables. */
+void hardware_open_smmuv3(struct hardware *h);
 void hardware_close(struct hardware *h);
 /* Another set of the VMM, with a name of its own. */
 void hardware_set(struct hardware *h);
