@@ -116,5 +116,5 @@ void history_generate(struct history *history, uint64_t seed, unsigned count)
 	history->count = count < HISTORY_MAX ? count : HISTORY_MAX;
 	for (unsigned i = 0; i < history->count; i++)
 		step_generate(&history->steps[i], &random);
-	history_begin(history, random_below(&random, 8));
+	history_begin(history, random_below(&random, 12));
 }

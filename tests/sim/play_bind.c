@@ -23,7 +23,7 @@ static void entry_choose(struct play *play, unsigned index, uint64_t device, str
 
 	*table = (struct hw_table){
 		.kind = HW_TABLE_SMMUV3,
-		.parent_kind = choice / 4 % 8 ? HW_TABLE_SPACE : HW_TABLE_HWPT,
+		.parent_kind = choice / 4 % 2 ? HW_TABLE_SPACE : HW_TABLE_HWPT,
 		.id = choice / 32 % 8 == 0,
 		.ste = {(uint64_t)(choice % 16 == 5 ? 12 : 0) << 59 | choice << 6 | 5 << 1 | 1,
 			choice / 32},

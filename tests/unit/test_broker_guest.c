@@ -345,13 +345,17 @@ START_TEST(no_number_is_allocated_beside_it)
 		const struct device_id a3 = fixture_add(&f, &a, OTHER, 11);
 		const struct device_id a8 = fixture_add(&f, &a, 8, 11);
 		struct device_id g9;
+		struct hpasid host = fixture_allocate(&f, &a);
 		uint32_t added;
 
 		ck_assert_int_eq(allocate_on(&a, a3, 7), 0);
+		ck_assert_int_eq(fixture_bind(&f, &a, host, &a8, 1), 0);
 		/* its worker dies: another set may have the group by its other function, and the
 		   record of this one is still there */
 		model_lose_lane(&f, a.set.v);
 		g9 = fixture_add(&f, &g, 9, 10);
+		ck_assert_int_eq(broker_device_remove(f.broker, &g, own, g4, 7, &f.error), 0);
+		done(outcome_of(0));
 		ck_assert_int_eq(allocate_on(&a, a8, 8), 0);
 		refused(attach(g9, 8), REASON_RID_PASIDS);
 		ck_assert_int_eq(fixture_free(&f, &a, (struct hpasid){8}), 0);

@@ -143,6 +143,7 @@ static bool recover(unsigned at, bool stands)
 
 /* ------------------------------------------------------------------ deaths */
 
+/* F32 */
 START_TEST(it_is_done_or_not_begun_wherever_the_daemon_dies)
 	{
 		char before[200], after[200], seen[200];
