@@ -88,7 +88,9 @@ struct hw_table {
 	   (Arm IHI 0070, section 5.2), and the stream id under which the guest knows the device */
 	uint64_t ste[2];
 	uint32_t stream;
+	uint32_t gap; /* 0: tables are compared as bytes */
 };
+ASSERT_SIZE(struct hw_table, 56);
 /* struct iommu_hwpt_vtd_s1.flags, linux/iommufd.h */
 #define HW_VTD_S1_SRE  1u
 #define HW_VTD_S1_EAFE 2u

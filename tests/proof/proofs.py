@@ -202,7 +202,7 @@ def translate(name, what, *defects, quick=True):
 def bind(name, devices, *defects, quick=True):
     return Proof(name=name, what=f"a bind over {devices} devices in any groups, and its undo; refused or lost anywhere",
                  harness="prove_bind.c", function="prove_bind", sources=("metrics.c",), stubs=("refusal.c",),
-                 unwind=2 * devices + 1, loops={"memcmp.0": 41}, bounds=BIND_BOUNDS, defines=(f"-DDEVICES={devices}u",),
+                 unwind=2 * devices + 1, loops={"memcmp.0": 57}, bounds=BIND_BOUNDS, defines=(f"-DDEVICES={devices}u",),
                  defects=defects, quick=quick)
 
 

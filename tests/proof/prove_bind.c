@@ -186,6 +186,35 @@ int scope_check_bind(const struct broker *b, uint32_t of, uint32_t device, struc
 	return nondet_bool() ? 0 : error_set(ret_error, REASON_OUTSIDE_SCOPE, "no");
 }
 
+/* Tables of the kind that the set may have; the same. */
+int guest_check_mode(const struct broker *b, uint32_t device, const struct hw_table *table,
+	struct error *ret_error)
+{
+	(void)table;
+	return scope_check_bind(b, 0, device, ret_error);
+}
+
+int guest_check_table(const struct broker *b, uint32_t device, const struct hw_table *table,
+	struct error *ret_error)
+{
+	(void)table;
+	return scope_check_bind(b, 0, device, ret_error);
+}
+
+void guest_record_ids(struct broker *b, uint32_t device, const struct hw_result *result)
+{
+	(void)b;
+	(void)device;
+	(void)result;
+}
+
+void guest_tell(const struct broker *b, uint32_t binding, struct attached_table *told)
+{
+	(void)b;
+	(void)binding;
+	(void)told;
+}
+
 /* ---------------------------------------------------------------- hardware */
 
 /* Done; refused, which leaves what was there; or lost with its worker: who knows. */
