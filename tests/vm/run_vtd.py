@@ -94,7 +94,7 @@ def main():
         "--programs", required=True, help="folder of the programs that the scenarios run"
     )
     parser.add_argument(
-        "--timeout", type=int, default=240, help="seconds for everything (default 240)"
+        "--timeout", type=int, default=360, help="seconds for everything (default 360)"
     )
     parser.add_argument(
         "--quiet", action="store_true", help="print the checks alone, not the tables"

@@ -62,9 +62,10 @@ uint32_t vmm_run(struct vmm *vmm, struct hw_op op)
 
 struct hw_table vmm_table(const struct vmm *vmm, struct hw_table symbolic)
 {
-	bool nested = symbolic.kind == HW_TABLE_VTD_S1 && symbolic.parent_kind == HW_TABLE_HWPT;
+	bool nested = symbolic.kind == HW_TABLE_VTD_S1 || symbolic.kind == HW_TABLE_SMMUV3;
 
-	if (nested || symbolic.kind == HW_TABLE_HWPT || symbolic.kind == HW_TABLE_IOAS)
+	if ((nested && symbolic.parent_kind != HW_TABLE_SPACE) || symbolic.kind == HW_TABLE_HWPT ||
+		symbolic.kind == HW_TABLE_IOAS)
 		symbolic.id = vmm->object[symbolic.id];
 	return symbolic;
 }
@@ -103,17 +104,19 @@ void vmm_start(struct vmm *vmm, const struct world *world)
 	(void)world->objects(world, vmm->iommufd); /* whatever looks is there from now on */
 	vmm_open(vmm, SELFTEST_A);
 	vmm->dev_id = vmm->result.dev_id;
-	selftest_check(vmm->result.info.iommu == HW_IOMMU_VTD &&
+	selftest_check(vmm->result.info.iommu == world->iommu &&
 			       vmm->result.info.pasid_width == 20 &&
 			       (vmm->result.info.caps & (HW_CAP_PASID | HW_CAP_NESTED)) ==
 				       (HW_CAP_PASID | HW_CAP_NESTED),
-		NULL, "%s: the function is behind a VT-d that nests, with 20 bits", world->name);
+		NULL, "%s: the function is behind an IOMMU that nests, with 20 bits", world->name);
 	if (world->calls->ioas_alloc(world->ctx, vmm->iommufd, &vmm->object[V_IOAS]) < 0 ||
 		world->calls->ioas_alloc(world->ctx, vmm->iommufd, &other) < 0)
 		selftest_die("no address space");
 	vmm_hwpt(vmm, V_TABLE, vmm->object[V_IOAS], CALLS_HWPT_PASID);
 	vmm_hwpt(vmm, V_OTHER, other, CALLS_HWPT_PASID);
-	vmm_hwpt(vmm, V_PARENT, vmm->object[V_IOAS], CALLS_HWPT_PASID | CALLS_HWPT_NEST_PARENT);
+	/* An SMMUv3 takes not both. */
+	vmm_hwpt(vmm, V_PARENT, vmm->object[V_IOAS],
+		CALLS_HWPT_NEST_PARENT | (world->iommu == HW_IOMMU_VTD ? CALLS_HWPT_PASID : 0));
 	vmm_hwpt(vmm, V_PLAIN, vmm->object[V_IOAS], 0);
 }
 
@@ -141,12 +144,18 @@ int main(int argc, char **argv)
 
 	(void)setvbuf(stdout, NULL, _IOLBF, 0);
 	if (strcmp(part, "simulator") == 0)
-		world = world_simulator();
+		world = world_simulator(false);
+	else if (strcmp(part, "smmuv3-simulator") == 0)
+		world = world_simulator(true);
 	else if (strcmp(part, "kernel") == 0 || strcmp(part, "faults") == 0)
-		world = world_kernel();
+		world = world_kernel(false);
+	else if (strcmp(part, "smmuv3-kernel") == 0 || strcmp(part, "smmuv3-faults") == 0)
+		world = world_kernel(true);
 	else
-		selftest_die("usage: selftest kernel|simulator [MISTAKE], or selftest faults");
-	if (strcmp(part, "faults") == 0)
+		selftest_die(
+			"usage: selftest [smmuv3-]kernel|[smmuv3-]simulator [MISTAKE], or "
+			"selftest [smmuv3-]faults");
+	if (strstr(part, "faults"))
 		selftest_faults(&world);
 	else
 		selftest_steps(&world, wrong_of(argc > 2 ? argv[2] : "nothing"));

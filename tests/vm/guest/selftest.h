@@ -15,6 +15,8 @@
 
 struct world {
 	const char *name;
+	uint32_t iommu; /* enum hw_iommu: what it looks like */
+	bool queues;    /* a VMM can make event queues */
 	const struct calls *calls;
 	void *ctx;
 	/* Is exactly page table `pt_id` attached there (pasid NULL: at the RID), 0: nothing? As the
@@ -34,8 +36,8 @@ struct world {
 #define SELFTEST_FAILS 1024u
 
 /* Each ends the program with a message when it cannot be had. */
-struct world world_kernel(void);
-struct world world_simulator(void);
+struct world world_kernel(bool smmuv3);
+struct world world_simulator(bool smmuv3);
 
 /* Prints "ok" or "not ok" and what; `why` NULL or the reason that it failed. */
 bool selftest_check(bool good, const char *why, const char *format, ...)
@@ -89,6 +91,18 @@ struct hw_table vmm_table(const struct vmm *vmm, struct hw_table symbolic);
 		.pgtbl_addr = (root)})
 #define NESTED(name, root)       NESTED_FULL(HW_TABLE_HWPT, name, root, 48, 0)
 #define NESTED_SPACE(name, root) NESTED_FULL(HW_TABLE_SPACE, name, root, 48, 0)
+
+/* A guest's stream table entry, in stage 1, whose context descriptors lie at `at`. */
+#define STE_FULL(on, name, number, word_0, word_1)                                                 \
+	((struct hw_table){.kind = HW_TABLE_SMMUV3,                                                \
+		.id = (name),                                                                      \
+		.parent_kind = (on),                                                               \
+		.stream = (number),                                                                \
+		.ste = {(word_0), (word_1)}})
+#define STE_STAGE_1                 (UINT64_C(4) << 59 | 0xb) /* 16 descriptors in a linear table */
+#define STE(name, number, at)       STE_FULL(HW_TABLE_HWPT, name, number, STE_STAGE_1 | (at), 0)
+#define STE_IOAS(name, number, at)  STE_FULL(HW_TABLE_IOAS, name, number, STE_STAGE_1 | (at), 0)
+#define STE_SPACE(name, number, at) STE_FULL(HW_TABLE_SPACE, name, number, STE_STAGE_1 | (at), 0)
 
 /* The operation on the RID. */
 #define AT_RID UINT32_MAX

@@ -49,6 +49,24 @@ static const struct trial {
 	{"detach of a guest's table", HW_DETACH, A, 30, {0}, NESTED(V_PARENT, 0x1000), 0},
 };
 
+/* Of an SMMUv3, where the guest's IOMMU and the device in it come with the table. */
+static const struct trial smmuv3_trials[] = {
+	{"attach of an entry", HW_ATTACH, A, AT_RID, STE(V_PARENT, 1, 0x1000), {0}, 0},
+	{"attach of an entry on an address space", HW_ATTACH, A, AT_RID,
+		STE_IOAS(V_IOAS, 1, 0x1000), {0}, 0},
+	{"attach of an entry on a set's memory", HW_ATTACH, S, AT_RID, STE_SPACE(1, 1, 0x1000), {0},
+		0},
+	{"an entry in the place of an entry", HW_REPLACE, A, AT_RID, STE(V_PARENT, 1, 0x2000),
+		STE(V_PARENT, 1, 0x1000), 0},
+	{"an entry in the place of the VMM's page table", HW_REPLACE, A, AT_RID,
+		STE(V_PARENT, 1, 0x2000), TABLE(V_TABLE), 0},
+	{"an entry on an address space in the place of the VMM's page table", HW_REPLACE, A, AT_RID,
+		STE_IOAS(V_IOAS, 1, 0x2000), TABLE(V_TABLE), 0},
+	{"the VMM's page table in the place of an entry", HW_REPLACE, A, AT_RID, TABLE(V_TABLE),
+		STE(V_PARENT, 1, 0x1000), 0},
+	{"detach of an entry", HW_DETACH, A, AT_RID, {0}, STE(V_PARENT, 1, 0x1000), 0},
+};
+
 static struct {
 	struct vmm vmm;
 	int iommufd;       /* of the trial's function */
@@ -238,6 +256,38 @@ static void trial_open(void)
 		!state.why[0] && n > 2, state.why, "binding a function: %u places fail", n - 2);
 }
 
+static void trials_run(const struct trial *trial, size_t count, int shared)
+{
+	for (size_t i = 0; i < count; i++) {
+		state.iommufd = trial[i].rid == S ? shared : state.vmm.iommufd;
+		trial_all(&trial[i]);
+	}
+}
+
+/*
+ * The worker's descriptors go as when it is killed: what was attached is detached, the page table
+ * made for that (and the guest's IOMMU, not the device in it) stays in the VMM's iommufd.
+ */
+static void worker_dies(void)
+{
+	const struct world *world = state.vmm.world;
+	bool smmuv3 = world->iommu == HW_IOMMU_SMMUV3;
+	unsigned stay = smmuv3 ? 2 : 1, before, after;
+
+	state.iommufd = state.vmm.iommufd;
+	before = trial_objects();
+	if (trial_run(&(struct trial){.rid = A, .pasid = smmuv3 ? AT_RID : 30}, HW_ATTACH,
+		    smmuv3 ? STE(V_PARENT, 1, 0x1000) : NESTED(V_PARENT, 0x1000)))
+		selftest_die("no last attach: %s", state.vmm.result.error.text);
+	backend_free(state.vmm.backend);
+	state.vmm.backend = NULL;
+	after = trial_objects();
+	(void)snprintf(state.why, sizeof(state.why), "%u objects before, %u after", before, after);
+	selftest_check(after == before - 2 + stay, state.why,
+		"the worker dies: the device goes, %u objects that it made stay with the VMM",
+		stay);
+}
+
 void selftest_faults(const struct world *world)
 {
 	struct hw_op op = selftest_op(HW_IDENTIFY, S, AT_RID, (struct hw_table){0});
@@ -253,13 +303,15 @@ void selftest_faults(const struct world *world)
 	if (map_run(OWNER))
 		selftest_die("no memory: %s", state.vmm.result.error.text);
 	(void)world->objects(world, shared);
-	for (size_t i = 0; i < ARRAY_SIZE(trials); i++) {
-		state.iommufd = trials[i].rid == S ? shared : state.vmm.iommufd;
-		trial_all(&trials[i]);
+	if (world->iommu == HW_IOMMU_SMMUV3) {
+		trials_run(smmuv3_trials, ARRAY_SIZE(smmuv3_trials), shared);
+	} else {
+		trials_run(trials, ARRAY_SIZE(trials), shared);
+		state.iommufd = shared;
+		trial_map();
+		state.iommufd = state.vmm.iommufd;
+		trial_open();
 	}
-	state.iommufd = shared;
-	trial_map();
-	state.iommufd = state.vmm.iommufd;
-	trial_open();
+	worker_dies();
 	vmm_end(&state.vmm);
 }

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "selftest_kernel.h"
 
+#include "hw/smmuv3_table.h"
 #include "hw/uapi.h"
 #include "hw/vtd_table.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -55,6 +57,8 @@ ASSERT_SIZE(struct test_cmd, 72);
 #define TEST_INFO_TYPE        0xfeedbeefu
 #define TEST_INFO_REGISTER    0xdeadbeefu
 #define TEST_HWPT_DATA        0xdeadu
+#define TEST_VIOMMU_TYPE      0xdeadbeefu
+#define TEST_QUEUE_TYPE       0xbeefbeefu
 #define TEST_NESTED_IOTLB_NUM 4u
 /* IOMMU_NO_PASID: these calls then mean the RID. */
 #define TEST_RID 0u
@@ -86,7 +90,8 @@ struct selftest_device {
 
 static struct selftest_device devices[DEVICES_MAX];
 static size_t device_count;
-static uint64_t caps[2];
+static uint32_t iommu_type; /* enum hw_iommu */
+static uint64_t caps[6];
 
 static struct {
 	int fd;        /* /proc/thread-self/fail-nth; 0: not yet opened */
@@ -204,6 +209,25 @@ void selftest_be_vtd(void)
 	};
 
 	vtd_caps_encode(&vtd, &caps[0], &caps[1]);
+	iommu_type = HW_IOMMU_VTD;
+}
+
+void selftest_be_smmuv3(void)
+{
+	const struct smmuv3_caps smmu = {
+		.stage1 = true,
+		.stage2 = true,
+		.ats = true,
+		.two_level_cd = true,
+		.substream_width = 20,
+		.stream_width = 16,
+		.force_write_back = true,
+		.granule_4k = true,
+		.output_width = 48,
+	};
+
+	smmuv3_caps_encode(&smmu, caps);
+	iommu_type = HW_IOMMU_SMMUV3;
 }
 
 static int fail(int error)
@@ -327,13 +351,31 @@ void selftest_device_drop(int fd)
 
 /* --- the iommufd --- */
 
-/* What is asked of the self-test's hardware is answered for a VT-d. */
+union hw_info_data {
+	struct uapi_hw_info_vtd vtd;
+	struct uapi_hw_info_smmuv3 smmuv3;
+};
+
+static uint32_t hw_info_fill(union hw_info_data *data)
+{
+	memset(data, 0, sizeof(*data));
+	if (iommu_type == HW_IOMMU_VTD) {
+		data->vtd.cap_reg = caps[0];
+		data->vtd.ecap_reg = caps[1];
+		return sizeof(data->vtd);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(data->smmuv3.idr); i++)
+		data->smmuv3.idr[i] = (uint32_t)caps[i];
+	return sizeof(data->smmuv3);
+}
+
+/* What is asked of the self-test's hardware is answered for the one that it is to be. */
 static int iommufd_hw_info(int fd, struct uapi_hw_info *arg)
 {
 	struct test_hw_info info = {0};
 	struct uapi_hw_info real = *arg;
-	struct uapi_hw_info_vtd vtd = {.cap_reg = caps[0], .ecap_reg = caps[1]};
-	uint32_t size = arg->data_len < sizeof(vtd) ? arg->data_len : sizeof(vtd);
+	union hw_info_data data;
+	uint32_t known = hw_info_fill(&data);
 
 	real.data_len = sizeof(info);
 	real.data_uptr = (uintptr_t)&info;
@@ -341,37 +383,73 @@ static int iommufd_hw_info(int fd, struct uapi_hw_info *arg)
 		return -1;
 	if (real.out_data_type != TEST_INFO_TYPE || info.test_reg != TEST_INFO_REGISTER)
 		return fail(EPROTO);
-	memcpy((void *)(uintptr_t)arg->data_uptr, &vtd, size);
-	arg->data_len = sizeof(vtd);
-	arg->out_data_type = HW_IOMMU_VTD;
+	memcpy((void *)(uintptr_t)arg->data_uptr, &data,
+		arg->data_len < known ? arg->data_len : known);
+	arg->data_len = known;
+	arg->out_data_type = iommu_type;
 	arg->out_max_pasid_log2 = real.out_max_pasid_log2;
 	arg->out_capabilities = real.out_capabilities;
 	return 0;
 }
 
 /* Another number for each description, as far as tests go. */
-static uint32_t nested_number(uint64_t flags, uint64_t root, uint32_t width)
+static uint32_t number_of(uint64_t a, uint64_t b, uint32_t c)
 {
-	return (uint32_t)(root >> 12) * 31 + (uint32_t)flags * 7 + width;
+	return (uint32_t)(a >> 12) * 31 + (uint32_t)(a >> 57) * 13 + (uint32_t)a * 17 +
+	       (uint32_t)b * 7 + (uint32_t)(b >> 32) + c;
+}
+
+static uint32_t number_of_table(const struct hw_table *table)
+{
+	/* A stream table entry that is not valid is nothing but that. */
+	if (table->kind == HW_TABLE_SMMUV3)
+		return table->ste[0] & 1 ? number_of(table->ste[0], table->ste[1], 0) : 0;
+	return number_of(table->pgtbl_addr, table->flags, table->addr_width);
+}
+
+/* What the kernel was given as a description, as that number; false: it is none. */
+static bool number_of_arg(const struct uapi_hwpt_alloc *arg, uint32_t *ret_number)
+{
+	const struct uapi_hwpt_vtd_s1 *s1 = (const void *)(uintptr_t)arg->data_uptr;
+	const struct uapi_hwpt_smmuv3 *ste = (const void *)(uintptr_t)arg->data_uptr;
+
+	if (arg->data_type == UAPI_HWPT_DATA_VTD_S1 && arg->data_len == sizeof(*s1))
+		*ret_number = number_of(s1->pgtbl_addr, s1->flags, s1->addr_width);
+	else if (arg->data_type == UAPI_HWPT_DATA_ARM_SMMUV3 && arg->data_len == sizeof(*ste))
+		*ret_number = number_of(le64toh(ste->ste[0]), le64toh(ste->ste[1]), 0);
+	else
+		return false;
+	return true;
 }
 
 static int iommufd_hwpt_alloc(int fd, struct uapi_hwpt_alloc *arg)
 {
-	const struct uapi_hwpt_vtd_s1 *s1 = (const void *)(uintptr_t)arg->data_uptr;
 	struct uapi_hwpt_alloc real = *arg;
 	struct test_hwpt_data data = {0};
 
-	if (arg->data_type != UAPI_HWPT_DATA_VTD_S1)
+	if (arg->data_type == UAPI_HWPT_DATA_NONE)
 		return real_ioctl(fd, UAPI_HWPT_ALLOC, arg);
-	if (arg->data_len < sizeof(*s1))
+	if (!number_of_arg(arg, &data.iotlb))
 		return fail(EINVAL);
-	data.iotlb = nested_number(s1->flags, s1->pgtbl_addr, s1->addr_width);
 	real.data_type = TEST_HWPT_DATA;
 	real.data_len = sizeof(data);
 	real.data_uptr = (uintptr_t)&data;
 	if (real_ioctl(fd, UAPI_HWPT_ALLOC, &real) < 0)
 		return -1;
 	arg->out_hwpt_id = real.out_hwpt_id;
+	return 0;
+}
+
+static int iommufd_viommu_alloc(int fd, struct uapi_viommu_alloc *arg)
+{
+	struct uapi_viommu_alloc real = *arg;
+
+	if (arg->type != UAPI_VIOMMU_ARM_SMMUV3 || iommu_type != HW_IOMMU_SMMUV3)
+		return fail(EOPNOTSUPP);
+	real.type = TEST_VIOMMU_TYPE;
+	if (real_ioctl(fd, UAPI_VIOMMU_ALLOC, &real) < 0)
+		return -1;
+	arg->out_viommu_id = real.out_viommu_id;
 	return 0;
 }
 
@@ -391,6 +469,8 @@ int selftest_ioctl(int fd, unsigned long request, void *arg)
 		return iommufd_hw_info(fd, arg);
 	if (request == UAPI_HWPT_ALLOC)
 		return iommufd_hwpt_alloc(fd, arg);
+	if (request == UAPI_VIOMMU_ALLOC)
+		return iommufd_viommu_alloc(fd, arg);
 	return real_ioctl(fd, request, arg);
 }
 
@@ -407,14 +487,29 @@ bool selftest_stands(int device, const struct hpasid *pasid, uint32_t pt_id)
 bool selftest_nested_is(int iommufd, uint32_t hwpt, const struct hw_table *table)
 {
 	for (uint32_t i = 0; i < TEST_NESTED_IOTLB_NUM; i++) {
-		struct test_cmd cmd = {.iotlb = {.index = i,
-					       .value = nested_number(table->flags,
-						       table->pgtbl_addr, table->addr_width)}};
+		struct test_cmd cmd = {.iotlb = {.index = i, .value = number_of_table(table)}};
 
 		if (test_ask(iommufd, TEST_MD_CHECK_IOTLB, hwpt, &cmd) < 0)
 			return false;
 	}
 	return true;
+}
+
+/* struct iommu_veventq_alloc */
+struct event_queue {
+	uint32_t size, flags, viommu, type, depth, out_id, out_fd, reserved;
+};
+
+int selftest_event_queue(int iommufd, uint32_t viommu, uint32_t *ret_id, int *ret_fd)
+{
+	struct event_queue arg = {
+		.size = sizeof(arg), .viommu = viommu, .type = TEST_QUEUE_TYPE, .depth = 2};
+
+	if (kernel_ioctl(iommufd, UAPI_IO(0x93), &arg) < 0)
+		return -errno;
+	*ret_id = arg.out_id;
+	*ret_fd = (int)arg.out_fd;
+	return 0;
 }
 
 int selftest_observe(int iommufd)

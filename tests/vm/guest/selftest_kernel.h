@@ -23,8 +23,9 @@ bool selftest_is_device(int fd);
 /* What VFIO does when the last descriptor of a device goes: detaches everything, unbinds. */
 void selftest_device_drop(int fd);
 
-/* Hardware information is that of a VT-d with nesting from now on. */
+/* Hardware information is that of a VT-d, or of an SMMUv3, with nesting from now on. */
 void selftest_be_vtd(void);
+void selftest_be_smmuv3(void);
 
 /*
  * Is exactly page table `pt_id` attached to the PASID (NULL: the RID) of a bound device, 0: none?
@@ -33,6 +34,9 @@ void selftest_be_vtd(void);
 bool selftest_stands(int device, const struct hpasid *pasid, uint32_t pt_id);
 /* What the self-test keeps of a nested table: a number made of the guest's description. */
 bool selftest_nested_is(int iommufd, uint32_t hwpt, const struct hw_table *table);
+/* A queue for the events of a guest's IOMMU, as a VMM makes one; its object and descriptor. 0 or
+ * -errno. */
+int selftest_event_queue(int iommufd, uint32_t viommu, uint32_t *ret_id, int *ret_fd);
 /* An observer's mock device in an iommufd, by which its objects can be counted; its id, or -errno.
  */
 int selftest_observe(int iommufd);

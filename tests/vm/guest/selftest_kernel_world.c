@@ -98,9 +98,12 @@ static void kernel_fail_second(const struct world *world, struct hpasid pasid)
 		selftest_die("the mock driver fails at %u only", SELFTEST_FAILS);
 }
 
-struct world world_kernel(void)
+struct world world_kernel(bool smmuv3)
 {
-	selftest_be_vtd();
+	if (smmuv3)
+		selftest_be_smmuv3();
+	else
+		selftest_be_vtd();
 	iommufd_host_init(&kernel.host);
 	kernel.host.ioctl = selftest_ioctl;
 	kernel.calls = iommufd_calls;
@@ -108,7 +111,9 @@ struct world world_kernel(void)
 	kernel.calls.check_device = kernel_check_device;
 	kernel.calls.close = kernel_close;
 	return (struct world){
-		.name = "kernel",
+		.name = smmuv3 ? "kernel, SMMUv3" : "kernel",
+		.iommu = smmuv3 ? HW_IOMMU_SMMUV3 : HW_IOMMU_VTD,
+		.queues = smmuv3,
 		.calls = &kernel.calls,
 		.ctx = &kernel.host,
 		.stands = kernel_stands,

@@ -8,6 +8,7 @@
 #include "hw/uapi.h"
 
 #include <stdarg.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 

@@ -3,7 +3,8 @@
  * One table of steps, whatever the kernel is. Each step says what it must answer and how many
  * objects more there are; after each, every place is compared with what must be attached there.
  */
-#include "selftest.h"
+#include "selftest_steps.h"
+#include "selftest_kernel.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -18,29 +19,7 @@ enum {
 	S = SELFTEST_SHARED,
 };
 
-/* Beside the operations of the port. */
-enum {
-	STEP_VMM_DESTROYS = 1000, /* the object `pasid`; `reason` is an errno */
-	STEP_FAIL_SECOND,
-};
-
-#define NO_TABLE ((struct hw_table){.kind = HW_TABLE_NONE})
-#define STEP(text, call, function, number, pt, refusal, ...)                                       \
-	{                                                                                          \
-		.what = (text), .kind = (call), .rid = (function), .pasid = (number), .table = pt, \
-		.reason = (refusal), __VA_ARGS__                                                   \
-	}
-
-static const struct step {
-	const char *what;
-	uint32_t kind, rid, pasid;
-	struct hw_table table;
-	uint32_t reason; /* enum reason; 0: done */
-	int objects;     /* more than before */
-	uint64_t owner;  /* of a shared device's address space */
-	uint32_t left;   /* enum hw_left */
-	bool made;       /* the page table is ours */
-} steps[] = {
+static const struct step steps[] = {
 	STEP("a page table of the VMM's", HW_ATTACH, A, 5, TABLE(V_TABLE), 0),
 	STEP("the same PASID again, which the kernel would replace", HW_ATTACH, A, 5,
 		TABLE(V_OTHER), REASON_ALREADY_BOUND),
@@ -194,6 +173,9 @@ static struct run {
 	enum wrong wrong;
 	struct function functions[3];
 	unsigned vmm_objects, shared_objects;
+	uint32_t viommu; /* of the last table that has one */
+	uint32_t queue;
+	int queue_fd;
 	char why[256];
 } run;
 
@@ -285,6 +267,12 @@ static uint32_t run_execute(const struct step *step)
 	case STEP_FAIL_SECOND:
 		world->fail_second(world, (struct hpasid){step->pasid});
 		return 0;
+	case STEP_VMM_QUEUE:
+		return (uint32_t)-selftest_event_queue(
+			run.vmm.iommufd, run.viommu, &run.queue, &run.queue_fd);
+	case STEP_VMM_QUEUE_ENDS:
+		(void)close(run.queue_fd);
+		return (uint32_t)-world->calls->destroy(world->ctx, run.vmm.iommufd, run.queue);
 	case HW_OPEN:
 		run_open(step);
 		return 0;
@@ -317,6 +305,11 @@ static void run_expect(const struct step *step, uint32_t reason)
 	}
 }
 
+static bool step_nested(const struct hw_table *table)
+{
+	return table->kind == HW_TABLE_VTD_S1 || table->kind == HW_TABLE_SMMUV3;
+}
+
 static void run_compare_place(const struct function *function, size_t place)
 {
 	const struct world *world = run.vmm.world;
@@ -331,7 +324,7 @@ static void run_compare_place(const struct function *function, size_t place)
 	if (pt_id && world->stands(world, rid, at, 0))
 		run_say("at %x of function %x there is nothing and something", places[place],
 			function->rid);
-	if (pt_id && function->table[place].kind == HW_TABLE_VTD_S1 &&
+	if (pt_id && step_nested(&function->table[place]) &&
 		!world->nested_is(world, function->iommufd, pt_id, &function->table[place]))
 		run_say("page table %u is not what the guest described", pt_id);
 }
@@ -359,19 +352,20 @@ static void run_spoil(struct step *step)
 {
 	struct function *first = &run.functions[0];
 	static bool done;
-	size_t place = run_place(5);
+	size_t place = run_place(run.vmm.world->iommu == HW_IOMMU_VTD ? 5 : AT_RID);
 	enum wrong wrong = done ? WRONG_NOTHING : run.wrong;
 
 	done = true;
-	if (wrong == WRONG_REASON && step->reason == REASON_TABLE_PASID)
-		step->reason = REASON_TABLE_KIND;
+	if (wrong == WRONG_REASON && step->reason)
+		step->reason = REASON_INTERNAL;
 	else if (wrong == WRONG_STANDS && first->at[place])
 		first->at[place]++;
 	else if (wrong == WRONG_ABSENT && first->at[place])
 		first->at[place] = 0;
-	else if (wrong == WRONG_NESTED && first->table[place].kind == HW_TABLE_VTD_S1)
+	else if (wrong == WRONG_NESTED && step_nested(&first->table[place])) {
 		first->table[place].pgtbl_addr += 0x1000;
-	else if (wrong == WRONG_OBJECTS && step->objects)
+		first->table[place].ste[0] += 0x1000;
+	} else if (wrong == WRONG_OBJECTS && step->objects)
 		++*first->expected;
 	else
 		done = false;
@@ -379,9 +373,12 @@ static void run_spoil(struct step *step)
 
 static void run_step(struct step step)
 {
-	uint32_t reason = run_execute(&step);
 	const struct hw_result *result = &run.vmm.result;
+	uint32_t reason;
 
+	if (step.queue && !run.vmm.world->queues)
+		return;
+	reason = run_execute(&step);
 	run.why[0] = '\0';
 	run_expect(&step, reason);
 	run_spoil(&step);
@@ -393,11 +390,19 @@ static void run_step(struct step step)
 	if (!reason && (step.kind == HW_ATTACH || step.kind == HW_REPLACE) &&
 		result->made_pt != step.made)
 		run_say("made is %u, not %u", result->made_pt, step.made);
+	if (!reason && (step.kind == HW_ATTACH || step.kind == HW_REPLACE) &&
+		(!result->viommu || !result->vdevice) == (step.table.kind == HW_TABLE_SMMUV3))
+		run_say("the guest's IOMMU is %u, the device in it %u", result->viommu,
+			result->vdevice);
+	if (result->viommu)
+		run.viommu = result->viommu;
 	run_compare();
 	/* What is the same on both kernels: ids may differ. */
-	printf("step %s: %s, left %u, made %u, %+d objects\n", step.what,
-		step.kind >= STEP_VMM_DESTROYS ? strerrorname_np((int)reason) : reason_name(reason),
-		result->left, result->made_pt, step.objects);
+	if (!step.queue)
+		printf("step %s: %s, left %u, made %u, %+d objects\n", step.what,
+			step.kind >= STEP_VMM_DESTROYS ? strerrorname_np((int)reason)
+						       : reason_name(reason),
+			result->left, result->made_pt, step.objects);
 	selftest_check(!run.why[0], run.why, "%s: %s", run.vmm.world->name, step.what);
 }
 
@@ -414,7 +419,11 @@ void selftest_steps(const struct world *world, enum wrong wrong)
 	run.functions[2].rid = S;
 	run.functions[2].expected = &run.shared_objects;
 	run.vmm_objects = world->objects(world, run.vmm.iommufd);
-	for (size_t i = 0; i < ARRAY_SIZE(steps); i++)
-		run_step(steps[i]);
+	if (world->iommu == HW_IOMMU_SMMUV3)
+		for (size_t i = 0; i < smmuv3_step_count; i++)
+			run_step(smmuv3_steps[i]);
+	else
+		for (size_t i = 0; i < ARRAY_SIZE(steps); i++)
+			run_step(steps[i]);
 	vmm_end(&run.vmm);
 }
