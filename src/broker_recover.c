@@ -334,7 +334,7 @@ static void recover_unknown(struct broker *b, uint32_t device)
 
 /*
  * Nothing but its removal makes a worker that lives forget a device, and only when that succeeded:
- * nothing is attached any more.
+ * nothing is attached any more. Of one that was lost meanwhile another one knows nothing.
  */
 static bool recover_was_closed(
 	const struct broker *b, uint32_t device, const struct hw_result *result)
@@ -342,7 +342,7 @@ static bool recover_was_closed(
 	const struct device *run = &b->devices[device];
 
 	return result->status && result->error.reason == REASON_NO_DEVICE && run->removing &&
-	       run->slices == 0 && run->draining == 0;
+	       run->slices == 0 && run->draining == 0 && !device_is_closed(b, device);
 }
 
 /* Whoever asked for the removal asks again, and hears that it is done. */

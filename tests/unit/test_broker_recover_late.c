@@ -357,6 +357,38 @@ START_TEST(a_lost_shared_device_stays_as_long_as_its_slice)
 	}
 END_TEST
 
+/* The next one knows none of its devices, which says nothing of what the first had attached. */
+START_TEST(another_worker_does_not_say_that_a_removal_is_done)
+	{
+		struct device_id devices[3];
+		struct pasid_ref ref = {0};
+		struct hpasid host;
+
+		vmm = fixture_vmm(&f, 10, "a", SET_TRANSLATED, 7);
+		for (uint32_t i = 0; i < 3; i++)
+			devices[i] = fixture_add(&f, &vmm, i, 10);
+		host = fixture_allocate(&f, &vmm);
+		ref.number = host.v;
+		ck_assert_int_eq(fixture_bind(&f, &vmm, host, &devices[1], 1), 0);
+		model_arrange(&f, HW_DETACH, STATUS_HARDWARE, 0, 1);
+		ck_assert_int_eq(broker_unbind(f.broker, &vmm, own, ref, NULL, 0, 1, &f.error), 0);
+		ck_assert_int_eq(fixture_outcome(&f, 1).status, STATUS_HARDWARE);
+		ck_assert_int_eq(fixture_free(&f, &vmm, host), 0);
+		ck_assert_int_eq(
+			broker_device_remove(f.broker, &vmm, own, devices[1], 2, &f.error), 0);
+		f.model.submit_status = -EAGAIN; /* it is recorded, and no worker hears of it */
+		broker_flush(f.broker);
+		f.model.submit_status = 0;
+		recover_begin(true);
+		model_lose_lane(&f, vmm.set.v);
+		recover_run();
+		f.now_ms += 1000;
+		broker_tick(f.broker);
+		ck_assert(model_has(&f, 1, host.v));
+		ck_assert_uint_eq(recover_grant(host).quarantine, QUARANTINE_TAINTED);
+	}
+END_TEST
+
 START_TEST(a_number_with_two_grants_is_a_refusal)
 	{
 		struct grant_slot *slots = f.state.table[STATE_GRANTS];
@@ -442,6 +474,7 @@ int main(void)
 		a_shared_device_with_a_draining_number_was_not_closed,
 		a_lost_shared_device_stays_as_long_as_its_slice,
 		a_slice_that_is_being_given_up_is_not_gone_before_that_is_told,
+		another_worker_does_not_say_that_a_removal_is_done,
 		a_number_with_two_grants_is_a_refusal,
 		the_search_begins_anew_behind_the_last_number};
 
