@@ -389,6 +389,36 @@ START_TEST(another_worker_does_not_say_that_a_removal_is_done)
 	}
 END_TEST
 
+/* A detach that failed is the shared device's to try again, in its own recovery. */
+START_TEST(a_set_may_end_while_a_detach_is_tried_again)
+	{
+		struct pasid_ref ref = {0};
+		struct device_id shared = fixture_share(&f, 5), slice;
+		struct hpasid host;
+		uint32_t released;
+
+		vmm = fixture_vmm(&f, 10, "a", SET_TRANSLATED, 7);
+		slice = fixture_slice(&f, &vmm, 5);
+		host = fixture_allocate(&f, &vmm);
+		ref.number = host.v;
+		ck_assert_int_eq(fixture_bind(&f, &vmm, host, &slice, 1), 0);
+		model_arrange(&f, HW_DETACH, STATUS_HARDWARE, 0, 1);
+		ck_assert_int_eq(fixture_unbind(&f, &vmm, host), STATUS_HARDWARE);
+		ck_assert_int_eq(broker_unbind(f.broker, &vmm, own, ref, NULL, 0, 2, &f.error), 0);
+		ck_assert_int_eq(broker_set_destroy(f.broker, &vmm, own, true, 3, &f.error), 0);
+		fixture_settle(&f);
+		recover_begin(true);
+		recover_run();
+		ck_assert(!model_has(&f, 5, host.v));
+		f.now_ms += 1000;
+		broker_tick(f.broker);
+		ck_assert_uint_eq(recover_grant(host).quarantine, QUARANTINE_UNDRAINED);
+		ck_assert_int_eq(
+			broker_device_drained(f.broker, &f.admin, shared, &released, &f.error), 0);
+		ck_assert_int_eq(fixture_state(&f, host), GRANT_IDLE);
+	}
+END_TEST
+
 START_TEST(a_number_with_two_grants_is_a_refusal)
 	{
 		struct grant_slot *slots = f.state.table[STATE_GRANTS];
@@ -475,7 +505,7 @@ int main(void)
 		a_lost_shared_device_stays_as_long_as_its_slice,
 		a_slice_that_is_being_given_up_is_not_gone_before_that_is_told,
 		another_worker_does_not_say_that_a_removal_is_done,
-		a_number_with_two_grants_is_a_refusal,
+		a_set_may_end_while_a_detach_is_tried_again, a_number_with_two_grants_is_a_refusal,
 		the_search_begins_anew_behind_the_last_number};
 
 	return suite_run("broker, what comes late in a recovery", "late", tests, ARRAY_SIZE(tests),
