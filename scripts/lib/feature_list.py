@@ -15,6 +15,7 @@ BEGINS = {"unit": re.compile(r"(?m)^START_TEST\((\w+)\)"), "integration": re.com
 SCENARIOS = {
     "vtd": ("scenario_pasidd.py",), "scopes": ("scenario_scopes.py",), "restart": ("scenario_restart.py",),
     "iommufd-selftest": ("scenario_selftest.py", "scenario_selftest_pasidd.py"),
+    "smmuv3": ("scenario_smmuv3_pasidd.py",),
 }
 
 

@@ -49,7 +49,7 @@ class Smmu(Probe):
     def stage_2(self, device):
         """The address space with the guest's memory, and a second stage that tables nest on."""
         (space,) = self.ask("ioas")
-        self.ask(f"memory {space} {MEMORY:#x} {LENGTH:#x}")
+        self.ask(f"guest-memory {space} {MEMORY:#x} {LENGTH:#x}")
         return space, self.ask(f"parent {device} {space}")[0]
 
     def ste(self, device, viommu, word0, word1=0):

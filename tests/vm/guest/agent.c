@@ -48,6 +48,16 @@ static const struct agent_command *agent_find(
 	return NULL;
 }
 
+static const struct agent_command *added[4];
+static size_t added_count;
+
+void agent_add(const struct agent_command *commands)
+{
+	if (added_count == sizeof(added) / sizeof(added[0]))
+		abort();
+	added[added_count++] = commands;
+}
+
 void agent_run(const struct agent_command *commands, const struct agent_command *more)
 {
 	char line[4096];
@@ -67,6 +77,8 @@ void agent_run(const struct agent_command *commands, const struct agent_command 
 			command = agent_find(commands, words[0]);
 		if (count > 0 && !command)
 			command = agent_find(more, words[0]);
+		for (size_t i = 0; count > 0 && !command && i < added_count; i++)
+			command = agent_find(added[i], words[0]);
 		if (command)
 			command->run(words);
 		else

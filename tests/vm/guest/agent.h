@@ -29,6 +29,9 @@ void agent_report(int r);
 /* A word as a number, in any C notation; UINT32_MAX when there is no word. */
 uint32_t agent_number(const char *word);
 
+/* Adds a table to those of agent_run(); a name that is in several is that of the latter's first. */
+void agent_add(const struct agent_command *commands);
+
 /* Reads commands until the end of input. Both tables end with a command without a name. */
 void agent_run(const struct agent_command *commands, const struct agent_command *more);
 

@@ -7,6 +7,7 @@
 #include "agent.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -50,6 +51,16 @@ struct ioas_map {
 	uint64_t user_va, length, iova;
 };
 
+struct hwpt_invalidate {
+	uint32_t size, hwpt_id;
+	uint64_t data_uptr;
+	uint32_t data_type, entry_len, entry_num, reserved;
+};
+
+struct veventq_alloc {
+	uint32_t size, flags, viommu_id, type, depth, out_id, out_fd, reserved;
+};
+
 struct vfio_region {
 	uint32_t argsz, flags, index, cap_offset;
 	uint64_t size, offset;
@@ -61,7 +72,9 @@ enum {
 	HWPT_ALLOC = 0x89,
 	GET_HW_INFO = 0x8a,
 	VIOMMU_ALLOC = 0x90,
+	HWPT_INVALIDATE = 0x8d,
 	VDEVICE_ALLOC = 0x91,
+	VEVENTQ_ALLOC = 0x93,
 };
 
 enum { NEST_PARENT = 1, SMMUV3 = 1, DATA_SMMUV3 = 2, MAP_FIXED_READ_WRITE = 7 };
@@ -76,6 +89,7 @@ struct piece {
 
 static struct piece pieces[MAX_PIECES];
 static size_t piece_count;
+static int events = -1;
 
 static uint64_t wide(const char *word)
 {
@@ -109,7 +123,7 @@ static void smmu_info(char **words)
 	putchar('\n');
 }
 
-/* memory IOAS ADDRESS LENGTH: guest memory, zeroed. */
+/* guest-memory IOAS ADDRESS LENGTH: zeroed. */
 static void smmu_memory(char **words)
 {
 	struct ioas_map map = {.size = sizeof(map),
@@ -236,6 +250,51 @@ static void smmu_ste(char **words)
 	report_id(r, alloc.out_id);
 }
 
+/* invalidate VIOMMU WORD0 WORD1: a command that a guest put in its SMMU's queue. */
+static void smmu_invalidate(char **words)
+{
+	uint64_t command[2] = {wide(words[2]), words[2] ? wide(words[3]) : 0};
+	struct hwpt_invalidate invalidate = {.size = sizeof(invalidate),
+		.hwpt_id = agent_number(words[1]),
+		.data_uptr = (uintptr_t)command,
+		.data_type = SMMUV3,
+		.entry_len = sizeof(command),
+		.entry_num = 1};
+
+	agent_report(ioctl(kernel_iommufd(), CALL(HWPT_INVALIDATE), &invalidate));
+}
+
+/* events VIOMMU: has the kernel queue what a guest's SMMU would report. */
+static void smmu_events(char **words)
+{
+	struct veventq_alloc alloc = {.size = sizeof(alloc),
+		.viommu_id = agent_number(words[1]),
+		.type = SMMUV3,
+		.depth = 16};
+	int r = ioctl(kernel_iommufd(), CALL(VEVENTQ_ALLOC), &alloc);
+
+	if (r == 0)
+		events = (int)alloc.out_fd;
+	report_id(r, alloc.out_id);
+}
+
+/* event MS: the four words of the next record, in the guest's form. */
+static void smmu_event(char **words)
+{
+	struct {
+		uint32_t flags, sequence;
+		uint64_t words[4];
+	} record = {0};
+	struct pollfd poller = {.fd = events, .events = POLLIN};
+
+	errno = ETIME;
+	if (poll(&poller, 1, (int)agent_number(words[1])) != 1 ||
+		read(events, &record, sizeof(record)) != sizeof(record))
+		agent_report(-1);
+	else
+		agent_ok_numbers(4, record.words);
+}
+
 /* Where a region of the device begins in its descriptor; -1: none. */
 static int64_t region(int fd, uint32_t index)
 {
@@ -271,13 +330,16 @@ static void smmu_register(char **words)
 
 const struct agent_command smmu_commands[] = {
 	{"smmu", smmu_info},
-	{"memory", smmu_memory},
+	{"guest-memory", smmu_memory},
 	{"poke", smmu_poke},
 	{"peek", smmu_peek},
 	{"parent", smmu_parent},
 	{"viommu", smmu_viommu},
 	{"vdevice", smmu_vdevice},
 	{"ste", smmu_ste},
+	{"invalidate", smmu_invalidate},
+	{"events", smmu_events},
+	{"event", smmu_event},
 	{"enable", smmu_enable},
 	{"register", smmu_register},
 	{0},

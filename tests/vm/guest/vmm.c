@@ -2,11 +2,9 @@
 /*
  * A VMM as a test drives it: what pasidd does is asked of it through libpasid, what a VMM does
  * itself (open devices, map memory, make page tables) is done with iommufd directly.
- *
  * A refusal of pasidd is answered by "error CODE REASON message".
  */
 #include "vmm.h"
-#include "agent.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -161,7 +159,7 @@ static void vmm_timeout(char **words)
 	vmm_report(pasid_set_timeout(client, agent_number(words[1])));
 }
 
-/* set NAME [QUOTA [identity]] */
+/* set NAME [QUOTA [identity|guest-owned]] */
 static void vmm_set(char **words)
 {
 	struct pasid_set_create_args args = {.name = words[1]};
@@ -172,6 +170,8 @@ static void vmm_set(char **words)
 		args.has_quota = true;
 		args.quota = agent_number(words[2]);
 		args.mode = words[3] ? PASID_SET_IDENTITY : PASID_SET_TRANSLATED;
+		if (words[3] && strcmp(words[3], "guest-owned") == 0)
+			args.mode = PASID_SET_GUEST_OWNED;
 	}
 	r = pasid_set_create(client, &args, &info);
 	vmm_report_number(r, info.id);
@@ -534,6 +534,8 @@ int main(void)
 		agent_fail(-r);
 		return 1;
 	}
+	agent_add(stream_commands);
+	agent_add(smmu_commands);
 	agent_run(vmm_commands, kernel_commands);
 	return 0;
 }

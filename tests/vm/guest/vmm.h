@@ -3,6 +3,7 @@
 #ifndef VMM_H
 #define VMM_H
 
+#include "agent.h"
 #include "libpasid.h"
 
 #include <stddef.h>
@@ -31,5 +32,8 @@ void vmm_detach_rid(char **words);
 void vmm_dma(char **words);
 void vmm_standing(char **words);
 void vmm_objects(char **words);
+
+/* A guest's own stream table entries. */
+extern const struct agent_command stream_commands[];
 
 #endif

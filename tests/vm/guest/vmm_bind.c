@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Page tables under numbers and RIDs, and a DMA through them. */
-#include "agent.h"
 #include "vmm.h"
 
 #include <errno.h>

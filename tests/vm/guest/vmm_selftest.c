@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What is attached to the mock devices of an iommufd, as the kernel's self-test says.
- */
-#include "agent.h"
+/* What is attached to the mock devices of an iommufd, as the kernel's self-test says. */
 #include "vmm.h"
 
 #include <errno.h>
