@@ -188,7 +188,7 @@ static int vdevice_make(struct backend *b, struct backend_device *device,
 	const struct guest_parent *parent, uint32_t stream, struct error *ret_error)
 {
 	struct backend_vdevice *vdevice = &device->vdevice;
-	struct backend_viommu *viommu;
+	struct backend_viommu *viommu = NULL;
 	int r = vdevice_join(b, device, parent, stream, ret_error);
 
 	if (r)
