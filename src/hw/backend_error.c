@@ -107,7 +107,8 @@ static const struct backend_meaning {
 		"a reset has not ended in time, or, if none is running, something else than pasidd "
 		"attached it: try again later"},
 	{BACKEND_ATTACH, ENOENT, REASON_TABLE_ID, "the iommufd has no page table of this id"},
-	{BACKEND_ATTACH_RID, ENOENT, REASON_TABLE_ID, "the iommufd has no page table of this id"},
+	{BACKEND_ATTACH_RID, ENOENT, REASON_TABLE_ID,
+		"the iommufd has no page table of this id; or, for a guest's, its vDEVICE is gone"},
 	{BACKEND_DETACH, EBUSY, REASON_RESET_RUNNING,
 		"a reset has not ended in time: try again later"},
 	{BACKEND_ANY, ENOMEM, REASON_MEMLOCK, MEMLOCK_TEXT},

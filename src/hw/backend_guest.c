@@ -178,7 +178,9 @@ static int vdevice_join(struct backend *b, struct backend_device *device,
 			vdevice->viommu = viommu;
 			return 1;
 		}
-		if (r != -EINVAL) /* that is the kernel's word for another physical IOMMU */
+		/* The kernel's words for another physical IOMMU, and for one that the VMM, whose
+		   iommufd it is, has destroyed. */
+		if (r != -EINVAL && r != -ENOENT)
 			return -backend_fail(ret_error, device, BACKEND_VDEVICE_ALLOC, stream, r);
 	}
 	return 0;
@@ -196,6 +198,7 @@ static int vdevice_make(struct backend *b, struct backend_device *device,
 	r = viommu_new(b, device, parent, &viommu, ret_error);
 	if (r)
 		return r;
+	assert(viommu);
 	r = b->calls->vdevice_alloc(
 		b->ctx, device->iommufd->fd, viommu->id, device->dev_id, stream, &vdevice->id);
 	if (r < 0) {

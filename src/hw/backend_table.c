@@ -88,6 +88,7 @@ int backend_map(struct backend *b, struct backend_device *device, const struct h
 		if (r)
 			return r;
 	}
+	assert(space);
 	r = b->calls->map_file(b->ctx, device->iommufd->fd, space->ioas, memfd, op->offset,
 		op->length, op->iova, op->map_flags);
 	if (r == 0)

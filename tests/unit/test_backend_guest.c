@@ -3,75 +3,7 @@
  * F32: a guest's stream table entry (SMMUv3): what the kernel is asked, in which order, and that a
  * step that is broken off leaves nothing behind; the claim of the whole RID.
  */
-#include "backend_fixture.h"
-#include "hw/smmuv3_table.h"
-#include "suite.h"
-
-static int device; /* the descriptor of device 1, which iommufd knows as 7 */
-
-static void begin(void)
-{
-	const struct smmuv3_caps caps = {
-		.stage1 = true,
-		.stage2 = true,
-		.two_level_cd = true,
-		.substream_width = 16,
-		.output_width = 48,
-	};
-
-	setup();
-	fake.info.type = HW_IOMMU_SMMUV3;
-	fake.info.max_pasid_log2 = 16;
-	smmuv3_caps_encode(&caps, fake.info.raw);
-	device = open_device(1);
-}
-
-/* A guest's table over the VMM's page table 33, the device being stream 8 there. */
-static struct hw_table entry(uint64_t config, uint64_t context)
-{
-	struct hw_table table = {
-		.kind = HW_TABLE_SMMUV3, .parent_kind = HW_TABLE_HWPT, .id = 33, .stream = 8};
-
-	smmuv3_ste_set(table.ste, SMMUV3_STE_V, 1);
-	smmuv3_ste_set(table.ste, SMMUV3_STE_Config, config);
-	smmuv3_ste_set(table.ste, SMMUV3_STE_S1ContextPtr, context);
-	return table;
-}
-
-static struct hw_table guest(void)
-{
-	return entry(SMMUV3_STAGE1, 0x40000000);
-}
-
-static struct hw_table guest_over(enum hw_table_kind kind, uint32_t id)
-{
-	struct hw_table table = guest();
-
-	table.parent_kind = kind;
-	table.id = id;
-	return table;
-}
-
-static struct hw_op replace_op(uint32_t handle, struct hw_table table)
-{
-	struct hw_op op = attach_op(handle, FAKE_RID, table);
-
-	op.kind = HW_REPLACE;
-	return op;
-}
-
-static struct hw_result ask(enum hw_kind kind)
-{
-	ck_assert_int_eq(run((struct hw_op){.kind = kind, .device = 1}), 0);
-	return result;
-}
-
-static void arrange(const char *name, int error, unsigned times)
-{
-	fake.fail_name = name;
-	fake.fail_error = error;
-	fake.fail_times = times;
-}
+#include "backend_guest_fixture.h"
 
 START_TEST(trap_08_objects_are_made_in_order_and_go_in_reverse)
 	{
@@ -446,103 +378,6 @@ START_TEST(trap_01_pasids_where_there_are_substreams_only)
 	}
 END_TEST
 
-/* An event queue of the VMM's keeps the guest's IOMMU. */
-START_TEST(an_iommu_that_stays_is_used_again)
-	{
-		uint32_t viommu, events;
-
-		ck_assert_int_eq(run(attach_op(1, FAKE_RID, guest())), 0);
-		viommu = result.viommu;
-		events = fake_add_object(&fake, false, &(struct calls_hwpt){.pt_id = viommu});
-		ck_assert_int_eq(run(detach_op(1, FAKE_RID)), 0);
-		ck_assert_uint_eq(fake_objects(&fake), 2);
-		ck_assert_int_eq(run(attach_op(1, FAKE_RID, guest())), 0);
-		ck_assert_uint_eq(result.viommu, viommu);
-		ck_assert_int_eq(run(detach_op(1, FAKE_RID)), 0);
-		/* when the queue is closed, it goes with the next occasion */
-		memset(fake_find(&fake, events), 0, sizeof(struct fake_object));
-		(void)open_device(2);
-		ck_assert_int_eq(run((struct hw_op){.kind = HW_CLOSE, .device = 2}), 0);
-		ck_assert_uint_eq(fake_objects(&fake), 0);
-	}
-END_TEST
-
-START_TEST(a_device_that_stays_in_its_iommu_is_in_the_way)
-	{
-		struct hw_table table = guest();
-
-		arrange("destroy", EBUSY, 0);
-		for (uint32_t i = 0; i < 10; i++) {
-			table.id = 100 + i;
-			ck_assert_int_eq(
-				run(attach_op(1, FAKE_RID, table)), i == 0 ? 0 : STATUS_HARDWARE);
-			if (i == 0)
-				ck_assert_int_eq(run(detach_op(1, FAKE_RID)), 0);
-		}
-		ck_assert_uint_eq(fake_objects(&fake), 3);
-		fake.fail_name = NULL;
-		ck_assert_int_eq(run(attach_op(1, FAKE_RID, table)), 0);
-		ck_assert_uint_eq(fake_objects(&fake), 3);
-		ck_assert_int_eq(run(detach_op(1, FAKE_RID)), 0);
-		ck_assert_uint_eq(fake_objects(&fake), 0);
-	}
-END_TEST
-
-START_TEST(there_is_a_limit_to_iommus_that_stay)
-	{
-		struct hw_table table = guest();
-		uint32_t events[BACKEND_VIOMMUS_MAX];
-
-		for (uint32_t i = 0; i < BACKEND_VIOMMUS_MAX; i++) {
-			table.id = 100000 + i;
-			ck_assert_int_eq(run(attach_op(1, FAKE_RID, table)), 0);
-			events[i] = fake_add_object(
-				&fake, false, &(struct calls_hwpt){.pt_id = result.viommu});
-			ck_assert_int_eq(run(detach_op(1, FAKE_RID)), 0);
-		}
-		table.id = 33;
-		ck_assert_int_eq(run(attach_op(1, FAKE_RID, table)), STATUS_QUOTA);
-		ck_assert_uint_eq(result.error.reason, REASON_LIMIT);
-		ck_assert_uint_eq(fake_objects(&fake), 2 * BACKEND_VIOMMUS_MAX);
-		for (uint32_t i = 0; i < BACKEND_VIOMMUS_MAX; i++)
-			memset(fake_find(&fake, events[i]), 0, sizeof(struct fake_object));
-		ck_assert_int_eq(run(attach_op(1, FAKE_RID, table)), 0);
-		ck_assert_uint_eq(fake_objects(&fake), 3);
-	}
-END_TEST
-
-/* What the kernel keeps of one attach never makes another one fail for good. */
-START_TEST(any_destroy_may_fail)
-	{
-		const struct hw_table table = guest_over(HW_TABLE_IOAS, 2100);
-
-		for (unsigned times = 1; times < 8; times++) {
-			ck_assert_int_eq(run(attach_op(1, FAKE_RID, table)), 0);
-			arrange("destroy", EBUSY, times);
-			ck_assert_int_eq(run(detach_op(1, FAKE_RID)), 0);
-			ck_assert_uint_eq(fake_attached(&fake, device, FAKE_RID), 0);
-			fake.fail_name = NULL;
-			ck_assert_int_eq(run(attach_op(1, FAKE_RID, table)), 0);
-			ck_assert_uint_eq(fake_objects(&fake), 4);
-			ck_assert_int_eq(run(detach_op(1, FAKE_RID)), 0);
-			ck_assert_uint_eq(fake_objects(&fake), 0);
-		}
-	}
-END_TEST
-
-START_TEST(the_end_of_a_lane_frees_what_it_remembers)
-	{
-		(void)open_device(2);
-		ck_assert_int_eq(run(attach_op(1, FAKE_RID, guest())), 0);
-		arrange("destroy", EBUSY, 0);
-		ck_assert_int_eq(run(attach_op(2, FAKE_RID, guest_over(HW_TABLE_IOAS, 2100))), 0);
-		ck_assert_int_eq(run(detach_op(2, FAKE_RID)), 0);
-		ck_assert_int_eq(run((struct hw_op){.kind = HW_CLOSE, .device = 2}), 0);
-		if (_i)
-			ck_assert_int_eq(run((struct hw_op){.kind = HW_END}), 0);
-	}
-END_TEST
-
 int main(void)
 {
 	const struct {
@@ -569,11 +404,6 @@ int main(void)
 		{trap_07_pasids_exclude_the_claim_of_the_rid, 2},
 		{trap_07_the_claim_is_for_the_group, 1},
 		{trap_01_pasids_where_there_are_substreams_only, 1},
-		{an_iommu_that_stays_is_used_again, 1},
-		{a_device_that_stays_in_its_iommu_is_in_the_way, 1},
-		{there_is_a_limit_to_iommus_that_stay, 1},
-		{any_destroy_may_fail, 1},
-		{the_end_of_a_lane_frees_what_it_remembers, 2},
 	};
 	Suite *suite = suite_create("backend: tables of guests");
 	TCase *tc = tcase_create("guest");
