@@ -428,6 +428,7 @@ int main(int argc, char **argv)
 	record_scenes();
 	record_moves();
 	record_scopes();
+	record_streams();
 	record_hard_scenes();
 	(void)unlink(r->path);
 	(void)rmdir(r->folder_of_path);

@@ -40,6 +40,7 @@ void record_expect_result(struct pasid_client *client, int result, bool wanted, 
 void record_scenes(void);
 void record_moves(void);
 void record_scopes(void);
+void record_streams(void);
 void record_hard_scenes(void);
 
 #endif

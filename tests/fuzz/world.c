@@ -191,6 +191,7 @@ static void world_configure(struct world *w, struct limits_config *limits)
 	};
 	w->f.model.group_of[5] = w->f.model.group_of[4]; /* two functions of one group */
 	w->f.model.width_of[6] = 5;
+	w->f.model.smmu_of[6] = w->f.model.smmu_of[7] = true;
 	w->f.model.next_fd = WORLD_MADE_FD;
 	w->f.config.reserved_last = WORLD_RESERVED_LAST;
 	w->f.config.capacity = 160;
