@@ -394,6 +394,54 @@ START_TEST(it_waits_for_what_is_queued_in_the_device)
 	}
 END_TEST
 
+/*
+ * A shared device is lost with its worker, under a number of which a detach had failed or not; its
+ * neighbour is the guest's. What is left of the number may be queued in the device, so it comes
+ * first, whatever becomes of its set meanwhile.
+ */
+static void end_lost(bool tainted, unsigned how)
+{
+	const struct device_id shared = fixture_share(&f, 8), slice = fixture_slice(&f, &a, 8);
+	const struct hpasid host = fixture_allocate(&f, &a);
+	struct device_id g9;
+	uint32_t released;
+
+	ck_assert_int_eq(fixture_bind(&f, &a, host, &slice, 1), 0);
+	if (tainted) {
+		model_arrange(&f, HW_DETACH, STATUS_HARDWARE, 0, 1);
+		ck_assert_int_ne(fixture_unbind(&f, &a, host), 0);
+	}
+	model_lose_lane(&f, BROKER_SHARED_LANE | shared.v);
+	g9 = fixture_add(&f, &g, 9, 10);
+	refused(attach(g9, 8), REASON_RID_PASIDS);
+	if (how == 0)
+		broker_session_end(f.broker, 11);
+	else if (how == 1)
+		(void)outcome_of(broker_device_remove(f.broker, &a, own, slice, 7, &f.error));
+	else
+		ck_assert_int_eq(fixture_free(&f, &a, host), 0);
+	model_run(&f);
+	fixture_pass_second(&f);
+	refused(attach(g9, 8), REASON_RID_PASIDS);
+	ck_assert_int_eq(broker_device_drained(f.broker, &f.admin, shared, &released, &f.error), 0);
+	done(attach(g9, 8));
+	fixture_settle(&f);
+	fixture_restart(&f, fixture_all_stand, NULL);
+	model_run(&f);
+	fixture_recount(&f);
+	ck_assert_ptr_nonnull(standing(9));
+}
+
+START_TEST(it_waits_for_what_a_lost_shared_device_left)
+	{
+		for (unsigned how = 0; how < 6; how++) {
+			end_lost(how % 2, how / 2);
+			teardown();
+			setup();
+		}
+	}
+END_TEST
+
 /* What its worker's death left does not count: who could bind the function anew has it alone. */
 START_TEST(what_a_dead_worker_left_claims_nothing)
 	{
@@ -502,6 +550,7 @@ int main(void)
 		it_waits_for_numbers_of_its_group,
 		no_number_is_allocated_beside_it,
 		it_waits_for_what_is_queued_in_the_device,
+		it_waits_for_what_a_lost_shared_device_left,
 		what_a_dead_worker_left_claims_nothing,
 		the_recount_sees_numbers_beside_it,
 		it_goes_with_its_vm,
