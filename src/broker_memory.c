@@ -129,8 +129,8 @@ void memory_completed(struct broker *b, struct op *op, const struct hw_result *r
 {
 	if (result->status)
 		op_take_error(op, result);
-	/* of a worker that is gone nobody knows how far it came */
-	if (result->status > 0 && op->fresh)
+	/* of a worker that is gone nobody knows how far it came; with the record all of it went */
+	if (result->status > 0 && op->fresh && device_is_meant(b, op->device, op->device_name))
 		table_drop_space(b, op->device, op->hw.space);
 	op_end(b, op);
 }

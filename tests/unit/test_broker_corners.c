@@ -290,6 +290,26 @@ START_TEST(an_unbind_of_a_number_that_went_meanwhile_keeps_no_device)
 	}
 END_TEST
 
+/* What a mapping was charged for goes with the device's record, whose place may be another's. */
+START_TEST(a_mapping_may_outlive_its_device)
+	{
+		struct memory memory = {.device = fixture_add(&f, &a, 0, 50), .length = 4096};
+		struct device_id device;
+
+		ck_assert_int_eq(broker_memory_map(f.broker, &a, &memory, 77, 5, &f.error), 0);
+		/* before it went to the worker, which is another one then */
+		model_end(&f.model, a.set.v);
+		broker_lane_lost(f.broker, a.set.v);
+		f.model.hung_lane = a.set.v; /* and which answers late */
+		device = fixture_add(&f, &c, 0, 51);
+		f.model.hung_lane = 0;
+		ck_assert_int_eq(fixture_outcome(&f, 5).status, STATUS_NOT_FOUND);
+		memory.device = device;
+		ck_assert_int_eq(broker_memory_map(f.broker, &c, &memory, 78, 6, &f.error), 0);
+		ck_assert_int_eq(fixture_outcome(&f, 6).status, 0);
+	}
+END_TEST
+
 int main(void)
 {
 	const TTest *const tests[] = {zero_is_no_number_of_a_set,
@@ -301,7 +321,8 @@ int main(void)
 		a_number_beyond_a_wide_range_is_not_had_again,
 		a_device_that_cannot_be_closed_twice_loses_its_numbers_once,
 		what_is_tainted_is_not_drained, a_device_that_was_to_go_is_in_order_until_it_does,
-		an_unbind_of_a_number_that_went_meanwhile_keeps_no_device};
+		an_unbind_of_a_number_that_went_meanwhile_keeps_no_device,
+		a_mapping_may_outlive_its_device};
 
 	return suite_run(
 		"broker, corners", "corners", tests, ARRAY_SIZE(tests), setup, recover_teardown);
