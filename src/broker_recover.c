@@ -59,6 +59,15 @@ static void recover_set(struct broker *b, uint32_t set)
 		set_enter_buckets(b, set);
 }
 
+/* Those that are gone come first: what is reserved for a name is kept for the one that is there. */
+static void recover_sets(struct broker *b, bool gone)
+{
+	for (uint32_t i = 0; i < b->set_pool.used; i++) {
+		if (set_state(b, i) != SET_FREE && (set_state(b, i) == SET_ZOMBIE) == gone)
+			recover_set(b, i);
+	}
+}
+
 /* Its list, and what it is charged for; slices are counted when all devices are there. */
 static void recover_device(struct broker *b, uint32_t device)
 {
@@ -147,10 +156,8 @@ static void recover_sets_and_devices(struct broker *b, const struct recovery *re
 	recover_pool(&b->binding_pool, b->binding_slots, sizeof(*b->binding_slots),
 		recovery->used[STATE_BINDINGS]);
 	recover_pool(&b->tie_pool, b->tie_slots, sizeof(*b->tie_slots), recovery->used[STATE_TIES]);
-	for (uint32_t i = 0; i < b->set_pool.used; i++) {
-		if (set_state(b, i) != SET_FREE)
-			recover_set(b, i);
-	}
+	recover_sets(b, true);
+	recover_sets(b, false);
 	for (uint32_t i = 0; i < b->device_pool.used; i++) {
 		if (device_state(b, i) != DEVICE_FREE)
 			recover_device(b, i);
@@ -563,28 +570,6 @@ int broker_recover(struct broker *b, const struct recovery *recovery, struct err
 		state_settle(b->ports.state);
 	return r;
 }
-
-/* ------------------------------------------------------------------ records that are missing */
-
-void broker_block(struct broker *b)
-{
-	broker_commit(b, &b->host_slot->unconfirmed, 1);
-}
-
-int broker_confirm(
-	struct broker *b, const struct actor *actor, bool *ret_was_blocked, struct error *ret_error)
-{
-	int r = actor_must_be_admin(actor, "confirming that no VMM holds a device", ret_error);
-
-	if (r)
-		return r;
-	*ret_was_blocked = b->host_slot->unconfirmed != 0;
-	if (*ret_was_blocked)
-		broker_commit(b, &b->host_slot->unconfirmed, 0);
-	return 0;
-}
-
-_Static_assert(sizeof(BROKER_UNCONFIRMED_TEXT) <= sizeof(((struct error *)0)->text), "all of it");
 
 int recover_check_confirmed(const struct broker *b, struct error *ret_error)
 {

@@ -287,6 +287,33 @@ START_TEST(a_restart_keeps_it)
 	}
 END_TEST
 
+/* The record of the one that is gone may be behind that of the one that has it now. */
+START_TEST(a_restart_keeps_it_for_the_set_that_is_there)
+	{
+		struct actor first = created(DB, "db", 10), gone = first, db;
+
+		(void)fixture_allocate(&f, &first);
+		end(&first);
+		gone = created(DB, "db", 20);
+		pass();
+		for (unsigned i = 0; i < 15; i++)
+			(void)fixture_allocate(&f, &gone);
+		end(&gone);
+		db = created(DB, "db", 35);
+		ck_assert_uint_lt(db.set.v & SLOT_MASK, gone.set.v & SLOT_MASK);
+		is(0, 40, 0, 0);
+		f.config.reservations = both;
+		recover_restart(true);
+		is(0, 40, 0, 0);
+		pass();
+		is(0, 35, 5, 0);
+		ck_assert_int_eq(broker_set_adjust(f.broker, &f.admin, db.set, 40, &f.error), 0);
+		is(0, 40, 0, 0);
+		end(&db);
+		is(0, 0, 40, 0);
+	}
+END_TEST
+
 /* Sets keep what they were promised; what cannot be set aside is told, and is when they give back.
  */
 START_TEST(what_others_were_promised_before_is_missing_until_it_comes_back)
@@ -446,6 +473,7 @@ int main(void)
 		limits_of_the_user_go_before,
 		only_those_who_see_everything_see_it,
 		a_restart_keeps_it,
+		a_restart_keeps_it_for_the_set_that_is_there,
 		what_others_were_promised_before_is_missing_until_it_comes_back,
 		a_set_that_has_more_than_is_left_covers_itself,
 		less_or_nothing_is_reserved_afterwards,
