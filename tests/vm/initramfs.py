@@ -58,10 +58,8 @@ def _parents(name):
     return ["/".join(parts[: n + 1]) for n in range(len(parts))]
 
 
-def shared_libraries(program, sysroot=None):
+def shared_libraries(program):
     """Paths of the libraries that a program needs, its loader included; none for a static one."""
-    if sysroot:
-        return _foreign_libraries(program, sysroot)
     result = subprocess.run(["ldd", program], capture_output=True, text=True, check=False)
     if result.returncode != 0:
         return []
@@ -70,10 +68,11 @@ def shared_libraries(program, sysroot=None):
     return re.findall(r"(/\S+) \(0x[0-9a-f]+\)", result.stdout)
 
 
-def _foreign_libraries(program, sysroot):
-    """The same for a program that does not run here: beside it, or in the other system's folders."""
-    folders = [os.path.dirname(program), *glob.glob(f"{sysroot}/usr/lib/*-linux-gnu"), f"{sysroot}/lib"]
-    found, queue = {}, [program]
+def foreign_libraries(programs, sysroot):
+    """The same for programs that do not run here: beside one of them, or in the other system's folders."""
+    folders = {os.path.dirname(program): None for program in programs}
+    folders = [*folders, *glob.glob(f"{sysroot}/usr/lib/*-linux-gnu"), f"{sysroot}/lib"]
+    found, queue = {}, list(programs)
     while queue:
         text = subprocess.run(["readelf", "-ld", queue.pop()], capture_output=True, text=True, check=True).stdout
         names = re.findall(r"NEEDED.*\[(.*)\]", text)
@@ -81,7 +80,7 @@ def _foreign_libraries(program, sysroot):
         for name in set(names) - found.keys():
             places = [f"{folder}/{name}" for folder in folders if os.path.exists(f"{folder}/{name}")]
             if not places:
-                raise FileNotFoundError(f"{program} lacks the library {name}")
+                raise FileNotFoundError(f"there is no {name} for arm64 in {' '.join(folders)}")
             found[name] = places[0]
             queue.append(places[0])
     return list(found.values())
@@ -107,8 +106,10 @@ def build(path, init, programs, extra=(), sysroot=None):
     archive.add_file("bin/busybox", _read(f"{sysroot or ''}/bin/busybox"), executable=True)
     for program in programs:
         archive.add_file(f"usr/bin/{os.path.basename(program)}", _read(program), executable=True)
-        for library in shared_libraries(program, sysroot):
-            archive.add_file(_library_place(library, sysroot), _read(library), executable=True)
+        for library in [] if sysroot else shared_libraries(program):
+            archive.add_file(_library_place(library), _read(library), executable=True)
+    for library in foreign_libraries(programs, sysroot) if sysroot else []:
+        archive.add_file(_library_place(library, sysroot), _read(library), executable=True)
     for name, data in extra:
         archive.add_file(name.lstrip("/"), data)
     archive.write(path)

@@ -56,6 +56,14 @@ class Endpoint:
         return self.slot << 3 | self.function
 
 
+class OwnEndpoint(Endpoint):
+    """A function that is a device of QEMU itself; none of them has PASIDs."""
+
+    def __init__(self, slot, driver):
+        super().__init__(slot, width=0)
+        self.driver = driver
+
+
 class Channel:
     """Our end of a virtio port of the guest: lines and counted bytes, each wait bounded."""
 
@@ -168,7 +176,8 @@ class Machine:
 
     def start(self):
         for endpoint in self.endpoints:
-            self._start_endpoint(endpoint)
+            if not isinstance(endpoint, OwnEndpoint):
+                self._start_endpoint(endpoint)
         self.qemu = self._start_qemu()
         self.monitor.greet()
         if self.channels["shell"].read_line(BOOT_SECONDS) != "guest ready":
@@ -309,8 +318,11 @@ class Machine:
                 "driver": "vfio-user-pci",
                 "addr": f"{endpoint.slot:x}.{endpoint.function:x}",
                 "multifunction": endpoint.multifunction,
-                "socket": {"type": "unix", "path": str(endpoint.socket)},
             }
+            if isinstance(endpoint, OwnEndpoint):
+                device["driver"] = endpoint.driver
+            else:
+                device["socket"] = {"type": "unix", "path": str(endpoint.socket)}
             options += ["-device", json.dumps(device)]
         return options
 

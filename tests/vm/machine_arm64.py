@@ -2,7 +2,6 @@
 """The other machine: arm64, an SMMUv3 that nests, and QEMU's own test functions behind it."""
 
 import gzip
-import json
 import pathlib
 import socket
 
@@ -14,14 +13,6 @@ MEMORY_MIB = 512
 MEMORY_BASE = 0x40000000  # where the machine virt has its memory
 STRTAB_BASE, STRTAB_BASE_CFG = 0x80, 0x88  # SMMU_STRTAB_BASE and _CFG of the specification, IHI 0070
 FIRMWARE = "usr/share/qemu-efi-aarch64/QEMU_EFI.fd"
-
-
-class Endpoint(vm.Endpoint):
-    """A function that is a device of QEMU itself; none of them has PASIDs."""
-
-    def __init__(self, slot, driver="pci-testdev"):
-        super().__init__(slot, width=0)
-        self.driver = driver
 
 
 class Machine(vm.Machine):
@@ -72,9 +63,6 @@ class Machine(vm.Machine):
             self.kernel = self.folder / "Image"
             self.kernel.write_bytes(gzip.decompress(packed.read_bytes()))
 
-    def _start_endpoint(self, endpoint):
-        """They are part of QEMU."""
-
     def _board_options(self):
         return [
             *("-machine", "virt,accel=tcg,iommu=smmuv3,gic-version=3,memory-backend=memory"),
@@ -91,10 +79,3 @@ class Machine(vm.Machine):
             *("-kernel", self.kernel),
             *self._root_options(),
         ]
-
-    def _endpoint_options(self):
-        options = []
-        for endpoint in self.endpoints:
-            device = {"driver": endpoint.driver, "addr": f"{endpoint.slot:x}.{endpoint.function:x}"}
-            options += ["-device", json.dumps(device)]
-        return options

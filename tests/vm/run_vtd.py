@@ -19,7 +19,7 @@ import views
 
 SCENARIOS = ("pasidd", "descriptors", "scopes", "dma", "smoke", "second_stage")
 IOMMUFD_SELFTEST = ("selftest", "selftest_pasidd")
-ON_ARM64 = ("smmuv3_pasidd", "smmuv3_dma", "smmuv3_smoke")
+ON_ARM64 = ("smmuv3_pasidd", "smmuv3_dma", "smmuv3_smoke", "smmuv3_units")
 WITH_SYSTEMD = ("restart",)
 BENCHES = ("bench",)
 HERE = os.path.dirname(os.path.abspath(__file__))

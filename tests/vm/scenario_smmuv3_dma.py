@@ -7,6 +7,7 @@ compared with what the IOMMU does.
 
 import dma
 import guest_tables
+import machine as vm
 import machine_arm64 as arm
 import stream_reader
 import table_reader
@@ -14,7 +15,7 @@ from scenario_smmuv3_smoke import DMA, LENGTH, MEMORY, STREAM, Smmu, entry
 from stream_reader import Config
 
 PORTS = ("first", "second")
-PROGRAMS = ("probe_smmu",)
+PROGRAMS = ("guest/probe_smmu",)
 Observer = stream_reader.Observer
 
 IOVA = 0x12345000
@@ -153,4 +154,4 @@ def run(machine, observer, report):
 
 
 def make_machine(*parts):
-    return arm.Machine(*parts, [arm.Endpoint(6, "iommu-testdev")], PORTS)
+    return arm.Machine(*parts, [vm.OwnEndpoint(6, "iommu-testdev")], PORTS)

@@ -21,7 +21,7 @@ from scenario_smmuv3_smoke import Smmu, entry
 from stream_reader import Config
 
 PORTS = ("vm1", "vm2")
-PROGRAMS = ("pasidd", "pasidctl", "vmm", "keeper")
+PROGRAMS = ("pasidd", "pasidctl", "guest/vmm", "guest/keeper")
 Observer = stream_reader.Observer
 
 SETTINGS = {"quarantine": {"cooling_ms": 100}, "session": {"grace_ms": 60000}}
@@ -382,4 +382,5 @@ def run(machine, observer, report):
 
 
 def make_machine(*parts):
-    return arm.Machine(*parts, [arm.Endpoint(4), arm.Endpoint(5), arm.Endpoint(6, "iommu-testdev")], PORTS)
+    quiet = [vm.OwnEndpoint(slot, "pci-testdev") for slot in (4, 5)]
+    return arm.Machine(*parts, [*quiet, vm.OwnEndpoint(6, "iommu-testdev")], PORTS)

@@ -520,7 +520,6 @@ static const struct agent_command vmm_commands[] = {
 	{"replace", vmm_replace},
 	{"attach-rid", vmm_attach_rid},
 	{"detach-rid", vmm_detach_rid},
-	{"dma", vmm_dma},
 	{"standing", vmm_standing},
 	{"objects", vmm_objects},
 	{0},

@@ -29,7 +29,6 @@ void vmm_unbind(char **words);
 void vmm_replace(char **words);
 void vmm_attach_rid(char **words);
 void vmm_detach_rid(char **words);
-void vmm_dma(char **words);
 void vmm_standing(char **words);
 void vmm_objects(char **words);
 
