@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Page tables under numbers and RIDs, and a DMA through them. */
+/* Page tables under numbers and RIDs. */
 #include "vmm.h"
 
 #include <errno.h>
 #include <stdbool.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 /* The guest's table at ADDRESS, nested on a page table of the VMM's or on an address space. */
 static bool vmm_parse_guest(const char *source, char *rest, struct pasid_table *table)
