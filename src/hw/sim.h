@@ -17,7 +17,8 @@
  *    1  without PASID width an attach returns 0 and writes nothing
  *    2  PASID 0 takes the path of the RID
  *    3  a second attach replaces without a word; with the same table it does nothing at all
- *    4  a PASID takes no IOAS and no table without ALLOC_PASID; ALLOC_PASID itself proves nothing
+ *    4  a PASID takes no IOAS (nor does a RID, as through iommufd.c) and no table without
+ *       ALLOC_PASID; ALLOC_PASID itself proves nothing
  *    6  an attach writes the entry of every member of a group, the last detach takes them away
  *    9  the last reference to the device detaches everything, closing the iommufd nothing
  *   10  a second open works, only its BIND does not; page tables can exceed the memory limit

@@ -309,6 +309,14 @@ static int gate_bound(struct gate *gate, int device)
 	return 0;
 }
 
+static bool gate_is_ioas(const struct gate *gate, uint32_t id)
+{
+	const struct sim_object *object =
+		sim_object_find(gate->sim, gate->sim->header->nodes[gate->node].bound - 1, id);
+
+	return object && object->type == OBJECT_IOAS;
+}
+
 static int call_attach(void *ctx, int device, uint32_t pt_id, const struct hpasid *pasid)
 {
 	GATE gate = {.sim = ctx};
@@ -316,7 +324,13 @@ static int call_attach(void *ctx, int device, uint32_t pt_id, const struct hpasi
 
 	if (r == 0)
 		r = gate_bound(&gate, device);
-	return r < 0 ? r : sim_attach(gate.sim, gate.node, pt_id, pasid);
+	if (r == 0)
+		r = sim_attach(gate.sim, gate.node, pt_id, pasid);
+	if (r < 0 || !gate_is_ioas(&gate, pt_id))
+		return r;
+	/* The kernel chose a table itself: what iommufd.c does with that. */
+	r = sim_detach(gate.sim, gate.node, pasid);
+	return r < 0 ? r : -EINVAL;
 }
 
 static int call_detach(void *ctx, int device, const struct hpasid *pasid)

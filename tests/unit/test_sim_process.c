@@ -438,7 +438,7 @@ static void busy(int socket)
 		ok = ok && rig.calls->unmap(rig.sim, vm.iommufd, vm.ioas, 0x1000, 0x5000) == 0;
 		ok = ok && rig_detach(&rig, &vm, 5 + i % 300) == 0;
 		ok = ok && rig.calls->detach(rig.sim, vm.device, NULL) == 0;
-		ok = ok && rig.calls->attach(rig.sim, vm.device, vm.ioas, NULL) == 0;
+		ok = ok && rig.calls->attach(rig.sim, vm.device, vm.ioas, NULL) == -EINVAL;
 		ok = ok && rig.calls->detach(rig.sim, vm.device, NULL) == 0;
 		ok = ok && rig.calls->destroy(rig.sim, vm.iommufd, nested) == 0;
 		ok = ok && rig.calls->destroy(rig.sim, vm.iommufd, two) == 0;

@@ -119,7 +119,7 @@ START_TEST(trap_04_ioas_and_tables_without_pasid_are_refused)
 		ck_assert_int_eq(rig_attach(&rig, &vm, 4000, 3), -ENOENT);
 		ck_assert_uint_eq(rig_entries(&rig, rig_wide), 0);
 		/* The RID's table counts too, either way round. */
-		ck_assert_int_eq(rig.calls->attach(rig.sim, vm.device, vm.ioas, NULL), 0);
+		ck_assert_int_eq(rig.calls->attach(rig.sim, vm.device, plain, NULL), 0);
 		ck_assert_int_eq(rig_attach(&rig, &vm, good, 3), -EINVAL);
 		ck_assert_int_eq(rig.calls->attach(rig.sim, vm.device, good, NULL), 0);
 		ck_assert_int_eq(rig_attach(&rig, &vm, good, 3), 0);
