@@ -10,6 +10,7 @@ import machine as vm
 
 PROGRAMS = ("selftest",)
 TIMEOUT = 120
+SEEDS, STEPS = 5, 200
 # What is expected wrongly, and what the program must say of it.
 MISTAKES = {
     "reason": ", not internal",
@@ -46,6 +47,21 @@ def compare(machine, report, iommu, prefix):
         report.equal(ours, theirs, f"the simulator of {iommu} answers as the kernel: {theirs[5:]}")
 
 
+def compare_random(machine, report, iommu, prefix):
+    """Steps that nobody wrote down, at random: the same steps, as long as the answers are the same."""
+    for seed in range(1, SEEDS + 1):
+        found = []
+        for kernel in ("kernel", "simulator"):
+            status, text = machine.run(f"selftest {prefix}{kernel} random-{seed}", TIMEOUT)
+            lines = text.splitlines()
+            wrong = [line for line in lines if line.startswith("not ok ")] or lines[-1:]
+            report.check(status == 0, f"{kernel}, {iommu}, seed {seed}: what stands is what was answered", wrong[:5])
+            found.append([line for line in lines if line.startswith("step ")])
+        differ = [f"{a} | {b}" for a, b in zip(*found) if a != b][:3]
+        good = not differ and len(found[0]) == len(found[1]) == STEPS
+        report.check(good, f"seed {seed}: {STEPS} steps at random, the same answers ({iommu})", differ or [text[-300:]])
+
+
 def mistakes(machine, report, part):
     """A check that cannot fail proves nothing."""
     for mistake, words in MISTAKES.items():
@@ -61,6 +77,9 @@ def run(machine, _observer, report):
     machine.output("dmesg -c > /dev/null")
     compare(machine, report, "VT-d", "")
     compare(machine, report, "SMMUv3", "smmuv3-")
+    report.step("Steps at random")
+    compare_random(machine, report, "VT-d", "")
+    compare_random(machine, report, "SMMUv3", "smmuv3-")
     report.step("Each place that can fail in the kernel")
     play(machine, report, "faults")
     play(machine, report, "smmuv3-faults")

@@ -83,10 +83,17 @@ void vmm_open(struct vmm *vmm, uint32_t rid)
 		selftest_die("function %x cannot be opened: %s", rid, vmm->result.error.text);
 }
 
-static void vmm_hwpt(struct vmm *vmm, enum vmm_object object, uint32_t ioas, uint32_t flags)
+void vmm_remake(struct vmm *vmm, enum vmm_object object)
 {
-	const struct calls_hwpt hwpt = {.flags = flags, .dev_id = vmm->dev_id, .pt_id = ioas};
 	const struct world *world = vmm->world;
+	/* An SMMUv3 takes not both. */
+	uint32_t parent =
+		CALLS_HWPT_NEST_PARENT | (world->iommu == HW_IOMMU_VTD ? CALLS_HWPT_PASID : 0);
+	const uint32_t flags[V_COUNT] = {
+		[V_TABLE] = CALLS_HWPT_PASID, [V_OTHER] = CALLS_HWPT_PASID, [V_PARENT] = parent};
+	const struct calls_hwpt hwpt = {.flags = flags[object],
+		.dev_id = vmm->dev_id,
+		.pt_id = object == V_OTHER ? vmm->other : vmm->object[V_IOAS]};
 	int r = world->calls->hwpt_alloc(world->ctx, vmm->iommufd, &hwpt, &vmm->object[object]);
 
 	if (r < 0)
@@ -95,8 +102,6 @@ static void vmm_hwpt(struct vmm *vmm, enum vmm_object object, uint32_t ioas, uin
 
 void vmm_start(struct vmm *vmm, const struct world *world)
 {
-	uint32_t other = 0;
-
 	*vmm = (struct vmm){.world = world, .iommufd = -1, .object[V_GONE] = 400};
 	if (backend_new(world->calls, world->ctx, &vmm->backend) < 0 ||
 		world->calls->open_iommufd(world->ctx, &vmm->iommufd) < 0)
@@ -110,14 +115,10 @@ void vmm_start(struct vmm *vmm, const struct world *world)
 				       (HW_CAP_PASID | HW_CAP_NESTED),
 		NULL, "%s: the function is behind an IOMMU that nests, with 20 bits", world->name);
 	if (world->calls->ioas_alloc(world->ctx, vmm->iommufd, &vmm->object[V_IOAS]) < 0 ||
-		world->calls->ioas_alloc(world->ctx, vmm->iommufd, &other) < 0)
+		world->calls->ioas_alloc(world->ctx, vmm->iommufd, &vmm->other) < 0)
 		selftest_die("no address space");
-	vmm_hwpt(vmm, V_TABLE, vmm->object[V_IOAS], CALLS_HWPT_PASID);
-	vmm_hwpt(vmm, V_OTHER, other, CALLS_HWPT_PASID);
-	/* An SMMUv3 takes not both. */
-	vmm_hwpt(vmm, V_PARENT, vmm->object[V_IOAS],
-		CALLS_HWPT_NEST_PARENT | (world->iommu == HW_IOMMU_VTD ? CALLS_HWPT_PASID : 0));
-	vmm_hwpt(vmm, V_PLAIN, vmm->object[V_IOAS], 0);
+	for (enum vmm_object object = V_TABLE; object <= V_PLAIN; object++)
+		vmm_remake(vmm, object);
 }
 
 void vmm_end(struct vmm *vmm)
@@ -140,6 +141,7 @@ static enum wrong wrong_of(const char *text)
 int main(int argc, char **argv)
 {
 	const char *part = argc > 1 ? argv[1] : "";
+	const char *seed = argc > 2 && strncmp(argv[2], "random-", 7) == 0 ? argv[2] + 7 : NULL;
 	struct world world;
 
 	(void)setvbuf(stdout, NULL, _IOLBF, 0);
@@ -153,10 +155,12 @@ int main(int argc, char **argv)
 		world = world_kernel(true);
 	else
 		selftest_die(
-			"usage: selftest [smmuv3-]kernel|[smmuv3-]simulator [MISTAKE], or "
+			"usage: selftest [smmuv3-]kernel|[smmuv3-]simulator [MISTAKE|random-SEED], or "
 			"selftest [smmuv3-]faults");
 	if (strstr(part, "faults"))
 		selftest_faults(&world);
+	else if (seed)
+		selftest_random(&world, (unsigned)strtoul(seed, NULL, 10), 200);
 	else
 		selftest_steps(&world, wrong_of(argc > 2 ? argv[2] : "nothing"));
 	printf("end %u failed\n", selftest_failed);

@@ -65,11 +65,14 @@ struct vmm {
 	int iommufd;
 	uint32_t dev_id; /* of A */
 	uint32_t object[V_COUNT + 1];
+	uint32_t other;          /* the address space of V_OTHER */
 	struct hw_result result; /* of the last operation */
 };
 
 /* A VMM with A registered and opened, and all objects made. */
 void vmm_start(struct vmm *vmm, const struct world *world);
+/* Makes a page table again that was destroyed. */
+void vmm_remake(struct vmm *vmm, enum vmm_object object);
 /* As if the worker and the VMM had been killed. */
 void vmm_end(struct vmm *vmm);
 /* Has the VMM's own backend take a further device; its dev_id is in the result. */
@@ -115,5 +118,7 @@ enum wrong { WRONG_NOTHING, WRONG_REASON, WRONG_STANDS, WRONG_ABSENT, WRONG_NEST
 
 void selftest_steps(const struct world *world, enum wrong wrong);
 void selftest_faults(const struct world *world);
+/* Steps at random: the same for the same seed. */
+void selftest_random(const struct world *world, unsigned seed, unsigned count);
 
 #endif

@@ -77,6 +77,7 @@ struct test_hwpt_data {
 
 #define DEVICES_MAX  16
 #define ATTACHED_MAX 64
+#define OBJECTS_MAX  160 /* an iommufd has fewer here; a new one gets the lowest free id */
 
 struct selftest_device {
 	int fd;      /* -1: the place is free */
@@ -524,7 +525,7 @@ unsigned selftest_objects(int iommufd, int observer)
 {
 	unsigned count = 0;
 
-	for (uint32_t id = 1; id < 512; id++) {
+	for (uint32_t id = 1; id < OBJECTS_MAX; id++) {
 		struct test_cmd cmd = {.pasid = {.pasid = 1, .pt_id = id}};
 
 		if (test_ask(iommufd, TEST_PASID_CHECK_HWPT, (uint32_t)observer, &cmd) != -ENOENT)

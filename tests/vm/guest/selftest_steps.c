@@ -156,14 +156,14 @@ static const struct step steps[] = {
 };
 
 /* Every place that a step names, and two beside them. */
-static const uint32_t places[] = {AT_RID, 1, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 20, 21, 22, 23, 24,
-	SELFTEST_FAILS, (1u << 20) - 1};
+const uint32_t steps_places[STEPS_PLACES] = {AT_RID, 1, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 20, 21,
+	22, 23, 24, SELFTEST_FAILS, (1u << 20) - 1};
 
 struct function {
 	uint32_t rid;
 	int iommufd; /* -1: not open */
-	uint32_t at[ARRAY_SIZE(places)];
-	struct hw_table table[ARRAY_SIZE(places)];
+	uint32_t at[STEPS_PLACES];
+	struct hw_table table[STEPS_PLACES];
 	unsigned objects;   /* that it is itself */
 	unsigned *expected; /* of its iommufd */
 };
@@ -190,10 +190,10 @@ static struct function *run_function(uint32_t rid)
 
 static size_t run_place(uint32_t pasid)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(places); i++)
-		if (places[i] == pasid)
+	for (size_t i = 0; i < STEPS_PLACES; i++)
+		if (steps_places[i] == pasid)
 			return i;
-	return ARRAY_SIZE(places);
+	return STEPS_PLACES;
 }
 
 static const char *reason_name(uint32_t reason)
@@ -252,11 +252,10 @@ static uint32_t run_map(struct hw_op op)
 	return vmm_run(&run.vmm, op);
 }
 
-static uint32_t run_execute(const struct step *step)
+static uint32_t run_execute(const struct step *step, struct hw_table table)
 {
 	const struct world *world = run.vmm.world;
-	struct hw_op op = selftest_op(
-		(enum hw_kind)step->kind, step->rid, step->pasid, vmm_table(&run.vmm, step->table));
+	struct hw_op op = selftest_op((enum hw_kind)step->kind, step->rid, step->pasid, table);
 
 	op.owner = step->owner;
 	memset(&run.vmm.result, 0, sizeof(run.vmm.result));
@@ -292,6 +291,8 @@ static void run_expect(const struct step *step, uint32_t reason)
 	size_t place = run_place(step->pasid);
 
 	*function->expected += (unsigned)step->objects;
+	if (reason && step->kind == HW_REPLACE && run.vmm.result.left == HW_LEFT_NOTHING)
+		function->at[place] = 0;
 	if (reason)
 		return;
 	if (step->kind == HW_ATTACH || step->kind == HW_REPLACE) {
@@ -302,6 +303,7 @@ static void run_expect(const struct step *step, uint32_t reason)
 	} else if (step->kind == HW_CLOSE) {
 		*function->expected -= function->objects;
 		function->iommufd = -1;
+		memset(function->at, 0, sizeof(function->at));
 	}
 }
 
@@ -313,16 +315,16 @@ static bool step_nested(const struct hw_table *table)
 static void run_compare_place(const struct function *function, size_t place)
 {
 	const struct world *world = run.vmm.world;
-	const struct hpasid pasid = {places[place]};
-	const struct hpasid *at = places[place] == AT_RID ? NULL : &pasid;
+	const struct hpasid pasid = {steps_places[place]};
+	const struct hpasid *at = steps_places[place] == AT_RID ? NULL : &pasid;
 	const struct rid rid = {(uint16_t)function->rid};
 	uint32_t pt_id = function->at[place];
 
 	if (!world->stands(world, rid, at, pt_id))
-		run_say("at %x of function %x there is not %u", places[place], function->rid,
+		run_say("at %x of function %x there is not %u", steps_places[place], function->rid,
 			pt_id);
 	if (pt_id && world->stands(world, rid, at, 0))
-		run_say("at %x of function %x there is nothing and something", places[place],
+		run_say("at %x of function %x there is nothing and something", steps_places[place],
 			function->rid);
 	if (pt_id && step_nested(&function->table[place]) &&
 		!world->nested_is(world, function->iommufd, pt_id, &function->table[place]))
@@ -339,7 +341,7 @@ static void run_compare(void)
 
 		if (function->iommufd < 0)
 			continue;
-		for (size_t place = 0; place < ARRAY_SIZE(places); place++)
+		for (size_t place = 0; place < STEPS_PLACES; place++)
 			run_compare_place(function, place);
 		objects = world->objects(world, function->iommufd);
 		if (objects != *function->expected)
@@ -378,7 +380,7 @@ static void run_step(struct step step)
 
 	if (step.queue && !run.vmm.world->queues)
 		return;
-	reason = run_execute(&step);
+	reason = run_execute(&step, vmm_table(&run.vmm, step.table));
 	run.why[0] = '\0';
 	run_expect(&step, reason);
 	run_spoil(&step);
@@ -406,9 +408,8 @@ static void run_step(struct step step)
 	selftest_check(!run.why[0], run.why, "%s: %s", run.vmm.world->name, step.what);
 }
 
-void selftest_steps(const struct world *world, enum wrong wrong)
+struct vmm *steps_begin(const struct world *world)
 {
-	run.wrong = wrong;
 	vmm_start(&run.vmm, world);
 	for (size_t i = 0; i < ARRAY_SIZE(run.functions); i++)
 		run.functions[i].iommufd = -1;
@@ -419,6 +420,49 @@ void selftest_steps(const struct world *world, enum wrong wrong)
 	run.functions[2].rid = S;
 	run.functions[2].expected = &run.shared_objects;
 	run.vmm_objects = world->objects(world, run.vmm.iommufd);
+	return &run.vmm;
+}
+
+bool steps_open(uint32_t rid)
+{
+	return run_function(rid)->iommufd >= 0;
+}
+
+uint32_t steps_standing(uint32_t rid, size_t place)
+{
+	return run_function(rid)->at[place];
+}
+
+void steps_do(const struct step *step, bool raw)
+{
+	const struct world *world = run.vmm.world;
+	const struct function *function = run_function(step->rid);
+	uint32_t reason = run_execute(step, raw ? step->table : vmm_table(&run.vmm, step->table));
+	int more = 0;
+
+	if (step->kind == STEP_VMM_DESTROYS && !reason)
+		vmm_remake(&run.vmm, (enum vmm_object)step->pasid);
+	run.why[0] = '\0';
+	run_expect(step, reason);
+	/* The iommufd of a shared function that is closed is closed. */
+	if (function->iommufd >= 0 || step->rid != S)
+		more = (int)(world->objects(
+				     world, step->rid == S ? function->iommufd : run.vmm.iommufd) -
+			     *function->expected);
+	*function->expected += (unsigned)more;
+	run_compare();
+	printf("step %s: %s, left %u, made %u, %+d objects\n", step->what,
+		step->kind >= STEP_VMM_DESTROYS ? strerrorname_np((int)reason)
+						: reason_name(reason),
+		run.vmm.result.left, run.vmm.result.made_pt, more);
+	if (run.why[0])
+		selftest_check(false, run.why, "%s: %s", world->name, step->what);
+}
+
+void selftest_steps(const struct world *world, enum wrong wrong)
+{
+	run.wrong = wrong;
+	(void)steps_begin(world);
 	if (world->iommu == HW_IOMMU_SMMUV3)
 		for (size_t i = 0; i < smmuv3_step_count; i++)
 			run_step(smmuv3_steps[i]);

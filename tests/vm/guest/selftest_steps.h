@@ -36,4 +36,17 @@ struct step {
 extern const struct step smmuv3_steps[];
 extern const size_t smmuv3_step_count;
 
+/* --- for steps that nobody wrote down --- */
+
+/* A VMM with all that it has, to which steps are given. */
+struct vmm *steps_begin(const struct world *world);
+/* Carries one out, whatever comes of it, checks that what stands is what was answered, and prints
+   that. `raw`: the ids are the kernel's. What the VMM destroys it makes anew. */
+void steps_do(const struct step *step, bool raw);
+bool steps_open(uint32_t rid);
+/* The page table at a place of a function, 0: none. */
+uint32_t steps_standing(uint32_t rid, size_t place);
+#define STEPS_PLACES 19
+extern const uint32_t steps_places[STEPS_PLACES];
+
 #endif
