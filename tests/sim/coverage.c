@@ -83,6 +83,7 @@ unsigned coverage_check(const struct coverage *coverage)
 	count += missing(coverage->awaited, "unbind that waits for participants", "");
 	count += missing(coverage->acknowledged, "acknowledgement that was waited for", "");
 	count += missing(coverage->late, "participant that is late", "");
+	count += missing(coverage->reserved, "promise that only a reservation had room for", "");
 	count += missing(coverage->deaths, "death of the daemon", "");
 	count += missing(coverage->deaths_between, "death of the daemon between two stores", "");
 	count += missing(coverage->deaths_in_recovery, "death of the daemon in its recovery", "");
@@ -108,6 +109,9 @@ void coverage_print(const struct coverage *coverage, FILE *file)
 		(unsigned long long)coverage->deaths, (unsigned long long)coverage->deaths_between,
 		(unsigned long long)coverage->deaths_in_recovery,
 		(unsigned long long)coverage->undone);
+	for (size_t i = 0; i < ARRAY_SIZE(limited); i++)
+		(void)fprintf(file, "%-30s %10llu refused at its limit\n",
+			resource_text(limited[i]), (unsigned long long)coverage->hits[limited[i]]);
 	(void)fprintf(file, "%llu unbinds waited, %llu acknowledgements, %llu were late\n",
 		(unsigned long long)coverage->awaited, (unsigned long long)coverage->acknowledged,
 		(unsigned long long)coverage->late);

@@ -113,6 +113,7 @@ void history_generate(struct history *history, uint64_t seed, unsigned count)
 	history->vms = (uint8_t)random_between(&random, 2, 4);
 	history->tight = random_below(&random, 3) == 0;
 	history->policy = (uint8_t)random_below(&random, 3);
+	history->reserved = random_below(&random, 3) ? 0 : (uint8_t)random_between(&random, 1, 12);
 	history->count = count < HISTORY_MAX ? count : HISTORY_MAX;
 	for (unsigned i = 0; i < history->count; i++)
 		step_generate(&history->steps[i], &random);

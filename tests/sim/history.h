@@ -24,7 +24,7 @@
 	S(HOLD, "hold", 6)                                                                         \
 	S(RELEASE, "release", 6)                                                                   \
 	S(PARTICIPATE, "participate", 3)                                                           \
-	S(ACKNOWLEDGE, "acknowledge", 24)                                                          \
+	S(ACKNOWLEDGE, "acknowledge", 12)                                                          \
 	S(ADD, "device-add", 26)                                                                   \
 	S(SHARE, "device-share", 4)                                                                \
 	S(SLICE, "slice", 14)                                                                      \
@@ -78,9 +78,10 @@ struct step {
 
 struct history {
 	uint64_t seed;
-	uint8_t vms;    /* 2 to 4; the upper half of them is another user's */
-	uint8_t tight;  /* 1: every limit is so low that it is met */
-	uint8_t policy; /* enum broker_policy */
+	uint8_t vms;      /* 2 to 4; the upper half of them is another user's */
+	uint8_t tight;    /* 1: every limit is so low that it is met */
+	uint8_t policy;   /* enum broker_policy */
+	uint8_t reserved; /* numbers that are kept for the first VM's sets; 0: none are */
 	unsigned count;
 	struct step steps[HISTORY_MAX];
 };

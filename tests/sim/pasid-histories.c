@@ -277,9 +277,9 @@ static void history_print(struct run *run, const struct history *history)
 {
 	char text[SHRINK_TEXT];
 
-	(void)printf("seed %llu: %u VMs, %s limits, numbers are granted %s\n",
+	(void)printf("seed %llu: %u VMs, %s limits, numbers are granted %s, %u are reserved\n",
 		(unsigned long long)history->seed, history->vms, history->tight ? "tight" : "wide",
-		broker_policy_text((enum broker_policy)history->policy));
+		broker_policy_text((enum broker_policy)history->policy), history->reserved);
 	if (shrink_try(run->play, history, true, text))
 		(void)printf("\nFAILED: %s\n", text);
 }

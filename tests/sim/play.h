@@ -18,6 +18,7 @@ struct coverage {
 	uint64_t deaths, deaths_in_recovery, deaths_between, undone, blocked;
 	uint64_t hits[RESOURCE_COUNT];
 	uint64_t awaited, acknowledged, late; /* unbinds; numbers; participants */
+	uint64_t reserved;                    /* promises that only what is reserved had room for */
 };
 
 struct play {

@@ -424,6 +424,25 @@ static void compare_bound(struct play *play)
 		world_fail("K: %u of %u bindings that were told are there", found, wanted);
 }
 
+/* V: others were promised nothing of what is reserved, and all of it is there. */
+static void compare_reserved(struct play *play)
+{
+	const unsigned first = truth_promised_first(&play->now, true);
+	const unsigned reserved = play->history->reserved;
+	struct reservation_info info;
+	uint64_t cursor = 0;
+
+	if (truth_promised(&play->now, 0) + (first < reserved ? reserved - first : 0) >
+		WORLD_CAPACITY)
+		world_fail("V: of %u reserved numbers %u are promised, and others have the rest",
+			reserved, first);
+	while (broker_reservation_next(play->world.broker, &play->world.admin, &cursor, &info)) {
+		if (info.missing || info.account.current + info.aside != reserved)
+			world_fail("V: of %u reserved numbers %u are promised and %u set aside",
+				reserved, info.account.current, info.aside);
+	}
+}
+
 void play_compare_sets(struct play *play)
 {
 	struct broker_status status;
@@ -434,6 +453,7 @@ void play_compare_sets(struct play *play)
 	}
 	compare_devices(play);
 	compare_bound(play);
+	compare_reserved(play);
 	broker_status(play->world.broker, &status);
 	if (status.pasids.current != truth_used(&play->now, 0))
 		world_fail("Q: %u numbers of the host are said to be out, %u are",

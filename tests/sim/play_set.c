@@ -11,23 +11,36 @@ static uint32_t least(uint32_t a, uint32_t b)
 	return a < b ? a : b;
 }
 
-/* What may still be promised to a set of the user, or to any. */
-static uint32_t promise_room(struct play *play, uint32_t uid)
+/*
+ * What is reserved and in nobody's quota is promised to nobody but the first VM. Of a set that is
+ * gone the numbers that rest may count as reserved ones or not, so there is a least and a most.
+ */
+static uint32_t set_aside(struct play *play, bool most)
+{
+	uint32_t reserved = play->history->reserved;
+
+	return reserved - least(reserved, truth_promised_first(&play->now, !most));
+}
+
+/* What may still be promised to a set of the VM and user. */
+static uint32_t promise_room(struct play *play, unsigned vm, uint32_t uid, bool most)
 {
 	uint32_t user = play->history->tight ? 9 : UINT32_MAX;
 	uint32_t of_user = truth_promised(&play->now, uid), of_host = truth_promised(&play->now, 0);
 
+	of_host += vm == 0 ? 0 : set_aside(play, !most);
 	user = user > of_user ? user - of_user : 0;
 	return least(user, of_host < WORLD_CAPACITY ? WORLD_CAPACITY - of_host : 0);
 }
 
-static enum reason promise_refusal(struct play *play, uint32_t uid, uint32_t n)
+/* `r`: what was answered, where that is open. */
+static enum reason promise_refusal(struct play *play, unsigned vm, uint32_t uid, uint32_t n, int r)
 {
-	if (n <= promise_room(play, uid))
+	if (n <= promise_room(play, vm, uid, false))
 		return REASON_NONE;
 	if (play->history->tight && truth_promised(&play->now, uid) + n > 9)
 		return REASON_USER_QUOTA;
-	return REASON_HOST_QUOTA;
+	return n <= promise_room(play, vm, uid, true) && r == 0 ? REASON_NONE : REASON_HOST_QUOTA;
 }
 
 static bool name_is_taken(struct play *play, unsigned vm)
@@ -41,9 +54,10 @@ static bool name_is_taken(struct play *play, unsigned vm)
 
 static void created(struct play *play, const struct truth_set *made)
 {
-	struct truth_set *set = truth_set_new(&play->now);
-
-	*set = *made;
+	/* others would not have had it */
+	play->coverage->reserved +=
+		made->vm == 0 && made->quota > promise_room(play, 1, made->uid, true);
+	*truth_set_new(&play->now) = *made;
 	play->digest += made->name;
 }
 
@@ -64,6 +78,22 @@ static const char *mode_name(enum set_mode mode)
 	return names[mode];
 }
 
+/* Where that is open it is what the set has. */
+static uint32_t what_remains(struct play *play, unsigned vm, uint32_t uid, uint64_t name)
+{
+	uint32_t from = least(promise_room(play, vm, uid, false), WORLD_CAPACITY);
+	uint32_t to = least(promise_room(play, vm, uid, true), WORLD_CAPACITY);
+	struct set_info info;
+
+	if (from == to || name == 0)
+		return from;
+	if (broker_set_get(play->world.broker, &play->world.admin, (struct set_id){name}, &info,
+		    &play->world.error) ||
+		info.pasids.limit < from || info.pasids.limit > to)
+		world_fail("V: a set has not what remains, from %u to %u", from, to);
+	return info.pasids.limit;
+}
+
 static void do_create(struct play *play)
 {
 	unsigned vm = play->step->vm % play->history->vms;
@@ -77,6 +107,7 @@ static void do_create(struct play *play)
 	char name[16];
 	struct set_id id = {0};
 	enum reason wanted;
+	bool taken;
 	int r;
 
 	(void)snprintf(name, sizeof(name), "vm%u", vm);
@@ -85,14 +116,16 @@ static void do_create(struct play *play)
 	actor.session = own ? own->session : ++play->sessions;
 	made.uid = actor.peer->uid;
 	made.quota = create.has_quota ? quota : 4;
-	if (made.quota == 0)
-		made.quota = least(promise_room(play, made.uid), WORLD_CAPACITY);
-	wanted = name_is_taken(play, vm)
-			 ? REASON_SET_EXISTS
-			 : promise_refusal(play, made.uid, made.quota ? made.quota : 1);
+	if (!create.has_quota && vm == 0 && play->history->reserved)
+		made.quota = play->history->reserved;
 	play_say(play, "vm%u creates its set, %s, with a quota of %u", vm, mode_name(create.mode),
 		made.quota);
+	taken = name_is_taken(play, vm);
 	r = broker_set_create(play->world.broker, &actor, &create, &id, &play->world.error);
+	if (made.quota == 0)
+		made.quota = what_remains(play, vm, made.uid, r == 0 ? id.v : 0);
+	wanted = taken ? REASON_SET_EXISTS
+		       : promise_refusal(play, vm, made.uid, made.quota ? made.quota : 1, r);
 	/* a user may have only so many sets, and those that are gone count while they are charged
 	 */
 	if (wanted && r && play->world.error.reason == REASON_LIMIT && play->history->tight)
@@ -108,7 +141,8 @@ static void do_create(struct play *play)
 
 /* ------------------------------------------------------------------ adjust */
 
-static enum reason adjust_wanted(struct play *play, const struct asker *asker, uint32_t quota)
+static enum reason adjust_wanted(
+	struct play *play, const struct asker *asker, uint32_t quota, int r)
 {
 	enum reason gate = play_gate(asker);
 	uint32_t use;
@@ -121,7 +155,8 @@ static enum reason adjust_wanted(struct play *play, const struct asker *asker, u
 	if (quota < use || quota == 0)
 		return REASON_BELOW_USE;
 	if (quota > asker->set->quota)
-		return promise_refusal(play, asker->set->uid, quota - asker->set->quota);
+		return promise_refusal(
+			play, asker->set->vm, asker->set->uid, quota - asker->set->quota, r);
 	return REASON_NONE;
 }
 
@@ -133,10 +168,10 @@ static void do_adjust(struct play *play)
 	int r;
 
 	play_asker(play, &asker);
-	wanted = adjust_wanted(play, &asker, quota);
 	play_say(play, "%s asks for a quota of %u", asker.name, quota);
 	r = broker_set_adjust(
 		play->world.broker, &asker.actor, asker.id, quota, &play->world.error);
+	wanted = adjust_wanted(play, &asker, quota, r);
 	play_expect(play, r, wanted);
 	if (r == 0)
 		asker.set->quota = quota;

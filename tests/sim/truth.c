@@ -210,6 +210,21 @@ unsigned truth_promised(const struct truth *truth, uint32_t uid)
 	return count;
 }
 
+unsigned truth_promised_first(const struct truth *truth, bool all)
+{
+	unsigned count = 0;
+
+	for (uint32_t i = 0; i < truth->set_count; i++) {
+		const struct truth_set *set = &truth->sets[i];
+
+		if (set->vm == 0 && set->life != TRUTH_GONE)
+			count += set->quota;
+		else if (set->vm == 0 && all)
+			count += truth_count(truth, set->name, GRANT_FREE);
+	}
+	return count;
+}
+
 /* ------------------------------------------------------------------ what follows */
 
 void truth_doubt(struct truth *truth, uint32_t host)

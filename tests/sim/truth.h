@@ -132,6 +132,8 @@ unsigned truth_devices_of(const struct truth *truth, uint64_t set);
 /* Promised and used numbers: of a user, or with uid 0 of the host. */
 unsigned truth_promised(const struct truth *truth, uint32_t uid);
 unsigned truth_used(const struct truth *truth, uint32_t uid);
+/* Of them, what the first VM's sets have, or the one of these that is not gone. */
+unsigned truth_promised_first(const struct truth *truth, bool all);
 uint32_t truth_uid(const struct truth *truth, uint64_t set);
 
 /* ------------------------------------------------------------------ what follows from something */

@@ -118,6 +118,7 @@ static void daemon_start(struct world *world)
 		.policy = &world->policy,
 	};
 
+	world->config.reservations = &world->reservation;
 	if (limits_new(&world->limits_config, &world->limits))
 		world_fail("no memory for limits");
 	ports.limits = world->limits;
@@ -225,6 +226,9 @@ void world_open(struct world *world, const struct history *history)
 	};
 	limits_prepare(&world->limits_config, history->tight);
 	actors_prepare(world, history);
+	world->reservation =
+		(struct broker_reservation){"vm0", world->vms[0].peer->uid, history->reserved};
+	world->config.reservation_count = history->reserved ? 1 : 0;
 	daemon_start(world);
 	world_settle(world);
 }

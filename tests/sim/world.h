@@ -61,6 +61,7 @@ struct world {
 	struct world_death death;
 	struct policy policy;
 	struct broker_config config;
+	struct broker_reservation reservation;
 	struct limits_config limits_config;
 	struct limits *limits;
 	struct broker *broker;

@@ -273,7 +273,7 @@ START_TEST(a_number_may_go_while_its_unbind_waits)
 	{
 		const struct device_id shared = fixture_share(&f, 5),
 				       slice = fixture_slice(&f, &a, 5);
-		struct hpasid y = fixture_allocate(&f, &a);
+		struct hpasid y = fixture_allocate(&f, &a), other;
 		uint32_t released;
 
 		ck_assert_int_eq(fixture_bind(&f, &a, y, &slice, 1), 0);
@@ -287,7 +287,11 @@ START_TEST(a_number_may_go_while_its_unbind_waits)
 		ck_assert_int_eq(broker_quarantine_end(f.broker, &f.admin, own, y, &f.error), 0);
 		ck_assert_int_eq(fixture_state(&f, y), GRANT_IDLE);
 		wait_nothing_ended();
-		(void)fixture_allocate(&f, &a); /* its record is another number's */
+		/* its record is another number's, whose acknowledgement is not about it */
+		other = fixture_allocate(&f, &a);
+		ck_assert_uint_eq(f.broker->ops[f.broker->await_first].grant,
+			grant_of_host(f.broker, other.v));
+		ck_assert_uint_eq(wait_acknowledge(&one, other), 0);
 		ck_assert_uint_eq(wait_acknowledge(&one, y), 0);
 		ck_assert_int_eq(wait_listed(), BINDING_BOUND);
 		wait_pass(1);
