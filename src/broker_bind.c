@@ -92,7 +92,7 @@ int bind_check_device(
 			"device " RID_FORMAT
 			" is shared; its RID stays unattached, only PASIDs are bound there",
 			RID_ARGS(rid));
-	return 0;
+	return op->grant == STATE_NONE ? 0 : guest_check_number(b, device, ret_error);
 }
 
 /* A binding that is there already is in the way, unless it only waits for draining: then it is used

@@ -386,9 +386,9 @@ int guest_check_table(const struct broker *b, uint32_t device, const struct hw_t
 /* Whether it can stand in the place of the binding's. */
 int guest_check_replace(const struct broker *b, uint32_t binding, const struct hw_table *table,
 	struct error *ret_error);
-/* A number that is to be the set's in the table of this device, which may be the guest's of
- * another. */
-int guest_check_scope(const struct broker *b, uint32_t device, struct error *ret_error);
+/* A number that is to be the set's, or bound, in the table of this device, which may be the guest's
+ * of another. */
+int guest_check_number(const struct broker *b, uint32_t device, struct error *ret_error);
 /* The stream of an intent; what the entry was made with. */
 void guest_record_stream(struct broker *b, uint32_t device, uint32_t stream);
 void guest_record_ids(struct broker *b, uint32_t device, const struct hw_result *result);

@@ -273,7 +273,7 @@ static int scope_device(struct broker *b, uint32_t set, struct device_id id, uin
 		return error_set_limit(ret_error, REASON_BUSY, id.v, 0, 0,
 			"device %llu of set '%.*s' is being added; ask when that is done",
 			(unsigned long long)id.v, SET_NAME(b, set));
-	return guest_check_scope(b, *ret_device, ret_error);
+	return guest_check_number(b, *ret_device, ret_error);
 }
 
 int scope_read(struct broker *b, uint32_t set, const struct device_id *devices, size_t count,
