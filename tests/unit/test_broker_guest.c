@@ -354,10 +354,7 @@ START_TEST(it_waits_for_numbers_that_a_dead_worker_left)
 	}
 END_TEST
 
-/*
- * F7: and nobody gets a number where it stands, or where a dead worker left it: whether the group
- * was let go of since is not known before the function itself is bound anew.
- */
+/* F7: and nobody gets a number where it stands, or where a dead worker left it. */
 START_TEST(no_number_is_had_beside_it)
 	{
 		const struct hpasid host = fixture_allocate(&f, &a);
