@@ -19,7 +19,7 @@ import views
 
 SCENARIOS = ("pasidd", "descriptors", "scopes", "dma", "smoke", "second_stage")
 IOMMUFD_SELFTEST = ("selftest", "selftest_pasidd")
-ON_ARM64 = ("smmuv3_pasidd", "smmuv3_dma", "smmuv3_smoke", "smmuv3_units")
+ON_ARM64 = ("smmuv3_pasidd", "smmuv3_dma", "smmuv3_smoke", "smmuv3_units", "smmuv3_demo")
 WITH_SYSTEMD = ("restart",)
 BENCHES = ("bench",)
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -61,8 +61,9 @@ def make_root(scenario, options, parts):
     if options.guest:
         return options.guest, os.path.join(options.programs, "disk.image")
     programs = [os.path.join(options.programs, program) for program in scenario.PROGRAMS]
+    found, files = scenario.from_sysroot(options.sysroot) if hasattr(scenario, "from_sysroot") else ([], ())
     initrd = parts.enter_context(tempfile.NamedTemporaryFile(prefix="pasidd-initrd-"))
-    initramfs.build(initrd.name, os.path.join(HERE, "guest/init"), programs, sysroot=options.sysroot)
+    initramfs.build(initrd.name, os.path.join(HERE, "guest/init"), programs + found, files, options.sysroot)
     return initrd.name
 
 
