@@ -149,6 +149,7 @@ static void unbind_told(struct play *play, struct truth_number *number)
 	number->unbind_awaits = awaits;
 	play->coverage->awaited += awaits != 0;
 	number->unbind_told = play->world.now_ms;
+	number->unbind_lost = false;
 }
 
 /*
@@ -160,7 +161,7 @@ static void unbound_told(
 {
 	const struct truth_device *device = truth_device(&play->now, change->device);
 
-	if (number->doubt || number->unbind_awaits == 0 || !play_set_lives(play, number->set) ||
+	if (number->doubt || number->unbind_awaits == 0 || number->unbind_lost || !play_set_lives(play, number->set) ||
 		!device || device->going)
 		return;
 	if (play->world.now_ms < number->unbind_told + WORLD_WAIT)
@@ -184,7 +185,8 @@ static void party_hears(struct play *play, const struct change *change)
 		break;
 	case CHANGE_BINDING_LOST:
 	case CHANGE_BINDING_TAINTED:
-		number->unbind_awaits = 0;
+		/* the unbind may go on, to find that there is nothing to detach */
+		number->unbind_lost = true;
 		break;
 	case CHANGE_UNBIND_UNACKNOWLEDGED:
 		play->coverage->late++;

@@ -22,6 +22,7 @@ struct truth_number {
 	uint32_t awaits;                   /* participants that have not let go since its free */
 	uint32_t unbind_awaits;            /* nor since its unbind was told */
 	uint64_t unbind_told;              /* when that was */
+	bool unbind_lost;                  /* what it was about went meanwhile */
 	uint8_t state;                     /* enum grant_state */
 	bool has_guest;
 	bool was_bound;
