@@ -59,7 +59,7 @@ START_TEST(there_is_a_limit_to_iommus_that_stay)
 		table.id = 33;
 		ck_assert_int_eq(run(attach_op(1, FAKE_RID, table)), STATUS_QUOTA);
 		ck_assert_uint_eq(result.error.reason, REASON_LIMIT);
-		ck_assert_uint_eq(fake_objects(&fake), 2 * BACKEND_VIOMMUS_MAX);
+		ck_assert_uint_eq(fake_objects(&fake), 2ul * BACKEND_VIOMMUS_MAX);
 		for (uint32_t i = 0; i < BACKEND_VIOMMUS_MAX; i++)
 			memset(fake_find(&fake, events[i]), 0, sizeof(struct fake_object));
 		ck_assert_int_eq(run(attach_op(1, FAKE_RID, table)), 0);

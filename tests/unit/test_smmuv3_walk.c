@@ -63,7 +63,7 @@ static uint64_t shift_of(uint32_t level)
 /* The descriptor of an address at a level, when a table of each level follows the other. */
 static uint64_t *pte_at(uint64_t tables, uint32_t level, uint64_t address)
 {
-	return &memory[(tables + level * 0x1000u) / 8 + (address >> shift_of(level) & 511)];
+	return &memory[(tables + level * 0x1000ul) / 8 + (address >> shift_of(level) & 511)];
 }
 
 /* Maps the page of an address; `last`: the level that has it. */
@@ -76,7 +76,7 @@ static void map(uint64_t tables, bool first, uint64_t address, uint64_t phys, ui
 			.read = true,
 			.write = true,
 			.user = true,
-			.address = level == last ? phys : tables + (level + 1) * 0x1000u};
+			.address = level == last ? phys : tables + (level + 1) * 0x1000ul};
 
 		*pte_at(tables, level, address) = smmuv3_pte_encode(first, &pte);
 	}
@@ -254,7 +254,7 @@ START_TEST(blocks)
 		map(FIRST, true, ADDRESS, UINT64_C(0x200000) * 7, 2);
 		ck_assert_int_eq(walk(), SMMUV3_REACHED);
 		ck_assert_uint_eq(result.page_size, 0x200000);
-		ck_assert_uint_eq(result.phys, 0x200000 * 7 + (ADDRESS & 0x1fffff));
+		ck_assert_uint_eq(result.phys, 0x200000ul * 7 + (ADDRESS & 0x1fffff));
 		map(FIRST, true, ADDRESS, UINT64_C(0x40000000) * 3, 1);
 		ck_assert_int_eq(walk(), SMMUV3_REACHED);
 		ck_assert_uint_eq(result.page_size, 0x40000000);
