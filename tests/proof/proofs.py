@@ -238,8 +238,7 @@ BROKER = (
                letter("H", "a number that is held goes into quarantine"),
                letter("Q", "nothing is given back of what was charged")),
     quarantine("quarantine-parties", 1, 2,
-               Defect("F22", "it is given back before it is acknowledged", (
-                   ("broker_quarantine.c", "&& !grant_awaits(slot)) {", ") {"),)),
+               letter("P", "it is given back before it is acknowledged"),
                Defect("F4", "claims outlive a number of scope rids", (
                    ("broker_quarantine.c", "\t\tscope_drop(b, grant);\n", "\t\t;\n"),)),
                quick=False, parties=1),
@@ -247,7 +246,7 @@ BROKER = (
                Defect("D", "a number that is bound goes into quarantine", (
                    ("broker_quarantine.c", "GRANT_FREE_PENDING || grant_is_bound(b, grant))", "GRANT_FREE_PENDING)"),
                    ("broker_quarantine.c",
-                    "if (slot->bindings == STATE_NONE && !grant_is_held(slot) && !grant_awaits(slot)) {",
+                    "if (slot->bindings == STATE_NONE && !grant_is_held(slot) && !grant_is_awaited(slot)) {",
                     "if (slot) {"),)),
                quick=False),
     quarantine("quarantine-longer", 1, 3, letter("D", "what was freed is given back at once"), quick=False),

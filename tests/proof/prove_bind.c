@@ -201,6 +201,11 @@ int guest_check_table(const struct broker *b, uint32_t device, const struct hw_t
 	return scope_check_bind(b, 0, device, ret_error);
 }
 
+int guest_check_number(const struct broker *b, uint32_t device, struct error *ret_error)
+{
+	return scope_check_bind(b, 0, device, ret_error);
+}
+
 void guest_record_ids(struct broker *b, uint32_t device, const struct hw_result *result)
 {
 	(void)b;
