@@ -38,14 +38,14 @@ static bool guest_has_group(const struct broker *b, uint32_t group)
 	return false;
 }
 
+/* Bound there, left there, or not drained yet: all of them have records. */
 static bool guest_has_number(const struct broker *b, uint32_t device)
 {
-	const struct device *run = &b->devices[device];
-	uint32_t i = run->bindings;
+	uint32_t i = b->devices[device].bindings;
 
 	while (i != STATE_NONE && b->binding_slots[i].grant == STATE_NONE)
 		i = b->binding_slots[i].device_next;
-	return i != STATE_NONE || run->draining;
+	return i != STATE_NONE;
 }
 
 /*

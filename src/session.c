@@ -243,15 +243,14 @@ struct session *session_by_token(
 
 const struct session *session_by_id(const struct sessions *sessions, uint64_t id)
 {
-	for (size_t i = 0; i < SESSION_BUCKETS; i++) {
-		const struct session *session = sessions->by_token[i];
+	const struct session *session = NULL;
 
-		for (; session; session = session->next) {
-			if (session->id == id)
-				return session;
-		}
+	for (size_t i = 0; i < SESSION_BUCKETS && !session; i++) {
+		session = sessions->by_token[i];
+		while (session && session->id != id)
+			session = session->next;
 	}
-	return NULL;
+	return session;
 }
 
 void session_park(struct sessions *sessions, struct session *session, uint64_t now, void *user)

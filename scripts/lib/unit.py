@@ -10,6 +10,7 @@ import tempfile
 
 TAP_LINE = re.compile(r"^(ok|not ok) \d+ - (?P<file>[^:]*):(?P<case>[^:]*):(?P<test>[^:]*): (?P<message>.*)")
 ROUNDS = int(os.environ.get("PASIDD_TEST_ROUNDS", "1"))
+HISTORIES = int(os.environ.get("PASIDD_TEST_HISTORIES", 400 * ROUNDS))
 LEAKS = os.environ.get("PASIDD_TEST_LEAKS", "1")  # looking for them takes as long as all else of most tests
 TIMEOUT = 240 * ROUNDS  # seconds for one program
 ENVIRONMENT = {
@@ -101,7 +102,7 @@ def run_replay(path, source):
 def run_histories(path):
     """Random histories of tests/sim; all of them count as one test."""
     result = Result(path.name)
-    code, result.output = run_limited([path, "--histories", str(400 * ROUNDS), "--jobs", "1"], path.parent,
+    code, result.output = run_limited([path, "--histories", str(HISTORIES), "--jobs", "1"], path.parent,
                                       {**ENVIRONMENT, **os.environ})
     if code == 0:
         result.passed = 1

@@ -152,6 +152,72 @@ START_TEST(a_number_waits_for_who_participates)
 	}
 END_TEST
 
+static bool is_told(enum role role, const char *text)
+{
+	Pasid__V1__GetStatus get_status = PASID__V1__GET_STATUS__INIT;
+	const Pasid__V1__StatusResult *status =
+		rig_ok(r, rig_hello(r, role), OPERATION(GET_STATUS), &get_status)->get_status;
+	bool found = false;
+
+	for (size_t i = 0; i < status->n_notes; i++)
+		found = found || strstr(status->notes[i], text);
+	return found;
+}
+
+static void bind_hwpt(struct link *vmm, uint64_t device, Pasid__V1__PasidRef *number)
+{
+	Pasid__V1__Bind bind = PASID__V1__BIND__INIT;
+	Pasid__V1__BindPair pair = PASID__V1__BIND_PAIR__INIT, *pairs[] = {&pair};
+	Pasid__V1__Table table = PASID__V1__TABLE__INIT;
+
+	table.source_case = PASID__V1__TABLE__SOURCE_HWPT;
+	table.hwpt = 9;
+	pair.device = device;
+	pair.table = &table;
+	bind.pasid = number;
+	bind.n_pairs = 1;
+	bind.pairs = pairs;
+	(void)rig_ok(r, vmm, OPERATION(BIND), &bind);
+}
+
+/* The status names who let the time of an unbind pass, and not to VMMs. */
+START_TEST(who_lets_an_unbind_wait_in_vain_is_named)
+	{
+		struct link *vmm = rig_vmm(r, "vm", SET_TRANSLATED);
+		struct link *late = rig_hello(r, ROLE_PARTICIPANT);
+		Pasid__V1__Watch watch = participating();
+		Pasid__V1__Unbind unbind = PASID__V1__UNBIND__INIT;
+		Pasid__V1__PasidRef number = PASID__V1__PASID_REF__INIT;
+		Pasid__V1__Acknowledge acknowledge = PASID__V1__ACKNOWLEDGE__INIT;
+		const uint64_t device = rig_device(r, vmm, 8, 5);
+
+		r->f.broker->config.unbind_wait_ms = 500;
+		(void)rig_ok(r, late, OPERATION(WATCH), &watch);
+		number.key_case = PASID__V1__PASID_REF__KEY_HOST;
+		number.host = rig_allocate(r, vmm);
+		bind_hwpt(vmm, device, &number);
+		unbind.pasid = &number;
+		rig_begin(r);
+		(void)rig_add(r, OPERATION(UNBIND), &unbind);
+		ck_assert_int_eq(rig_send(r, vmm, NULL, 0), 0);
+		rig_run(r);
+		ck_assert(!is_told(ROLE_ADMIN, "in vain"));
+		r->f.now_ms += 500;
+		dispatch_tick(r->d);
+		rig_run(r);
+		(void)rig_ok(r, rig_hello(r, ROLE_PARTICIPANT), OPERATION(WATCH), &watch);
+		ck_assert(is_told(ROLE_ADMIN, "let 1 unbinds wait in vain"));
+		ck_assert(is_told(ROLE_OBSERVER, "in vain"));
+		ck_assert(!is_told(ROLE_VMM, "in vain"));
+		acknowledge.host_pasids = &number.host;
+		acknowledge.n_host_pasids = 1;
+		while (rig_read(r, late)) {
+		}
+		(void)rig_ok(r, late, OPERATION(ACKNOWLEDGE), &acknowledge);
+		ck_assert(!is_told(ROLE_ADMIN, "in vain"));
+	}
+END_TEST
+
 /* Whoever is waited for hears of everything that it is waited for with. */
 START_TEST(who_does_not_watch_all_does_not_participate)
 	{
@@ -278,6 +344,7 @@ int main(void)
 		who_holds_a_number_is_listed,
 		a_hold_names_a_set_and_a_number_that_are_there,
 		a_number_waits_for_who_participates,
+		who_lets_an_unbind_wait_in_vain_is_named,
 		who_does_not_watch_all_does_not_participate,
 		there_are_so_many_participants,
 		of_what_was_before_it_hears_what_it_watches,

@@ -194,6 +194,9 @@ START_TEST(tokens_and_ids_differ)
 			SESSION_TOKEN_SIZE);
 		ck_assert_uint_ne(other->id, session->id);
 		ck_assert_uint_ne(session->id, 0);
+		ck_assert_ptr_eq(session_by_id(sessions, session->id), session);
+		ck_assert_ptr_eq(session_by_id(sessions, other->id), other);
+		ck_assert_ptr_null(session_by_id(sessions, other->id + 1));
 		session_close(sessions, other);
 	}
 END_TEST
