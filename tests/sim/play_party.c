@@ -161,8 +161,8 @@ static void unbound_told(
 {
 	const struct truth_device *device = truth_device(&play->now, change->device);
 
-	if (number->doubt || number->unbind_awaits == 0 || number->unbind_lost || !play_set_lives(play, number->set) ||
-		!device || device->going)
+	if (number->doubt || number->unbind_awaits == 0 || number->unbind_lost ||
+		!play_set_lives(play, number->set) || !device || device->going)
 		return;
 	if (play->world.now_ms < number->unbind_told + WORLD_WAIT)
 		world_fail("D: %u was detached, and waits for participants (%x)", change->host,
