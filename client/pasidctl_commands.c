@@ -438,7 +438,7 @@ const struct ctl_command ctl_commands[] = {
 			"--mode\nguest-owned: its first two words, the guest's stream id, and the second "
 			"stage, which is hwpt:N\nor ioas:N of the VMM's, or space:N (filled by map). It "
 			"claims the device: nothing else is\nbound there.\n\nExamples:\n  pasidctl stream "
-			"install --set vm1 0000:3b:00.0 8 0x3000000040001b 0x2a hwpt:4\n",
+			"install --set vm1 0000:3b:00.0 8 0x300000004000100b 0x2a hwpt:4\n",
 		.options = CTL_SET,
 		.required = CTL_SET,
 		.min_args = 5,

@@ -448,7 +448,8 @@ int broker_unbind(struct broker *broker, const struct actor *actor, struct set_i
 /*
  * The RID itself, exclusive devices only. Outcome: tables[0]. HW_TABLE_SMMUV3 is for sets whose
  * guest owns its tables, which have nothing else; it claims the RID (F32): REASON_RID_PASIDS while
- * sets have numbers of scope rids in the group, which get REASON_RID_CLAIMED as long as it stands.
+ * sets have numbers in the group, by scope, undrained or left by a worker that died; what would
+ * bring numbers there gets REASON_RID_CLAIMED until it is gone.
  */
 int broker_rid_attach(struct broker *broker, const struct actor *actor, struct set_id set,
 	const struct bind_pair *pair, uint64_t cookie, struct error *ret_error);

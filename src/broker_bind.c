@@ -17,7 +17,7 @@ int bind_check_table(
 	struct broker *b, uint32_t device, const struct hw_table *table, struct error *ret_error)
 {
 	bool slice = device_kind(b, device) == DEVICE_SLICE;
-	bool nested = table_is_nested(table);
+	bool nested = hw_table_is_nested(table);
 	uint32_t kind = nested ? table->parent_kind : table->kind;
 	int r = guest_check_mode(b, device, table, ret_error);
 

@@ -5,8 +5,8 @@
  *
  * The entry claims the whole RID. Numbers and such an entry are kept apart by three rules: only a
  * set whose guest owns its tables has entries, and it has no numbers; a group has one set; what
- * other sets kept of numbers in that group from when it was theirs comes before the entry, and
- * nothing is added to it while the entry stands.
+ * other sets kept of numbers in that group from when it was theirs, or a dead worker left there,
+ * comes before the entry, and nothing is added to it while the entry stands or may have been left.
  */
 #include "broker_private.h"
 
@@ -85,15 +85,6 @@ int guest_check_mode(const struct broker *b, uint32_t device, const struct hw_ta
 		SET_NAME(b, set));
 }
 
-/*
- * How many bits of a PASID the guest's table has: S1CDMax of a valid entry (V) that translates
- * (Config 5). Arm IHI 0070, section 5.2; whatever else an entry says is checked by the worker.
- */
-static uint32_t guest_width(const struct hw_table *table)
-{
-	return (table->ste[0] & 0xf) == (5 << 1 | 1) ? (uint32_t)(table->ste[0] >> 59) : 0;
-}
-
 static int guest_check_stream(
 	const struct broker *b, uint32_t device, uint32_t stream, struct error *ret_error)
 {
@@ -119,6 +110,7 @@ int guest_check_table(const struct broker *b, uint32_t device, const struct hw_t
 	struct error *ret_error)
 {
 	const struct device_slot *slot = &b->device_slots[device];
+	const uint32_t width = hw_stream_width(table); /* all else in it the worker checks */
 	struct rid rid = {slot->rid};
 
 	if (slot->iommu != HW_IOMMU_SMMUV3 || !(slot->caps & HW_CAP_NESTED))
@@ -128,17 +120,17 @@ int guest_check_table(const struct broker *b, uint32_t device, const struct hw_t
 			" takes no stream table entry of a guest's; that needs an SMMUv3 with nesting, "
 			"whose firmware says that it is coherent, and Linux 6.13",
 			RID_ARGS(rid));
-	if (guest_width(table) > slot->pasid_width)
-		return error_set_limit(ret_error, REASON_TABLE_FIELD, guest_width(table),
-			slot->pasid_width, guest_width(table),
+	if (width > slot->pasid_width)
+		return error_set_limit(ret_error, REASON_TABLE_FIELD, width, slot->pasid_width,
+			width,
 			"S1CDMax is %u, and device " RID_FORMAT
 			" takes PASIDs of %u bits; tell the guest so in its SMMU's SSIDSIZE",
-			guest_width(table), RID_ARGS(rid), slot->pasid_width);
+			width, RID_ARGS(rid), slot->pasid_width);
 	if (guest_has_numbers(b, slot->group) && !MUTANT(T))
 		return error_set_limit(ret_error, REASON_RID_PASIDS, slot->group, 0, 0,
-			"sets have PASIDs in IOMMU group %u from when a device of it was theirs; a "
-			"guest's table can stand there when those of scope rids are freed and have "
-			"rested, and a device that was shared is drained",
+			"PASIDs are left in IOMMU group %u from when a device of it was another's; "
+			"free those of scope rids, have a shared device drained, or register a "
+			"function again whose worker died, then install the guest's table",
 			slot->group);
 	return guest_check_stream(b, device, table->stream, ret_error);
 }

@@ -417,11 +417,6 @@ void replace_looked(struct broker *b, struct op *op, const struct hw_result *res
 
 /* ------------------------------------------------------------------ broker_table.c */
 
-/* A guest's, over a second stage that others may share. */
-static inline bool table_is_nested(const struct hw_table *table)
-{
-	return table->kind == HW_TABLE_VTD_S1 || table->kind == HW_TABLE_SMMUV3;
-}
 /* Charges the set for the page tables that an attach through `device` takes. */
 int table_charge(struct broker *b, uint32_t device, const struct hw_table *table,
 	struct table_charge *ret_charge, struct error *ret_error);

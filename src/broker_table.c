@@ -32,7 +32,7 @@ static uint32_t table_find(struct device *run, const struct device_table *wanted
 static void table_plan(struct device *run, const struct hw_table *table,
 	struct device_table *wanted, struct table_charge *charge)
 {
-	bool nested = table_is_nested(table);
+	bool nested = hw_table_is_nested(table);
 
 	wanted->parent = nested;
 	wanted->kind = nested ? table->parent_kind : table->kind;

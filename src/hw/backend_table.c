@@ -341,24 +341,19 @@ int backend_check_pasid(
 	return 0;
 }
 
-static bool backend_table_nested(const struct hw_table *table)
-{
-	return table->kind == HW_TABLE_VTD_S1 || table->kind == HW_TABLE_SMMUV3;
-}
-
 /* Ids of the VMM mean nothing on our own iommufd, and its objects have no owners. */
 static bool backend_table_foreign(const struct backend_device *device, const struct hw_table *table)
 {
 	if (!device->iommufd->own)
 		return false;
 	return table->kind == HW_TABLE_HWPT || table->kind == HW_TABLE_IOAS ||
-	       (backend_table_nested(table) && table->parent_kind != HW_TABLE_SPACE);
+	       (hw_table_is_nested(table) && table->parent_kind != HW_TABLE_SPACE);
 }
 
 /* Is the kind one that there is, of the table and of its parent? */
 static bool backend_table_known(const struct hw_table *table)
 {
-	if (!backend_table_nested(table))
+	if (!hw_table_is_nested(table))
 		return table->kind >= HW_TABLE_HWPT && table->kind <= HW_TABLE_SPACE;
 	return table->parent_kind == HW_TABLE_HWPT || table->parent_kind == HW_TABLE_SPACE ||
 	       (table->parent_kind == HW_TABLE_IOAS && table->kind == HW_TABLE_SMMUV3);
@@ -381,7 +376,7 @@ int backend_check_table(const struct backend *b, const struct backend_device *de
 	if (backend_table_foreign(device, table))
 		return error_set(ret_error, REASON_TABLE_KIND,
 			"a shared device takes address spaces only, no ids of an iommufd");
-	if (!backend_table_nested(table))
+	if (!hw_table_is_nested(table))
 		return 0;
 	if (device->kind->nests != table->kind)
 		return error_set(ret_error, REASON_NO_NESTING,

@@ -91,6 +91,20 @@ struct hw_table {
 	uint32_t gap; /* 0: tables are compared as bytes */
 };
 ASSERT_SIZE(struct hw_table, 56);
+
+/* A guest's, over a second stage that others may share. */
+static inline bool hw_table_is_nested(const struct hw_table *table)
+{
+	return table->kind == HW_TABLE_VTD_S1 || table->kind == HW_TABLE_SMMUV3;
+}
+
+/* How many bits of a PASID a guest's stream table entry has: S1CDMax (word 0, from bit 59) of a
+   valid one (V) that translates (Config 5). Arm IHI 0070, section 5.2. */
+static inline uint32_t hw_stream_width(const struct hw_table *table)
+{
+	return (table->ste[0] & 0xf) == (5 << 1 | 1) ? (uint32_t)(table->ste[0] >> 59) : 0;
+}
+
 /* struct iommu_hwpt_vtd_s1.flags, linux/iommufd.h */
 #define HW_VTD_S1_SRE  1u
 #define HW_VTD_S1_EAFE 2u
