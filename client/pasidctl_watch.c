@@ -73,7 +73,7 @@ static int watch_run(struct watch *watch, const struct pasid_watch_args *args,
 		r = pasid_dispatch(ctl->client, 0);
 		if (r < 0)
 			return ctl_failed(ctl, r);
-		if (fds[2].revents)
+		if (read_input != NULL && fds[2].revents)
 			goes_on = read_input(ctl);
 	}
 	return EXIT_DONE;
