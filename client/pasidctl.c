@@ -13,14 +13,20 @@
 #define PASIDD_VERSION "0.1.0"
 #endif
 
+static const struct ctl_group *const ctl_groups[] = {
+	&ctl_basic_commands,
+};
+
 /* ------------------------------------------------------------ help */
 
 static void ctl_help(void)
 {
 	printf("Usage: pasidctl [OPTIONS] COMMAND ...\n\n"
 	       "Looks at the PASIDs of this host, and changes them.\n\n");
-	for (size_t i = 0; i < ctl_command_count; i++)
-		printf("  %-15s %s\n", ctl_commands[i].name, ctl_commands[i].summary);
+	for (size_t i = 0; i < ARRAY_SIZE(ctl_groups); i++)
+		for (size_t j = 0; j < ctl_groups[i]->count; j++)
+			printf("  %-15s %s\n", ctl_groups[i]->commands[j].name,
+				ctl_groups[i]->commands[j].summary);
 	printf("\n  --socket PATH      where pasidd listens; default $" PASID_SOCKET_ENV
 	       ", then\n"
 	       "                     " PASID_SOCKET_DEFAULT
@@ -104,9 +110,10 @@ static bool ctl_is(const struct ctl_command *command, const char *const *words, 
 
 const struct ctl_command *ctl_find(const char *const *words, size_t word_count, size_t *ret_words)
 {
-	for (size_t i = 0; i < ctl_command_count; i++)
-		if (ctl_is(&ctl_commands[i], words, word_count, ret_words))
-			return &ctl_commands[i];
+	for (size_t i = 0; i < ARRAY_SIZE(ctl_groups); i++)
+		for (size_t j = 0; j < ctl_groups[i]->count; j++)
+			if (ctl_is(&ctl_groups[i]->commands[j], words, word_count, ret_words))
+				return &ctl_groups[i]->commands[j];
 	return NULL;
 }
 

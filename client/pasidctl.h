@@ -24,35 +24,33 @@ enum {
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
-/* Bits of the options that a command takes; their names are in pasidctl_parse.c. */
-enum ctl_option {
-	CTL_SET = 1u << 0,
-	CTL_QUARANTINED = 1u << 1,
-	CTL_PASID = 1u << 2,
-	CTL_COUNT = 1u << 3,
-	CTL_MIN = 1u << 4,
-	CTL_MAX = 1u << 5,
-	CTL_CONSECUTIVE = 1u << 6,
-	CTL_GUEST = 1u << 7,
-	CTL_DATA = 1u << 8,
-	CTL_ALL = 1u << 9,
-	CTL_MODE = 1u << 10,
-	CTL_QUOTA = 1u << 11,
-	CTL_FORCE = 1u << 12,
-	CTL_IOVA = 1u << 13,
-	CTL_OFFSET = 1u << 14,
-	CTL_READ_ONLY = 1u << 15,
-	CTL_EVENTS = 1u << 16,
-	CTL_LIMITS = 1u << 17,
-	CTL_OWNER = 1u << 18,
-	CTL_FD = 1u << 19,
-	CTL_CONFIRM = 1u << 20,
-	CTL_SCOPE = 1u << 21,
-	CTL_DEVICE = 1u << 22,
-	CTL_TO = 1u << 24,
-	CTL_CANCEL = 1u << 25,
-	CTL_FROM = 1u << 26,
-};
+/* Options that a command takes, bits of a word; their names are in pasidctl_parse.c. */
+#define CTL_SET         (UINT64_C(1) << 0)
+#define CTL_QUARANTINED (UINT64_C(1) << 1)
+#define CTL_PASID       (UINT64_C(1) << 2)
+#define CTL_COUNT       (UINT64_C(1) << 3)
+#define CTL_MIN         (UINT64_C(1) << 4)
+#define CTL_MAX         (UINT64_C(1) << 5)
+#define CTL_CONSECUTIVE (UINT64_C(1) << 6)
+#define CTL_GUEST       (UINT64_C(1) << 7)
+#define CTL_DATA        (UINT64_C(1) << 8)
+#define CTL_ALL         (UINT64_C(1) << 9)
+#define CTL_MODE        (UINT64_C(1) << 10)
+#define CTL_QUOTA       (UINT64_C(1) << 11)
+#define CTL_FORCE       (UINT64_C(1) << 12)
+#define CTL_IOVA        (UINT64_C(1) << 13)
+#define CTL_OFFSET      (UINT64_C(1) << 14)
+#define CTL_READ_ONLY   (UINT64_C(1) << 15)
+#define CTL_EVENTS      (UINT64_C(1) << 16)
+#define CTL_LIMITS      (UINT64_C(1) << 17)
+#define CTL_OWNER       (UINT64_C(1) << 18)
+#define CTL_FD          (UINT64_C(1) << 19)
+#define CTL_CONFIRM     (UINT64_C(1) << 20)
+#define CTL_SCOPE       (UINT64_C(1) << 21)
+#define CTL_DEVICE      (UINT64_C(1) << 22)
+#define CTL_TO          (UINT64_C(1) << 24)
+#define CTL_CANCEL      (UINT64_C(1) << 25)
+#define CTL_FROM        (UINT64_C(1) << 26)
 
 struct ctl_command;
 
@@ -63,7 +61,7 @@ struct ctl {
 	uint32_t timeout_ms;
 	const char *words[CTL_WORDS_MAX]; /* what is no option, the command's name included */
 	size_t word_count;
-	uint32_t given; /* enum ctl_option */
+	uint64_t given; /* CTL_SET, ... */
 	struct pasid_set_ref set;
 	uint64_t pasid, count, min, max, guest, data, quota, iova, offset, events, fd, from;
 	enum pasid_set_mode mode;
@@ -92,10 +90,10 @@ struct ctl_command {
 	const char *arguments;
 	const char *summary;
 	const char *help;   /* more about it, and examples */
-	uint32_t options;   /* enum ctl_option */
-	uint32_t required;  /* options that must be there */
-	uint32_t followers; /* options that go with `leader` only */
-	uint32_t leader;
+	uint64_t options;   /* CTL_SET, ... */
+	uint64_t required;  /* options that must be there */
+	uint64_t followers; /* options that go with `leader` only */
+	uint64_t leader;
 	uint8_t min_args, max_args;
 	bool offline;                /* asks no daemon */
 	bool runs_other;             /* a command line follows behind -- */
@@ -113,8 +111,12 @@ int ctl_failed(struct ctl *ctl, int code);
 __attribute__((format(printf, 1, 2))) int ctl_usage(const char *format, ...);
 /* The command with this name (one word or two); *ret_words: how many. NULL: none. */
 const struct ctl_command *ctl_find(const char *const *words, size_t word_count, size_t *ret_words);
-extern const struct ctl_command ctl_commands[];
-extern const size_t ctl_command_count;
+/* Each group in the file that its commands are in; shown in this order. */
+struct ctl_group {
+	const struct ctl_command *commands;
+	size_t count;
+};
+extern const struct ctl_group ctl_basic_commands;
 
 /* ------------------------------------------------------------ pasidctl_parse.c */
 

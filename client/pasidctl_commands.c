@@ -12,7 +12,7 @@
 		PASID_ROLE_ADMIN                                                                   \
 	}
 
-const struct ctl_command ctl_commands[] = {
+static const struct ctl_command commands[] = {
 	{.name = "status",
 		.arguments = "[--limits [--all] [--set NAME]]",
 		.summary = "the daemon, its numbers and counters; what is limited",
@@ -468,4 +468,4 @@ const struct ctl_command ctl_commands[] = {
 		.roles = ADMINS,
 		.run = ctl_stream_remove},
 };
-const size_t ctl_command_count = ARRAY_SIZE(ctl_commands);
+const struct ctl_group ctl_basic_commands = {commands, ARRAY_SIZE(commands)};

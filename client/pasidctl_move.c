@@ -403,7 +403,7 @@ static json_t *move_json(const struct pasid_move_info *info)
 
 static int move_run(struct mover *mover)
 {
-	const uint32_t given = mover->ctl->given;
+	const uint64_t given = mover->ctl->given;
 	int code = move_open_target(mover);
 	if (code != EXIT_DONE)
 		return code;

@@ -8,10 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* An option of commands; `value` NULL: it takes none. */
+/* An option of commands, with a number or nothing. */
 struct parse_option {
 	const char *name;
-	enum ctl_option bit;
+	uint64_t bit;
 	size_t value; /* offset in struct ctl; 0: none */
 	uint64_t max;
 };
@@ -156,47 +156,71 @@ static bool parse_is(const char *name, size_t length, const char *text)
 	return strlen(text) == length && strncmp(name, text, length) == 0;
 }
 
+static bool parse_socket(struct ctl *ctl, const char *value)
+{
+	ctl->socket = value;
+	return true;
+}
+
+static bool parse_timeout_option(struct ctl *ctl, const char *value)
+{
+	return parse_timeout(value, &ctl->timeout_ms);
+}
+
+static bool parse_set_option(struct ctl *ctl, const char *value)
+{
+	return ctl_set(value, &ctl->set);
+}
+
+static bool parse_owner_option(struct ctl *ctl, const char *value)
+{
+	return parse_owner(value, &ctl->owner);
+}
+
+static bool parse_scope_option(struct ctl *ctl, const char *value)
+{
+	return parse_scope(value, &ctl->scope);
+}
+
+static bool parse_mode_option(struct ctl *ctl, const char *value)
+{
+	return parse_mode(value, &ctl->mode);
+}
+
+/* Options with a text: kept as it is at `member`, or looked at by `parse`. */
+static const struct {
+	const char *name;
+	uint64_t bit; /* 0: every command takes it */
+	bool (*parse)(struct ctl *ctl, const char *value);
+	size_t member;
+} parse_texts[] = {
+	{"socket", 0, parse_socket, 0},
+	{"timeout", 0, parse_timeout_option, 0},
+	{"set", CTL_SET, parse_set_option, 0},
+	{"owner", CTL_OWNER, parse_owner_option, 0},
+	{"scope", CTL_SCOPE, parse_scope_option, 0},
+	{"mode", CTL_MODE, parse_mode_option, 0},
+	{"to", CTL_TO, NULL, offsetof(struct ctl, to)},
+	{"device", CTL_DEVICE, NULL, offsetof(struct ctl, device)},
+};
+
 /* An option that has a text as value. 1: it was one; 0: not; -1: wrong. */
 static int parse_text_option(struct ctl *ctl, const char *name, size_t length, const char *value,
 	int argc, char **argv, int *at)
 {
-	static const char *const names[] = {
-		"socket", "timeout", "set", "owner", "scope", "to", "mode", "device"};
 	size_t i = 0;
-	while (i < ARRAY_SIZE(names) && !parse_is(name, length, names[i]))
+	while (i < ARRAY_SIZE(parse_texts) && !parse_is(name, length, parse_texts[i].name))
 		i++;
-	if (i == ARRAY_SIZE(names))
+	if (i == ARRAY_SIZE(parse_texts))
 		return 0;
-	value = parse_value(names[i], value, argc, argv, at);
+	value = parse_value(parse_texts[i].name, value, argc, argv, at);
 	if (value == NULL)
 		return -1;
-	switch (i) {
-	case 0:
-		ctl->socket = value;
-		return 1;
-	case 1:
-		return parse_timeout(value, &ctl->timeout_ms) ? 1 : -1;
-	case 2:
-		ctl->given |= CTL_SET;
-		return ctl_set(value, &ctl->set) ? 1 : -1;
-	case 3:
-		ctl->given |= CTL_OWNER;
-		return parse_owner(value, &ctl->owner) ? 1 : -1;
-	case 4:
-		ctl->given |= CTL_SCOPE;
-		return parse_scope(value, &ctl->scope) ? 1 : -1;
-	case 5:
-		ctl->given |= CTL_TO;
-		ctl->to = value;
-		return 1;
-	case 6:
-		ctl->given |= CTL_MODE;
-		return parse_mode(value, &ctl->mode) ? 1 : -1;
-	default:
-		ctl->given |= CTL_DEVICE;
-		ctl->device = value;
-		return 1;
-	}
+	ctl->given |= parse_texts[i].bit;
+	if (parse_texts[i].parse != NULL)
+		return parse_texts[i].parse(ctl, value) ? 1 : -1;
+	*(const char **)(void *)((char *)ctl + parse_texts[i].member) = value;
+	return 1;
 }
 
 static bool parse_flag(struct ctl *ctl, const char *name, size_t length)
