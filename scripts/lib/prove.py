@@ -9,6 +9,7 @@ import pathlib
 import re
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ import proofs
 
 WORK = pathlib.Path(os.environ.get("PASIDD_BUILD_ROOT", TOP / "build")).resolve() / "prove"
 MEMORY = 8 << 30  # bytes; more is a failure, not a machine that swaps
-SECONDS = 900
+SECONDS = 900  # of processor time, so that a busy machine makes no proof fail; of the clock six times as many
 
 CHECKS = ("--bounds-check", "--pointer-check", "--signed-overflow-check", "--pointer-overflow-check",
           "--div-by-zero-check", "--undefined-shift-check", "--unwinding-assertions", "--slice-formula")
@@ -35,17 +36,21 @@ class Broken(Exception):
 
 def limit():
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
 
 
 def call(command, folder, log):
     """Its exit status; what it says is in the log."""
     with open(log, "a") as out:
         try:
-            return subprocess.run(["nice", "-n", "10", *map(str, command)], cwd=folder, stdin=subprocess.DEVNULL,
-                                  stdout=out, stderr=subprocess.STDOUT, timeout=SECONDS, preexec_fn=limit,
-                                  check=False).returncode
+            status = subprocess.run(["nice", "-n", "10", *map(str, command)], cwd=folder, stdin=subprocess.DEVNULL,
+                                    stdout=out, stderr=subprocess.STDOUT, timeout=6 * SECONDS, preexec_fn=limit,
+                                    check=False).returncode
         except subprocess.TimeoutExpired:
-            raise Broken(f"no result in {SECONDS} s; {log}") from None
+            status = -signal.SIGKILL
+    if status in (-signal.SIGXCPU, -signal.SIGKILL):
+        raise Broken(f"no result in {SECONDS} s of processor time; {log}")
+    return status
 
 
 def edit(folder, edits):
