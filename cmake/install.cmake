@@ -5,7 +5,7 @@
 #   devel     headers, libpasid.so, libpasid.a, pkg-config and CMake files, the protocol's description
 #   daemon    pasidd, its unit for systemd
 #   tools     pasidctl, pasid-sim
-#   manuals   man pages, how to configure, the protocol
+#   manuals   man pages, and documents for operators and integrators
 #   examples  sources that are built against the installed library
 #
 # Nothing that is installed names a folder of the build, and all of it may be moved together: DESTDIR, --prefix, or a
@@ -70,11 +70,6 @@ install(CODE "
 " COMPONENT daemon)
 
 # --- manuals and examples -----------------------------------------------------------------------------
-file(GLOB MAN_PAGES CONFIGURE_DEPENDS man/*.[1-8])
-foreach(page IN LISTS MAN_PAGES)
-  string(REGEX REPLACE ".*\\." "" section ${page})
-  install(FILES ${page} DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section} COMPONENT manuals)
-endforeach()
-install(FILES LICENSE docs/CONFIGURATION.md docs/PROTOCOL.md DESTINATION ${DOC_DIR} COMPONENT manuals)
+include(cmake/manuals.cmake)
 file(GLOB EXAMPLES CONFIGURE_DEPENDS examples/*.[ch])
 install(FILES ${EXAMPLES} examples/CMakeLists.txt examples/Makefile DESTINATION ${DOC_DIR}/examples COMPONENT examples)

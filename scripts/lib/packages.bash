@@ -5,10 +5,10 @@
 # What building and running takes, and what the checks take on top of it.
 # shellcheck disable=SC2034 # used by those who source this file
 BUILD_PACKAGES=(cmake ninja-build gcc libc6-dev pkg-config libevent-dev libprotobuf-c-dev protobuf-c-compiler
-  libjansson-dev libsystemd-dev)
+  libjansson-dev libsystemd-dev scdoc python3)
 # shellcheck disable=SC2034
 TEST_PACKAGES=("${BUILD_PACKAGES[@]}" check libsubunit-dev clang libclang-rt-dev llvm clang-format clang-tidy cppcheck
-  shellcheck python3 python3-protobuf protobuf-compiler ccache git procps g++ make groff-base)
+  shellcheck python3-protobuf protobuf-compiler ccache git procps g++ make groff-base)
 # What the tests in virtual machines take on top of building.
 # shellcheck disable=SC2034
 VM_PACKAGES=(mmdebstrap busybox-static python3 e2fsprogs)

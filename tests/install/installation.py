@@ -10,7 +10,25 @@ import time
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("PASIDD_BUILD", TOP / "build" / "release-gcc")).resolve()
+DOCUMENTS = ("LICENSE", "CONFIGURATION.md", "PROTOCOL.md", "OPERATING.md", "INTEGRATING.md", "THREAT-MODEL.md")
 TIMEOUT = float(os.environ.get("PASIDD_TEST_TIMEOUT", "60"))
+
+def map_symbols(text):
+    """{symbol: version} of a linker's version script."""
+    text = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
+    found = {}
+    for node in re.finditer(r"(\w+)\s*\{(.*?)\}\s*\w*\s*;", text, re.S):
+        shown = re.search(r"global:(.*?)(local:|$)", node[2], re.S)
+        found.update((name, node[1]) for name in re.findall(r"(\w+);", shown[1] if shown else ""))
+    return found
+
+
+def pages():
+    """The manual pages, and those of one function each that lead to one of them."""
+    exported = map_symbols((TOP / "client/libpasid.map").read_text())
+    made = {page.stem for page in TOP.glob("man/*.scd")} | {"pasidd.json.5", "pasid-protocol.7"}
+    return made | {f"{name}.3" for name in exported} | {"pasid_map_find.3"}
+
 
 COMPONENTS = {
     "runtime": {"lib/libpasid.so.1", "lib/libpasid.so.1.0.0"},
@@ -32,8 +50,8 @@ COMPONENTS = {
     },
     "daemon": {"sbin/pasidd", "lib/systemd/system/pasidd.service"},
     "tools": {"bin/pasidctl", "bin/pasid-sim"},
-    "manuals": {f"share/man/man{page.suffix[1:]}/{page.name}" for page in TOP.glob("man/*.[1-8]")}
-    | {f"share/doc/pasidd/{name}" for name in ("LICENSE", "CONFIGURATION.md", "PROTOCOL.md")},
+    "manuals": {f"share/man/man{page[-1]}/{page}" for page in pages()}
+    | {f"share/doc/pasidd/{name}" for name in DOCUMENTS},
     "examples": {
         f"share/doc/pasidd/examples/{file.name}"
         for file in (TOP / "examples").iterdir()
@@ -83,16 +101,6 @@ def pkg_config(prefix, *words, **more):
 
 
 # ------------------------------------------------------------ symbols
-
-
-def map_symbols(text):
-    """{symbol: version} of a linker's version script."""
-    text = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
-    found = {}
-    for node in re.finditer(r"(\w+)\s*\{(.*?)\}\s*\w*\s*;", text, re.S):
-        shown = re.search(r"global:(.*?)(local:|$)", node[2], re.S)
-        found.update((name, node[1]) for name in re.findall(r"(\w+);", shown[1] if shown else ""))
-    return found
 
 
 def exported_symbols(library):

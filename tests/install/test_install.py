@@ -73,7 +73,11 @@ class Parts(unittest.TestCase):
     @unittest.skipUnless(shutil.which("groff"), "there is no groff")
     def test_manuals_are_set_without_a_warning(self):
         for page in sorted(PREFIX.glob("share/man/man*/*")):
-            said = subprocess.run(["groff", "-mdoc", "-Tutf8", "-ww", page], capture_output=True, check=False)
+            text = page.read_text()
+            if text.startswith(".so "):
+                self.assertIn(f"\\fB{page.stem}\\fR(", (PREFIX / "share/man" / text.split()[1]).read_text())
+                continue
+            said = subprocess.run(["groff", "-K", "utf8", "-man", "-t", "-Tutf8", "-ww", "-Wbreak", page], capture_output=True, check=False)
             self.assertEqual(said.stderr, b"", page.name)
 
 
