@@ -3,7 +3,7 @@
 #
 #   runtime   libpasid.so.1
 #   devel     headers, libpasid.so, libpasid.a, pkg-config and CMake files, the protocol's description
-#   daemon    pasidd, its unit for systemd
+#   daemon    pasidd, its service and sockets for systemd, its user, its folders, its rules for udev
 #   tools     pasidctl, pasid-sim
 #   manuals   man pages, and documents for operators and integrators
 #   examples  sources that are built against the installed library
@@ -13,6 +13,9 @@
 
 include(CMakePackageConfigHelpers)
 set(PASIDD_UNIT_DIR lib/systemd/system CACHE STRING "Where units of systemd go, in the prefix or absolute")
+set(PASIDD_SYSUSERS_DIR lib/sysusers.d CACHE STRING "The same for sysusers.d(5)")
+set(PASIDD_TMPFILES_DIR lib/tmpfiles.d CACHE STRING "The same for tmpfiles.d(5)")
+set(PASIDD_UDEV_DIR lib/udev/rules.d CACHE STRING "The same for rules of udev(7)")
 set(DOC_DIR ${CMAKE_INSTALL_DATAROOTDIR}/doc/pasidd)
 set(CMAKE_FILES_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/pasid)
 set(PKGCONFIG_DIR ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
@@ -55,7 +58,7 @@ install(TARGETS pasidctl pasid-sim DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT
 file(RELATIVE_PATH BIN_TO_LIB ${CMAKE_INSTALL_FULL_BINDIR} ${CMAKE_INSTALL_FULL_LIBDIR})
 set_target_properties(pasidctl PROPERTIES INSTALL_RPATH "$ORIGIN/${BIN_TO_LIB}")
 
-# The unit names the daemon by its path, which is known only now that the prefix is: --prefix may have changed it.
+# The service names the daemon by its path, which is known only now that the prefix is: --prefix may have changed it.
 install(CODE "
   set(PASIDD_PATH \"${CMAKE_INSTALL_SBINDIR}/pasidd\")
   set(UNIT_DIR \"${PASIDD_UNIT_DIR}\")
@@ -64,10 +67,17 @@ install(CODE "
       get_filename_component(\${path} \"\${\${path}}\" ABSOLUTE BASE_DIR \"\${CMAKE_INSTALL_PREFIX}\")
     endif()
   endforeach()
-  configure_file(\"${CMAKE_CURRENT_SOURCE_DIR}/systemd/pasidd.service.in\"
-    \"${CMAKE_CURRENT_BINARY_DIR}/pasidd.service\" @ONLY)
-  file(INSTALL \"${CMAKE_CURRENT_BINARY_DIR}/pasidd.service\" DESTINATION \"\${UNIT_DIR}\")
+  file(READ \"${CMAKE_CURRENT_SOURCE_DIR}/systemd/pasidd.service\" UNIT)
+  string(REPLACE \"ExecStart=/usr/sbin/pasidd \" \"ExecStart=\${PASIDD_PATH} \" UNIT \"\${UNIT}\")
+  file(WRITE \"${CMAKE_CURRENT_BINARY_DIR}/pasidd.service\" \"\${UNIT}\")
+  file(INSTALL \"${CMAKE_CURRENT_BINARY_DIR}/pasidd.service\"
+    \"${CMAKE_CURRENT_SOURCE_DIR}/systemd/pasidd.socket\"
+    \"${CMAKE_CURRENT_SOURCE_DIR}/systemd/pasidd-admin.socket\" DESTINATION \"\${UNIT_DIR}\")
 " COMPONENT daemon)
+# Its user, its folders, and the nodes that it may open.
+install(FILES systemd/pasidd.sysusers DESTINATION ${PASIDD_SYSUSERS_DIR} RENAME pasidd.conf COMPONENT daemon)
+install(FILES systemd/pasidd.tmpfiles DESTINATION ${PASIDD_TMPFILES_DIR} RENAME pasidd.conf COMPONENT daemon)
+install(FILES systemd/60-pasidd.rules DESTINATION ${PASIDD_UDEV_DIR} COMPONENT daemon)
 
 # --- manuals and examples -----------------------------------------------------------------------------
 include(cmake/manuals.cmake)

@@ -48,7 +48,15 @@ COMPONENTS = {
         "lib/cmake/pasid/pasidTargets-release.cmake",
         "share/pasidd/pasid.proto",
     },
-    "daemon": {"sbin/pasidd", "lib/systemd/system/pasidd.service"},
+    "daemon": {
+        "sbin/pasidd",
+        "lib/systemd/system/pasidd.service",
+        "lib/systemd/system/pasidd.socket",
+        "lib/systemd/system/pasidd-admin.socket",
+        "lib/sysusers.d/pasidd.conf",
+        "lib/tmpfiles.d/pasidd.conf",
+        "lib/udev/rules.d/60-pasidd.rules",
+    },
     "tools": {"bin/pasidctl", "bin/pasid-sim"},
     "manuals": {f"share/man/man{page[-1]}/{page}" for page in pages()}
     | {f"share/doc/pasidd/{name}" for name in DOCUMENTS},
