@@ -30,7 +30,8 @@ static void ctl_help(void)
 	printf("\n  --socket PATH      where pasidd listens; default $" PASID_SOCKET_ENV
 	       ", then\n"
 	       "                     " PASID_SOCKET_DEFAULT
-	       "\n"
+	       "; without it, the\n"
+	       "                     admin.socket beside that comes first for who may open it\n"
 	       "  --json             answers for programs\n"
 	       "  --timeout SECONDS  wait at most so long for an answer; default 30\n"
 	       "  --version          print the version and end\n"
@@ -148,21 +149,32 @@ static const char *ctl_role_text(enum pasid_role role)
 }
 
 /* Connects with the first role of the command's that is allowed. */
-static int ctl_connect(struct ctl *ctl)
+static int ctl_open(struct ctl *ctl, const char *path, struct pasid_error *ret_error)
 {
 	struct pasid_options options = {
-		.path = ctl->socket, .name = "pasidctl", .timeout_ms = ctl->timeout_ms};
-	struct pasid_error error = {0};
+		.path = path, .name = "pasidctl", .timeout_ms = ctl->timeout_ms};
 	int r = PASID_DENIED;
 	for (size_t i = 0; i < ARRAY_SIZE(ctl->command->roles); i++) {
 		options.role = ctl->command->roles[i];
 		if (options.role == 0)
 			break;
-		r = pasid_open(&options, &ctl->client, &error);
+		r = pasid_open(&options, &ctl->client, ret_error);
 		ctl->role = options.role;
 		if (r != PASID_DENIED)
 			break;
 	}
+	return r;
+}
+
+static int ctl_connect(struct ctl *ctl)
+{
+	struct pasid_error error = {0};
+	char admin[128];
+	int r = -1;
+	if (ctl_admin_socket(ctl, admin, sizeof(admin)))
+		r = ctl_open(ctl, admin, &error);
+	if (r != 0) /* what is wrong with that one is no concern of who may use the other */
+		r = ctl_open(ctl, ctl->socket, &error);
 	if (r == 0 && ctl->role == PASID_ROLE_VMM)
 		fputs("pasidctl: you may not observe this host: shown is only what a VMM sees\n",
 			stderr);

@@ -118,6 +118,11 @@ struct ctl_group {
 };
 extern const struct ctl_group ctl_basic_commands;
 
+/* ------------------------------------------------------------ pasidctl_socket.c */
+
+/* The path of the socket for admins, when no other was asked for and we may open it. */
+bool ctl_admin_socket(const struct ctl *ctl, char *ret_path, size_t size);
+
 /* ------------------------------------------------------------ pasidctl_parse.c */
 
 /* 0, or EXIT_USAGE after saying why. */

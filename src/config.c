@@ -28,6 +28,7 @@
 
 static const struct json_key socket_keys[] = {
 	FIELD("path", json_read_text, socket.path, .min = 1, .max = 107),
+	FIELD("admin_path", json_read_text, socket.admin_path, .min = 1, .max = 107),
 	FIELD("mode", config_read_mode, socket.mode),
 	FIELD("group", config_read_socket_group, socket),
 	END,
@@ -175,6 +176,7 @@ void config_free(struct config *config)
 		return;
 	policy = &config->policy;
 	free(config->socket.path);
+	free(config->socket.admin_path);
 	config_who_done(&policy->admins);
 	config_who_done(&policy->observers);
 	config_who_done(&policy->vmms);

@@ -17,7 +17,8 @@
 #define CONFIG_RESERVATIONS_MAX 256
 
 struct config_socket {
-	char *path; /* NULL: the default, see pasidd(8) */
+	char *path;       /* NULL: the default, see pasidd(8) */
+	char *admin_path; /* the same of the one for admins */
 	uint32_t mode;
 	bool has_group;
 	uint32_t group;

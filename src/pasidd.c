@@ -10,6 +10,7 @@
 #include "log.h"
 #include "options.h"
 #include "pasidd_share.h"
+#include "pasidd_sockets.h"
 #include "runtime.h"
 #include "runtime_export.h"
 #include "runtime_marker.h"
@@ -36,11 +37,10 @@ struct daemon {
 	struct options options;
 	struct config *config;
 	char directory[RUNTIME_PATH_MAX];
-	char socket_path[RUNTIME_PATH_MAX];
 	char simulate_dir[RUNTIME_SIMULATION_MAX];
 	const char *backend;
-	bool own_socket; /* made by us, not passed by systemd */
-	int lock_fd, listen_fd;
+	int lock_fd;
+	struct sockets sockets;
 	struct runtime_passed passed;
 	struct runtime_store *store;
 	struct clock clock;
@@ -112,47 +112,36 @@ static int daemon_fail(const struct runtime_error *error, int r)
 	return r == -EBUSY ? EXIT_STATUS_SECOND : EXIT_STATUS_FAILURE;
 }
 
-/* The directory, the lock and the socket, in this order: whoever has the lock may replace the
- * socket. */
+/* The directory, the lock and the sockets, in this order: whoever has the lock may replace the
+ * sockets. */
 static int daemon_claim(struct daemon *daemon)
 {
-	const char *asked = daemon->options.socket != NULL ? daemon->options.socket
-							   : daemon->config->socket.path;
 	struct runtime_error error = {{0}};
 	int r = runtime_directory(daemon->options.runtime_dir, daemon->directory, &error);
 
 	if (r < 0)
 		return daemon_fail(&error, r);
-	if (asked != NULL)
-		r = snprintf(daemon->socket_path, sizeof(daemon->socket_path), "%s", asked);
-	else
-		r = snprintf(daemon->socket_path, sizeof(daemon->socket_path),
-			"%.*s/" RUNTIME_SOCKET, RUNTIME_PATH_MAX - (int)sizeof(RUNTIME_SOCKET) - 1,
-			daemon->directory);
-	if ((size_t)r >= sizeof(daemon->socket_path)) {
-		log_write(LOG_LEVEL_ERROR, NULL, "the path of the socket is too long");
+	r = sockets_name(&daemon->sockets, daemon->options.socket, &daemon->config->socket,
+		daemon->directory, &error);
+	if (r < 0) {
+		(void)daemon_fail(&error, r);
 		return EXIT_STATUS_USAGE;
 	}
-	r = runtime_lock(daemon->directory, daemon->socket_path, &daemon->lock_fd, &error);
+	r = runtime_lock(daemon->directory, daemon->sockets.path, &daemon->lock_fd, &error);
 	if (r == 0)
 		r = runtime_passed(&daemon->passed, &error);
 	if (r == 0)
-		daemon->listen_fd = daemon->passed.listen_fd;
+		sockets_take(&daemon->sockets, &daemon->passed);
 	return r < 0 ? daemon_fail(&error, r) : EXIT_STATUS_OK;
 }
 
 static int daemon_listen(struct daemon *daemon)
 {
 	struct runtime_error error = {{0}};
-	int r;
+	const int r = sockets_listen(&daemon->sockets, &daemon->config->socket, &error);
 
-	if (daemon->listen_fd >= 0)
-		return EXIT_STATUS_OK;
-	r = runtime_listen(
-		daemon->socket_path, &daemon->config->socket, &daemon->listen_fd, &error);
 	if (r < 0)
 		return r == -EADDRINUSE ? daemon_fail(&error, -EBUSY) : daemon_fail(&error, r);
-	daemon->own_socket = true;
 	return EXIT_STATUS_OK;
 }
 
@@ -380,7 +369,8 @@ static int daemon_start_server(struct daemon *daemon)
 	const struct config *config = daemon->config;
 	const struct limit_levels *limits = config->limits.of;
 	struct server_options options = {
-		.listen_fd = daemon->listen_fd,
+		.listen_fd = daemon->sockets.fd,
+		.admin_fd = daemon->sockets.admin_fd,
 		.broker = daemon->broker,
 		.executor = daemon->executor,
 		.clock = &daemon->clock,
@@ -430,8 +420,8 @@ static int daemon_serve(struct daemon *daemon)
 	int r;
 
 	log_write(LOG_LEVEL_INFO, NULL, "ready: %s backend, socket %s", daemon->backend,
-		daemon->socket_path);
-	r = sd_notifyf(0, "READY=1\nSTATUS=Serving %s (%s)", daemon->socket_path, daemon->backend);
+		daemon->sockets.path);
+	r = sd_notifyf(0, "READY=1\nSTATUS=Serving %s (%s)", daemon->sockets.path, daemon->backend);
 	if (r >= 0) {
 		what = "the loop failed";
 		r = server_run(daemon->server);
@@ -468,8 +458,7 @@ static int daemon_run(struct daemon *daemon)
  */
 static void daemon_done(struct daemon *daemon)
 {
-	if (daemon->own_socket)
-		(void)unlink(daemon->socket_path);
+	sockets_remove(&daemon->sockets);
 	server_free(daemon->server);
 	broker_free(daemon->broker);
 	executor_free(daemon->executor);
@@ -478,8 +467,7 @@ static void daemon_done(struct daemon *daemon)
 	runtime_passed_done(&daemon->passed);
 	limits_free(daemon->limits);
 	state_file_free(daemon->state);
-	if (daemon->listen_fd >= 0)
-		close(daemon->listen_fd);
+	sockets_close(&daemon->sockets);
 	config_free(daemon->config);
 	for (size_t i = 0; i < daemon->note_count; i++)
 		free((void *)(uintptr_t)daemon->notes[i]);
@@ -489,7 +477,7 @@ static void daemon_done(struct daemon *daemon)
 
 int main(int argc, char *argv[])
 {
-	struct daemon daemon = {.lock_fd = -1, .listen_fd = -1, .passed = {.listen_fd = -1}};
+	struct daemon daemon = {.lock_fd = -1, .sockets = SOCKETS_NONE};
 	int status;
 
 	/* Before anything else: a worker has nothing of the daemon's. */

@@ -47,6 +47,8 @@ uint64_t policy_match_cgroups(const struct policy *policy, const char *path)
 
 bool policy_allows_role(const struct policy *policy, const struct policy_peer *peer, enum role role)
 {
+	if (peer->admitted)
+		return role != ROLE_NONE;
 	switch (role) {
 	case ROLE_VMM:
 		return policy_matches(&policy->vmms, peer);

@@ -22,6 +22,7 @@ enum role {
 struct policy_peer {
 	uint64_t cgroups; /* of policy_match_cgroups() */
 	uint32_t uid;
+	bool admitted; /* came in by a door that is open to admins only */
 	uint32_t group_count;
 	uint32_t groups[POLICY_GROUPS_MAX]; /* the primary one first */
 };
@@ -60,6 +61,7 @@ struct policy {
 /* The rules that name this cgroup v2 path or one above it. */
 uint64_t policy_match_cgroups(const struct policy *policy, const char *path);
 
+/* Who was admitted may be anything, whatever the rules say of its credentials. */
 bool policy_allows_role(
 	const struct policy *policy, const struct policy_peer *peer, enum role role);
 

@@ -65,12 +65,30 @@ static bool store_read_map(const char *name, struct runtime_map *ret_map)
 	return strcmp(again, name) == 0;
 }
 
+/* One socket for everybody, and one for admins, which its unit must give that name. */
+static int store_take_listening(
+	int fd, const char *name, struct runtime_passed *passed, struct runtime_error *ret_error)
+{
+	int *place = strcmp(name, "admin") == 0 ? &passed->admin_fd : &passed->listen_fd;
+	const int flags = fcntl(fd, F_GETFL);
+
+	if (*place >= 0 || sd_is_socket_unix(fd, SOCK_SEQPACKET, 1, NULL, 0) <= 0)
+		return runtime_fail(ret_error, -EINVAL,
+			"systemd passed a descriptor named '%.64s'; pasidd takes one listening Unix "
+			"socket, ListenSequentialPacket= in the socket unit, one with "
+			"FileDescriptorName=admin, and what it stored itself",
+			name);
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+		return runtime_fail(ret_error, -EINVAL, "the passed socket: %s", strerror(errno));
+	*place = fd;
+	return 0;
+}
+
 static int store_take(
 	int fd, const char *name, struct runtime_passed *passed, struct runtime_error *ret_error)
 {
 	struct runtime_lane lane = {.fd = fd};
 	struct runtime_map map = {.fd = fd};
-	int flags = fcntl(fd, F_GETFL);
 
 	if (store_read_map(name, &map)) {
 		passed->maps[passed->map_count++] = map;
@@ -80,21 +98,12 @@ static int store_take(
 		passed->lanes[passed->lane_count++] = lane;
 		return 0;
 	}
-	if (passed->listen_fd >= 0 || sd_is_socket_unix(fd, SOCK_SEQPACKET, 1, NULL, 0) <= 0)
-		return runtime_fail(ret_error, -EINVAL,
-			"systemd passed a descriptor named '%.64s'; pasidd takes one listening Unix "
-			"socket, ListenSequentialPacket= in the socket unit, and what it stored "
-			"itself",
-			name);
-	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
-		return runtime_fail(ret_error, -EINVAL, "the passed socket: %s", strerror(errno));
-	passed->listen_fd = fd;
-	return 0;
+	return store_take_listening(fd, name, passed, ret_error);
 }
 
 int runtime_passed(struct runtime_passed *ret_passed, struct runtime_error *ret_error)
 {
-	struct runtime_passed passed = {.listen_fd = -1};
+	struct runtime_passed passed = {.listen_fd = -1, .admin_fd = -1};
 	char **names = NULL;
 	const int count = sd_listen_fds_with_names(1, &names);
 	int r = 0;

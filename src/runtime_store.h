@@ -24,9 +24,12 @@ struct runtime_map {
 	int fd;
 };
 
-/* What systemd passed: the listening socket, or -1, and what an earlier run had stored. */
+/*
+ * What systemd passed: the listening socket and that for admins (FileDescriptorName=admin), or -1
+ * each, and what an earlier run had stored.
+ */
 struct runtime_passed {
-	int listen_fd;
+	int listen_fd, admin_fd;
 	struct runtime_lane *lanes;
 	size_t lane_count;
 	struct runtime_map *maps;
@@ -34,7 +37,8 @@ struct runtime_passed {
 };
 
 /*
- * Takes over what was passed. -EINVAL: something else came, or several listening sockets; -ENOMEM.
+ * Takes over what was passed. -EINVAL: something else came, or several listening sockets of one
+ * kind; -ENOMEM.
  * The error is filled then; what was passed stays open.
  */
 int runtime_passed(struct runtime_passed *ret_passed, struct runtime_error *ret_error);

@@ -305,7 +305,7 @@ void server_stop(struct server *server)
 	server_wake(server);
 	server->stopping = true;
 	server->stop_at = server->options.clock->now_ms + SERVER_STOP_MS;
-	(void)event_del(&server->listener);
+	server_stop_accepting(server);
 	(void)sd_notify(0, "STOPPING=1\nSTATUS=Waiting for operations under way");
 	dispatch_shut_down(server->dispatch);
 }

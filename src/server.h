@@ -23,6 +23,8 @@ struct server;
 
 struct server_options {
 	int listen_fd; /* SOCK_SEQPACKET, listening, non-blocking; stays the caller's */
+	int admin_fd;  /* the same; who comes in here is an admin (policy_peer.admitted); -1: none
+			*/
 	struct broker *broker;
 	struct executor *executor;
 	struct clock *clock; /* the broker's; the server reads the time into it */

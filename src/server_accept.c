@@ -16,22 +16,36 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define LISTENERS      2 /* for everybody, and for admins */
 #define ACCEPT_BURST   64
 #define ACCEPT_BACKLOG 1024u /* descriptors that wait to be closed while others are accepted */
+
+static struct event *server_listeners(struct server *server, size_t index)
+{
+	return index == 0 ? &server->listener : &server->admin_listener;
+}
+
+void server_stop_accepting(struct server *server)
+{
+	for (size_t i = 0; i < LISTENERS; i++)
+		if (event_initialized(server_listeners(server, i)))
+			(void)event_del(server_listeners(server, i));
+}
 
 static void server_pause_accepting(struct server *server, enum edge_counter counter)
 {
 	dispatch_count_edge(server->dispatch, counter);
 	server->freed = false;
-	(void)event_del(&server->listener);
+	server_stop_accepting(server);
 	server->accept_at = server->options.clock->now_ms + SERVER_ACCEPT_MS;
 }
 
 void server_resume_accepting(struct server *server)
 {
 	server->accept_at = UINT64_MAX;
-	if (!server->stopping)
-		(void)event_add(&server->listener, NULL);
+	for (size_t i = 0; i < LISTENERS && !server->stopping; i++)
+		if (event_initialized(server_listeners(server, i)))
+			(void)event_add(server_listeners(server, i), NULL);
 }
 
 static uint32_t server_room(const struct server *server)
@@ -71,7 +85,7 @@ static void server_turn_away_bare(struct server *server, int fd)
 }
 
 /* No descriptor is left: uses the spare one, so that at least one waiting client is told. */
-static void server_shed(struct server *server)
+static void server_shed(struct server *server, int listen_fd)
 {
 	const struct log_about about = {.operation = "accept", .by_client = true};
 	int fd;
@@ -81,7 +95,7 @@ static void server_shed(struct server *server)
 	if (server->spare_fd < 0)
 		return;
 	close(server->spare_fd);
-	fd = accept4(server->options.listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (fd >= 0)
 		server_turn_away_bare(server, fd);
 	server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -137,7 +151,7 @@ static int server_introduce(struct server *server, struct conn *conn,
 }
 
 /* 0, or -EMFILE or -ENFILE: the next one will fare no better. */
-static int server_accept_one(struct server *server, int fd)
+static int server_accept_one(struct server *server, int listen_fd, int fd)
 {
 	const struct log_about about = {.operation = "accept", .by_client = true};
 	struct dispatch_peer peer;
@@ -157,6 +171,7 @@ static int server_accept_one(struct server *server, int fd)
 		executor_dispose(server->options.executor, fd);
 		return 0;
 	}
+	peer.who.admitted = listen_fd == server->options.admin_fd;
 	conn = server_conn_new(server, fd, pidfd);
 	if (conn == NULL) {
 		close(pidfd);
@@ -177,7 +192,7 @@ static int server_accept_one(struct server *server, int fd)
 }
 
 /* One of those who wait. 0, or -errno: no more now. */
-static int server_accept(struct server *server)
+static int server_accept(struct server *server, int listen_fd)
 {
 	int fd, r;
 
@@ -186,14 +201,14 @@ static int server_accept(struct server *server)
 	/* Those who were turned away wait to be closed, too. */
 	if (executor_backlog(server->options.executor) > ACCEPT_BACKLOG)
 		return -ENOBUFS;
-	fd = accept4(server->options.listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (fd >= 0)
-		return server_accept_one(server, fd);
+		return server_accept_one(server, listen_fd, fd);
 	if (errno == EINTR || errno == ECONNABORTED)
 		return 0;
 	r = -errno;
 	if (r == -EMFILE || r == -ENFILE)
-		server_shed(server);
+		server_shed(server, listen_fd);
 	return r;
 }
 
@@ -202,13 +217,12 @@ static void server_on_accept(evutil_socket_t listen_fd, short what, void *arg)
 	struct server *server = arg;
 	int r = 0;
 
-	(void)listen_fd;
 	(void)what;
 	server_wake(server);
 	if (server->spare_fd < 0) /* it could not be opened again when it was last needed */
 		server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	for (int i = 0; i < ACCEPT_BURST && r == 0; i++)
-		r = server_accept(server);
+		r = server_accept(server, listen_fd);
 	if (r != 0 && r != -EAGAIN)
 		server_pause_accepting(
 			server, r == -EUSERS ? EDGE_ACCEPT_LIMIT : EDGE_ACCEPT_DESCRIPTORS);
@@ -216,12 +230,18 @@ static void server_on_accept(evutil_socket_t listen_fd, short what, void *arg)
 
 int server_listen(struct server *server)
 {
+	const int fds[LISTENERS] = {server->options.listen_fd, server->options.admin_fd};
+
 	server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	if (server->spare_fd < 0)
 		return -errno;
-	if (event_assign(&server->listener, server->base, server->options.listen_fd,
-		    EV_READ | EV_PERSIST, server_on_accept, server) < 0 ||
-		event_add(&server->listener, NULL) < 0)
-		return -ENOMEM;
+	for (size_t i = 0; i < LISTENERS; i++) {
+		struct event *listener = server_listeners(server, i);
+
+		if (fds[i] >= 0 && (event_assign(listener, server->base, fds[i],
+					    EV_READ | EV_PERSIST, server_on_accept, server) < 0 ||
+					   event_add(listener, NULL) < 0))
+			return -ENOMEM;
+	}
 	return 0;
 }

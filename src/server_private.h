@@ -18,7 +18,7 @@ struct server {
 	struct event_base *base;
 	struct dispatch *dispatch;
 	struct conn_io io;
-	struct event listener, executor, deaths, timer, sigterm, sigint;
+	struct event listener, admin_listener, executor, deaths, timer, sigterm, sigint;
 	struct server_list lists[CONN_LISTS];
 	uint64_t timer_at;    /* what the timer is armed for, UINT64_MAX: not armed */
 	uint64_t accept_at;   /* when accepting goes on, UINT64_MAX: it is on */
@@ -74,8 +74,9 @@ int server_revive(void *ctx, struct session *session, int32_t pid, uint64_t born
 struct conn *server_conn_new(struct server *server, int fd, int pidfd);
 /* Room for another connection of this user? Charges it. STATUS_QUOTA. */
 int server_charge(struct server *server, uint32_t uid, struct conn *conn, struct error *ret_error);
-/* Listens on server->options.listen_fd. 0 or -errno. */
+/* Listens on both sockets. 0 or -errno. */
 int server_listen(struct server *server);
+void server_stop_accepting(struct server *server);
 void server_resume_accepting(struct server *server);
 /* At the end of a wake-up: accepts again when what there was none of is there. */
 void server_check_accepting(struct server *server);

@@ -32,7 +32,8 @@ int peer_new(const struct policy_peer *who, int32_t pid, uint64_t born, struct l
 	peer->born = born;
 	peer->uid = who->uid;
 	peer->cgroups = who->cgroups;
-	peer->group_count = who->group_count;
+	peer->admitted = who->admitted;
+	peer->group_count = (uint16_t)who->group_count;
 	memcpy(peer->groups, who->groups, groups);
 	*ret_peer = peer;
 	return 0;
@@ -69,6 +70,7 @@ void peer_read(const struct peer *peer, struct policy_peer *ret_who)
 {
 	ret_who->uid = peer->uid;
 	ret_who->cgroups = peer->cgroups;
+	ret_who->admitted = peer->admitted;
 	ret_who->group_count = peer->group_count;
 	memcpy(ret_who->groups, peer->groups, peer->group_count * sizeof(peer->groups[0]));
 }

@@ -42,7 +42,8 @@ struct peer {
 	uint32_t user; /* its place in the limits */
 	int32_t pid;
 	uint32_t uid;
-	uint32_t group_count;
+	uint16_t group_count;
+	bool admitted;
 	uint32_t groups[];
 };
 

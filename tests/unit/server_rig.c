@@ -65,6 +65,7 @@ struct server_options server_rig_options(struct limits_config *ret_limits)
 {
 	limits_defaults(ret_limits);
 	return (struct server_options){.listen_fd = listen_fd,
+		.admin_fd = -1,
 		.clock = &server_clock,
 		.dispatch = &dispatch_config,
 		.hello_ms = 60000,

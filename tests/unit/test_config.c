@@ -294,11 +294,14 @@ END_TEST
 
 START_TEST(socket_mode_and_group)
 	{
-		accepted("{\"socket\": {\"mode\": \"0660\", \"group\": 12, \"path\": \"/x\"}}");
+		accepted(
+			"{\"socket\": {\"mode\": \"0660\", \"group\": 12, \"path\": \"/x\", "
+			"\"admin_path\": \"/y\"}}");
 		ck_assert_uint_eq(config->socket.mode, 0660);
 		ck_assert(config->socket.has_group);
 		ck_assert_uint_eq(config->socket.group, 12);
 		ck_assert_str_eq(config->socket.path, "/x");
+		ck_assert_str_eq(config->socket.admin_path, "/y");
 		refused("{\"socket\": {\"mode\": \"0777\"}}",
 			"test.json: socket.mode: found \"0777\", expected an octal mode of read and write "
 			"bits such as \"0660\"");

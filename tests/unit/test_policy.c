@@ -23,6 +23,22 @@ START_TEST(role_by_user)
 	}
 END_TEST
 
+START_TEST(role_by_the_door_that_it_came_in)
+	{
+		const struct policy nobody = {.admins = {.everyone = false}};
+		struct policy_peer peer = peer_user;
+
+		peer.admitted = true;
+		for (enum role role = ROLE_VMM; role <= ROLE_PARTICIPANT; role++) {
+			ck_assert(policy_allows_role(&nobody, &peer, role));
+			ck_assert(!policy_allows_role(&nobody, &peer_user, role));
+		}
+		ck_assert(!policy_allows_role(&nobody, &peer, ROLE_NONE));
+		ck_assert(!policy_allows_device(
+			&nobody, &peer, (struct rid){8}, POLICY_USE_EXCLUSIVE));
+	}
+END_TEST
+
 START_TEST(role_by_any_group_of_the_peer)
 	{
 		const struct policy policy = {.vmms = {.gids = kvm, .gid_count = 2}};
@@ -168,6 +184,7 @@ int main(void)
 	int failed;
 
 	tcase_add_test(tc, role_by_user);
+	tcase_add_test(tc, role_by_the_door_that_it_came_in);
 	tcase_add_test(tc, role_by_any_group_of_the_peer);
 	tcase_add_test(tc, role_ignores_groups_beyond_the_count);
 	tcase_add_test(tc, role_ignores_groups_and_rules_beyond_what_is_kept);

@@ -23,7 +23,7 @@ enum kind { LISTENING, LANE, FILE_OF_SOME_KIND };
 
 /* What a process that was started with descriptors found. */
 struct found {
-	int status, listen_fd;
+	int status, listen_fd, admin_fd;
 	size_t lane_count;
 	struct runtime_lane lanes[4];
 	bool non_blocking;
@@ -65,6 +65,7 @@ static void start_with(struct found *found, const char *names, const enum kind *
 	if (found->status)
 		_exit(0);
 	found->listen_fd = passed.listen_fd;
+	found->admin_fd = passed.admin_fd;
 	found->non_blocking =
 		passed.listen_fd >= 0 && fcntl(passed.listen_fd, F_GETFL) & O_NONBLOCK;
 	found->lane_count = passed.lane_count;
@@ -120,6 +121,23 @@ START_TEST(a_listening_socket_is_taken)
 		ck_assert_int_eq(found.listen_fd, 3);
 		ck_assert(found.non_blocking);
 		ck_assert_uint_eq(found.lane_count, 0);
+	}
+END_TEST
+
+START_TEST(the_socket_for_admins_is_told_by_its_name)
+	{
+		const enum kind kinds[] = {LISTENING, LISTENING};
+		struct found found = pass("admin:pasidd.socket", kinds, 2);
+
+		ck_assert_int_eq(found.status, 0);
+		ck_assert_int_eq(found.admin_fd, 3);
+		ck_assert_int_eq(found.listen_fd, 4);
+		found = pass("admin", kinds, 1);
+		ck_assert_int_eq(found.admin_fd, 3);
+		ck_assert_int_eq(found.listen_fd, -1);
+		found = pass("admin:admin", kinds, 2);
+		ck_assert_int_eq(found.status, -EINVAL);
+		ck_assert_ptr_nonnull(strstr(found.error.text, "'admin'"));
 	}
 END_TEST
 
@@ -372,6 +390,7 @@ int main(void)
 
 	tcase_add_test(tc, nothing_is_passed_to_who_was_started_by_hand);
 	tcase_add_test(tc, a_listening_socket_is_taken);
+	tcase_add_test(tc, the_socket_for_admins_is_told_by_its_name);
 	tcase_add_test(tc, lanes_are_told_by_their_names);
 	tcase_add_test(tc, lanes_alone_are_no_listening_socket);
 	tcase_add_loop_test(tc, what_was_not_expected_is_refused_by_its_name, 0, 6);
