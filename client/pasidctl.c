@@ -34,6 +34,7 @@ static void ctl_help(void)
 	       "                     admin.socket beside that comes first for who may open it\n"
 	       "  --json             answers for programs\n"
 	       "  --timeout SECONDS  wait at most so long for an answer; default 30\n"
+	       "  --colour WHEN      auto (on terminals, unless NO_COLOR is set), always or never\n"
 	       "  --version          print the version and end\n"
 	       "  --help             print this and end; COMMAND --help for more about one\n\n"
 	       "Numbers are decimal, or hexadecimal with 0x. A set is named, or id:N.\n\n"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The command line, and the words in it. */
 #include "pasidctl.h"
+#include "pasidctl_colour.h"
 
 #include <errno.h>
 #include <pwd.h>
@@ -167,6 +168,16 @@ static bool parse_timeout_option(struct ctl *ctl, const char *value)
 	return parse_timeout(value, &ctl->timeout_ms);
 }
 
+static bool parse_colour_option(struct ctl *ctl, const char *value)
+{
+	enum colour_wish wish;
+	(void)ctl;
+	if (!colour_parse(value, &wish))
+		return ctl_usage("--colour is auto, always or never") == EXIT_DONE;
+	colour_decide(wish);
+	return true;
+}
+
 static bool parse_set_option(struct ctl *ctl, const char *value)
 {
 	return ctl_set(value, &ctl->set);
@@ -196,6 +207,8 @@ static const struct {
 } parse_texts[] = {
 	{"socket", 0, parse_socket, 0},
 	{"timeout", 0, parse_timeout_option, 0},
+	{"colour", 0, parse_colour_option, 0},
+	{"color", 0, parse_colour_option, 0},
 	{"set", CTL_SET, parse_set_option, 0},
 	{"owner", CTL_OWNER, parse_owner_option, 0},
 	{"scope", CTL_SCOPE, parse_scope_option, 0},
@@ -274,6 +287,7 @@ static bool parse_runs_other(const struct ctl *ctl)
 int ctl_parse(struct ctl *ctl, int argc, char **argv)
 {
 	bool options = true;
+	colour_decide(COLOUR_AUTO);
 	for (int i = 1; i < argc; i++) {
 		if (options && strcmp(argv[i], "--") == 0) {
 			options = false;

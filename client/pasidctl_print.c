@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Answers as JSON, and JSON as tables and lines for people. */
 #include "pasidctl.h"
+#include "pasidctl_colour.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -241,15 +242,16 @@ static void print_measure(struct print_table *table, const json_t *rows)
 	}
 }
 
-static void print_cell(const struct print_table *table, size_t column, const char *text)
+static void print_cell(
+	const struct print_table *table, size_t column, const char *text, enum colour colour)
 {
 	bool last = column + 1 == table->count;
 	int width = (int)table->widths[column];
-	printf("%s%*s%s", column > 0 ? "  " : "",
+	printf("%s%s%*s%s%s", column > 0 ? "  " : "", colour_start(colour),
 		table->right[column] ? width
 		: last               ? 0
 				     : -width,
-		text, last ? "\n" : "");
+		text, colour_end(colour), last ? "\n" : "");
 }
 
 static void print_rows(const struct ctl_column *columns, const json_t *rows)
@@ -259,12 +261,12 @@ static void print_rows(const struct ctl_column *columns, const json_t *rows)
 		table.count++;
 	print_measure(&table, rows);
 	for (size_t c = 0; c < table.count; c++)
-		print_cell(&table, c, columns[c].header);
+		print_cell(&table, c, columns[c].header, COLOUR_NONE);
 	for (size_t r = 0; r < json_array_size(rows); r++) {
 		for (size_t c = 0; c < table.count; c++) {
 			char *text =
 				print_value(print_member(json_array_get(rows, r), columns[c].key));
-			print_cell(&table, c, text);
+			print_cell(&table, c, text, colour_of(columns[c].key, text));
 			free(text);
 		}
 	}

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Commands that change nothing. */
 #include "pasidctl.h"
+#include "pasidctl_colour.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -200,6 +201,15 @@ static long long read_number(const json_t *object, const char *key)
 	return (long long)json_integer_value(json_object_get(object, key));
 }
 
+static void read_show_recount(bool agrees)
+{
+	if (agrees)
+		printf("recount:   agrees with the counters\n");
+	else
+		printf("recount:   %sDISAGREES%s with the counters: see the log\n",
+			colour_start(COLOUR_BAD), colour_end(COLOUR_BAD));
+}
+
 void ctl_show_status(const struct ctl *ctl, const json_t *answer)
 {
 	const json_t *pasids = json_object_get(answer, "pasids"), *value;
@@ -220,9 +230,7 @@ void ctl_show_status(const struct ctl *ctl, const json_t *answer)
 	printf("sessions:  %lld, operations under way: %lld\n", read_number(answer, "sessions"),
 		read_number(answer, "operations"));
 	if (!json_is_null(json_object_get(answer, "consistent")))
-		printf("recount:   %s\n", json_is_true(json_object_get(answer, "consistent"))
-						  ? "agrees with the counters"
-						  : "DISAGREES with the counters: see the log");
+		read_show_recount(json_is_true(json_object_get(answer, "consistent")));
 	json_array_foreach ((json_t *)json_object_get(answer, "notes"), i, value)
 		printf("note:      %s\n", json_string_value(value));
 	json_object_foreach (json_object_get(answer, "counters"), name, value)
@@ -255,8 +263,10 @@ void ctl_show_who(const struct ctl *ctl, const json_t *answer)
 	const json_t *guest = json_object_get(answer, "guest");
 	size_t i;
 	(void)ctl;
-	printf("PASID %lld: %s", read_number(answer, "pasid"),
-		json_string_value(json_object_get(answer, "state")));
+	const char *state = json_string_value(json_object_get(answer, "state"));
+	enum colour colour = colour_of("state", state);
+	printf("PASID %lld: %s%s%s", read_number(answer, "pasid"), colour_start(colour), state,
+		colour_end(colour));
 	if (json_is_string(set))
 		printf(", set %s, scope %s", json_string_value(set),
 			json_string_value(json_object_get(answer, "scope")));
