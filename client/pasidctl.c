@@ -15,6 +15,7 @@
 
 static const struct ctl_group *const ctl_groups[] = {
 	&ctl_basic_commands,
+	&ctl_view_commands,
 };
 
 /* ------------------------------------------------------------ help */

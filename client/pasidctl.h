@@ -51,6 +51,7 @@ enum {
 #define CTL_TO          (UINT64_C(1) << 24)
 #define CTL_CANCEL      (UINT64_C(1) << 25)
 #define CTL_FROM        (UINT64_C(1) << 26)
+#define CTL_RANGE       (UINT64_C(1) << 43)
 
 struct ctl_command;
 
@@ -68,6 +69,7 @@ struct ctl {
 	enum pasid_scope scope;
 	uint32_t owner;      /* a user */
 	const char *device;  /* an id or an address */
+	const char *range;   /* FIRST-LAST */
 	char *const *others; /* of a command that runs another: that one's line; ends with NULL */
 
 	const struct ctl_command *command;
@@ -117,6 +119,7 @@ struct ctl_group {
 	size_t count;
 };
 extern const struct ctl_group ctl_basic_commands;
+extern const struct ctl_group ctl_view_commands; /* pasidctl_views.c */
 
 /* ------------------------------------------------------------ pasidctl_socket.c */
 

@@ -374,22 +374,22 @@ static const struct ctl_command commands[] = {
 		.roles = ADMINS,
 		.run = ctl_recover,
 		.show = ctl_show_recover},
-	{.name = "map",
+	{.name = "memory map",
 		.arguments = "--set NAME DEVICE SPACE (FILE | SIZE) [--iova N] [--offset N] "
 			     "[--read-only]",
 		.summary = "put memory into an address space of a device",
 		.help = "The memory is a memfd: SIZE bytes of zeros, or a copy of FILE.\n\nExamples:\n"
-			"  pasidctl map --set vm1 0000:3b:00.0 0 0x200000 --iova 0x100000000\n",
+			"  pasidctl memory map --set vm1 0000:3b:00.0 0 0x200000 --iova 0x100000000\n",
 		.options = CTL_SET | CTL_IOVA | CTL_OFFSET | CTL_READ_ONLY,
 		.required = CTL_SET,
 		.min_args = 3,
 		.max_args = 3,
 		.roles = ADMINS,
 		.run = ctl_map},
-	{.name = "unmap",
+	{.name = "memory unmap",
 		.arguments = "--set NAME DEVICE SPACE IOVA LENGTH",
 		.summary = "the opposite",
-		.help = "Examples:\n  pasidctl unmap --set vm1 0000:3b:00.0 0 0x100000000 0x200000\n",
+		.help = "Examples:\n  pasidctl memory unmap --set vm1 0000:3b:00.0 0 0x100000000 0x200000\n",
 		.options = CTL_SET,
 		.required = CTL_SET,
 		.min_args = 4,
@@ -399,7 +399,7 @@ static const struct ctl_command commands[] = {
 	{.name = "bind",
 		.arguments = "--set NAME PASID DEVICE=TABLE...",
 		.summary = "install a page table for a number on devices, all or none",
-		.help = "TABLE is space:N (filled by map), or on a device that a VMM registered hwpt:N "
+		.help = "TABLE is space:N (filled by memory map), or on a device that a VMM registered hwpt:N "
 			"or ioas:N, the VMM's own. PASID may be guest:N.\n\nExamples:\n  pasidctl bind "
 			"--set vm1 1024 0000:3b:00.0=space:0\n",
 		.options = CTL_SET,
@@ -436,7 +436,7 @@ static const struct ctl_command commands[] = {
 		.summary = "a guest's own PASID table, on SMMUv3",
 		.help = "Installs the guest's stream table entry for a device of a set that was made with "
 			"--mode\nguest-owned: its first two words, the guest's stream id, and the second "
-			"stage, which is hwpt:N\nor ioas:N of the VMM's, or space:N (filled by map). It "
+			"stage, which is hwpt:N\nor ioas:N of the VMM's, or space:N (filled by memory map). It "
 			"claims the device: nothing else is\nbound there.\n\nExamples:\n  pasidctl stream "
 			"install --set vm1 0000:3b:00.0 8 0x300000004000100b 0x2a hwpt:4\n",
 		.options = CTL_SET,

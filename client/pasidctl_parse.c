@@ -215,6 +215,7 @@ static const struct {
 	{"mode", CTL_MODE, parse_mode_option, 0},
 	{"to", CTL_TO, NULL, offsetof(struct ctl, to)},
 	{"device", CTL_DEVICE, NULL, offsetof(struct ctl, device)},
+	{"range", CTL_RANGE, NULL, offsetof(struct ctl, range)},
 };
 
 /* An option that has a text as value. 1: it was one; 0: not; -1: wrong. */

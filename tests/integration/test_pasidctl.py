@@ -30,8 +30,8 @@ CONFIG = {
 COMMANDS = (
     "status", "sets", "pasids", "devices", "bindings", "who", "watch", "set create", "set adjust", "set destroy",
     "alloc", "free", "guest attach", "guest detach", "guest find", "share", "slice", "remove", "drained", "release",
-    "map", "unmap", "bind", "unbind", "replace", "connect", "fsck", "recover", "translate", "hold", "holds",
-    "move", "moves", "extend", "participate", "stream install", "stream replace", "stream remove",
+    "memory map", "memory unmap", "bind", "unbind", "replace", "connect", "fsck", "recover", "translate", "hold", "holds",
+    "move", "moves", "extend", "participate", "tree", "map", "stream install", "stream replace", "stream remove",
 )  # fmt: skip
 
 
@@ -78,7 +78,7 @@ class WithDaemon(unittest.TestCase):
         """A set with a slice, memory behind it, and one number."""
         self.done("set", "create", "vm1", "--quota", "16")
         self.done("slice", "--set", "vm1", SHARED)
-        self.done("map", "--set", "vm1", SHARED, "0", "0x10000")
+        self.done("memory", "map", "--set", "vm1", SHARED, "0", "0x10000")
         return self.done("alloc", "--set", "vm1", "--guest", "5")["pasids"][0]
 
 
@@ -282,7 +282,7 @@ class Changing(WithDaemon):
         eventually(lambda: [g["quarantine"] for g in self.done("pasids", "--quarantined")] == [["undrained"]])
         self.assertEqual(self.done("drained", SHARED)["released"], 1)
         eventually(lambda: self.done("who", str(number))["state"] == "idle")
-        self.done("unmap", "--set", "vm1", SHARED, "0", "0", "0x10000")
+        self.done("memory", "unmap", "--set", "vm1", SHARED, "0", "0", "0x10000")
         (slice_id,) = [device["id"] for device in self.done("devices", "--set", "vm1")]
         self.done("remove", "--set", "vm1", str(slice_id))
         self.done("set", "destroy", "vm1")
@@ -320,7 +320,7 @@ class Changing(WithDaemon):
         number = self.vm1()
         file = self.daemon.folder / "memory"
         file.write_bytes(b"x" * 5000)
-        length = self.done("map", "--set", "vm1", SHARED, "1", str(file), "--iova", "0x100000")["length"]
+        length = self.done("memory", "map", "--set", "vm1", SHARED, "1", str(file), "--iova", "0x100000")["length"]
         self.assertEqual(length, 8192)
         self.done("bind", "--set", "vm1", str(number), f"{SHARED}=space:1")
         walk = json.loads(self.daemon.sim("walk", SHARED, str(number), "0x101000", "--json"))
