@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: MIT */
+/* The writer of the audit trail. */
+#include "audit_private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define AUDIT_CLOCK_MS 1000u /* after which the wall clock is read again */
+
+struct ring {
+	struct audit_record *slots;
+	uint64_t offset;   /* in the file */
+	uint32_t capacity; /* in records, as all here */
+	uint32_t reserved; /* have space */
+	uint32_t next;
+};
+
+struct audit {
+	int fd;
+	struct audit_header *header; /* the whole file is mapped */
+	size_t size;
+	struct ring rings[AUDIT_RINGS];
+	uint64_t sequence; /* of the last record */
+	uint64_t now_ms, clock_at_ms, wall_ms;
+	uint32_t boot;
+	bool is_short;
+};
+
+int audit_fail(struct audit_error *ret_error, int r, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(ret_error->text, sizeof(ret_error->text), format, args);
+	va_end(args);
+	return r;
+}
+
+/* ---------------------------------------------------------------- space */
+
+/* Space for the next chunk; a ring without is done from its beginning. */
+static bool ring_reserve(struct audit *audit, struct ring *ring)
+{
+	const size_t chunk = AUDIT_CHUNK * sizeof(struct audit_record);
+	const off_t at = (off_t)(ring->offset + (uint64_t)ring->reserved * sizeof(ring->slots[0]));
+	int r;
+
+	do
+		r = fallocate(audit->fd, 0, at, (off_t)chunk);
+	while (r < 0 && errno == EINTR);
+	audit->is_short = r < 0;
+	if (r == 0)
+		ring->reserved += AUDIT_CHUNK;
+	return r == 0;
+}
+
+/* The slot for the next record; NULL: there is no space at all. */
+static struct audit_record *ring_take(struct audit *audit, struct ring *ring)
+{
+	struct audit_record *slot;
+
+	if (ring->next >= ring->capacity ||
+		(ring->next >= ring->reserved && !ring_reserve(audit, ring)))
+		ring->next = 0;
+	if (ring->next >= ring->reserved && !ring_reserve(audit, ring))
+		return NULL;
+	slot = &ring->slots[ring->next++];
+	/* What is overwritten next may have to be read from a disk first. */
+	if (ring->next % AUDIT_CHUNK == 0 && ring->next + AUDIT_CHUNK <= ring->reserved)
+		(void)madvise(ring->slots + ring->next, AUDIT_CHUNK * sizeof(*slot), MADV_WILLNEED);
+	return slot;
+}
+
+/* ---------------------------------------------------------------- writing */
+
+void audit_tick(struct audit *audit, uint64_t now_ms)
+{
+	struct timespec wall;
+
+	if (audit == NULL)
+		return;
+	audit->now_ms = now_ms;
+	if (audit->wall_ms != 0 && now_ms - audit->clock_at_ms < AUDIT_CLOCK_MS)
+		return;
+	(void)clock_gettime(CLOCK_REALTIME, &wall);
+	audit->clock_at_ms = now_ms;
+	audit->wall_ms = (uint64_t)wall.tv_sec * 1000 + (uint64_t)wall.tv_nsec / 1000000;
+}
+
+/* In an order that whoever reads meanwhile can tell: never a sequence with another one's fields. */
+static void slot_store(struct audit_record *slot, struct audit_record *record)
+{
+	const uint64_t sequence = record->sequence;
+
+	record->check = audit_check(record);
+	__atomic_store_n(&slot->sequence, 0, __ATOMIC_RELAXED);
+	__atomic_thread_fence(__ATOMIC_RELEASE);
+	record->sequence = 0;
+	*slot = *record;
+	__atomic_store_n(&slot->sequence, sequence, __ATOMIC_RELEASE);
+}
+
+void audit_write(struct audit *audit, enum audit_ring ring, const struct audit_record *record)
+{
+	struct audit_record *slot, line;
+
+	if (audit == NULL)
+		return;
+	slot = ring_take(audit, &audit->rings[ring]);
+	if (slot == NULL)
+		return;
+	if (slot->sequence != 0)
+		audit->header->lost_ms[ring] = slot->time_ms;
+	line = *record;
+	line.sequence = ++audit->sequence;
+	line.time_ms = audit->wall_ms + (audit->now_ms - audit->clock_at_ms);
+	line.boot = audit->boot;
+	slot_store(slot, &line);
+}
+
+void audit_settled(struct audit *audit)
+{
+	if (audit != NULL)
+		__atomic_store_n(&audit->header->settled, audit->sequence, __ATOMIC_RELEASE);
+}
+
+bool audit_is_short(const struct audit *audit)
+{
+	return audit != NULL && audit->is_short;
+}
+
+/* ---------------------------------------------------------------- opening */
+
+static void audit_layout(uint32_t records, struct audit_header *ret_header)
+{
+	const uint32_t units = records / AUDIT_UNIT + (records % AUDIT_UNIT != 0);
+
+	*ret_header = (struct audit_header){
+		.version = AUDIT_VERSION,
+		.record_size = sizeof(struct audit_record),
+		.capacity = {units * (AUDIT_UNIT / 2), units * (AUDIT_UNIT / 8 * 3),
+			units * (AUDIT_UNIT / 8)},
+	};
+	memcpy(ret_header->magic, AUDIT_MAGIC, sizeof(ret_header->magic));
+}
+
+/* Is it of this layout? It has so many bytes before what changes. */
+static bool audit_is_like(const struct audit_header *a, const struct audit_header *b)
+{
+	return memcmp(a, b, offsetof(struct audit_header, settled)) == 0;
+}
+
+static int audit_open_file(const char *path, int flags, int *ret_fd, struct audit_error *ret_error)
+{
+	const struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	const int fd =
+		open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | flags, 0640);
+	struct stat st;
+	int r = 0;
+
+	if (fd < 0)
+		return audit_fail(ret_error, -errno, "%.256s: the audit trail cannot be opened: %s",
+			path, strerror(errno));
+	if (fstat(fd, &st) < 0)
+		r = audit_fail(ret_error, -errno, "%.256s: %s", path, strerror(errno));
+	else if (!S_ISREG(st.st_mode) || st.st_uid != geteuid() ||
+		 (st.st_mode & (S_IWGRP | S_IWOTH)))
+		r = audit_fail(ret_error, -EPERM,
+			"%.256s: where the audit trail belongs there is something else than a file "
+			"of ours that nobody else may write to; remove it, or name another place "
+			"with audit.path",
+			path);
+	else if (fcntl(fd, F_OFD_SETLK, &lock) < 0)
+		r = audit_fail(ret_error, -EBUSY,
+			"%.256s: another process writes to this audit trail; name another place "
+			"with audit.path",
+			path);
+	if (r < 0) {
+		close(fd);
+		return r;
+	}
+	*ret_fd = fd;
+	return 0;
+}
+
+/* What is there and is none of ours, or of another size, is kept beside it. */
+static int audit_set_aside(const char *path, int *fd, struct audit_error *ret_error)
+{
+	char old[4096];
+	const int n = snprintf(old, sizeof(old), "%s.old", path);
+
+	if ((size_t)n >= sizeof(old))
+		return audit_fail(
+			ret_error, -ENAMETOOLONG, "the path of the audit trail is too long");
+	if (rename(path, old) < 0)
+		return audit_fail(
+			ret_error, -errno, "%.256s cannot be renamed: %s", path, strerror(errno));
+	close(*fd);
+	*fd = -1;
+	return audit_open_file(path, O_CREAT | O_EXCL, fd, ret_error);
+}
+
+/* Makes *fd a file of this layout. */
+static int audit_prepare(
+	const char *path, const struct audit_header *layout, int *fd, struct audit_error *ret_error)
+{
+	static const struct audit_header nothing;
+	struct audit_header header = nothing;
+	const off_t size = (off_t)audit_ring_offset(layout, AUDIT_RINGS);
+	ssize_t n = pread(*fd, &header, sizeof(header), 0);
+	int r = 0;
+
+	if (n < 0)
+		return audit_fail(
+			ret_error, -errno, "%.256s cannot be read: %s", path, strerror(errno));
+	if (!audit_is_like(&header, layout)) {
+		if (memcmp(&header, &nothing, sizeof(header)) != 0)
+			r = audit_set_aside(path, fd, ret_error);
+		if (r < 0)
+			return r;
+		n = pwrite(*fd, layout, sizeof(*layout), 0);
+		if (n != (ssize_t)sizeof(*layout))
+			return audit_fail(ret_error, n < 0 ? -errno : -ENOSPC,
+				"%.256s cannot be written: %s; make room, or set audit.records to 0",
+				path, strerror(n < 0 ? errno : ENOSPC));
+	}
+	if (ftruncate(*fd, size) < 0 || fallocate(*fd, 0, 0, AUDIT_HEADER_SIZE) < 0)
+		return audit_fail(ret_error, -errno,
+			"%.256s: there is no room for the audit trail: %s; make some, lower "
+			"audit.records, or set it to 0",
+			path, strerror(errno));
+	return 0;
+}
+
+/* ---------------------------------------------------------------- going on with it */
+
+/* A record of this boot that no settle followed. */
+static void slot_doubt(struct audit_record *slot)
+{
+	struct audit_record record = *slot;
+
+	record.flags |= AUDIT_DOUBTFUL;
+	slot_store(slot, &record);
+}
+
+/*
+ * Where the ring goes on, behind the last record; space for what is there is made sure of before it
+ * is touched. Files have holes where nothing was written, and those are not read.
+ */
+static bool ring_scan(struct audit *audit, struct ring *ring)
+{
+	const off_t end = (off_t)(ring->offset + (uint64_t)ring->capacity * sizeof(ring->slots[0]));
+	uint64_t last = 0;
+
+	while (ring->reserved < ring->capacity) {
+		const uint32_t first = ring->reserved;
+		const off_t at = (off_t)(ring->offset + (uint64_t)first * sizeof(ring->slots[0]));
+		const off_t data = lseek(audit->fd, at, SEEK_DATA);
+
+		if ((data < 0 && errno == ENXIO) || data >= end)
+			break;
+		if (!ring_reserve(audit, ring))
+			return false;
+		for (uint32_t i = first; i < ring->reserved; i++) {
+			const struct audit_record record = ring->slots[i];
+
+			if (!audit_is_whole(&record))
+				continue;
+			if (record.sequence > last) {
+				last = record.sequence;
+				ring->next = i + 1;
+			}
+			if (record.boot == audit->boot && record.sequence > audit->header->settled)
+				slot_doubt(&ring->slots[i]);
+		}
+	}
+	if (last > audit->sequence)
+		audit->sequence = last;
+	return true;
+}
+
+static int audit_start(struct audit *audit, const struct audit_header *layout, const char *path,
+	struct audit_error *ret_error)
+{
+	uint8_t *base;
+
+	audit->size = (size_t)audit_ring_offset(layout, AUDIT_RINGS);
+	base = mmap(NULL, audit->size, PROT_READ | PROT_WRITE, MAP_SHARED, audit->fd, 0);
+	if (base == MAP_FAILED)
+		return audit_fail(
+			ret_error, -errno, "%.256s cannot be mapped: %s", path, strerror(errno));
+	audit->header = (struct audit_header *)(void *)base;
+	for (unsigned i = 0; i < AUDIT_RINGS; i++) {
+		struct ring *ring = &audit->rings[i];
+
+		ring->offset = audit_ring_offset(layout, (enum audit_ring)i);
+		ring->slots = (struct audit_record *)(void *)(base + ring->offset);
+		ring->capacity = layout->capacity[i];
+		if (!ring_scan(audit, ring) || (ring->reserved == 0 && !ring_reserve(audit, ring)))
+			return audit_fail(ret_error, -ENOSPC,
+				"%.256s: there is no room for the audit trail; make some, lower "
+				"audit.records, or set it to 0",
+				path);
+	}
+	audit_settled(audit);
+	return 0;
+}
+
+int audit_open(const char *path, uint32_t records, const uint8_t boot_id[static 16],
+	struct audit **ret_audit, struct audit_error *ret_error)
+{
+	struct audit *audit = calloc(1, sizeof(*audit));
+	struct audit_header layout;
+	int r;
+
+	if (audit == NULL)
+		return audit_fail(ret_error, -ENOMEM, "no memory for the audit trail");
+	audit->fd = -1;
+	memcpy(&audit->boot, boot_id, sizeof(audit->boot));
+	audit_layout(records, &layout);
+	r = audit_open_file(path, O_CREAT, &audit->fd, ret_error);
+	if (r == 0)
+		r = audit_prepare(path, &layout, &audit->fd, ret_error);
+	if (r == 0)
+		r = audit_start(audit, &layout, path, ret_error);
+	if (r < 0) {
+		audit_close(audit);
+		return r;
+	}
+	*ret_audit = audit;
+	return 0;
+}
+
+void audit_close(struct audit *audit)
+{
+	if (audit == NULL)
+		return;
+	if (audit->header != NULL)
+		(void)munmap(audit->header, audit->size);
+	if (audit->fd >= 0)
+		close(audit->fd);
+	free(audit);
+}

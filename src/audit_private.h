@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/* The layout of the audit trail; for audit*.c alone. */
+#ifndef PASIDD_AUDIT_PRIVATE_H
+#define PASIDD_AUDIT_PRIVATE_H
+
+#include "audit.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+#define AUDIT_MAGIC       "PASIDAUD"
+#define AUDIT_HEADER_SIZE 4096u
+#define AUDIT_CHUNK       1024u /* records that space is made for at once */
+#define AUDIT_UNIT        8192u /* so that each ring is of whole chunks */
+#define AUDIT_WORDS       (sizeof(struct audit_record) / sizeof(uint64_t))
+
+/* In the order of the host: of another byte order the version is another. */
+struct audit_header {
+	char magic[8];
+	uint32_t version, record_size;
+	uint32_t capacity[4];          /* of each ring, in records; the last one is 0 */
+	uint64_t settled;              /* what is up to this sequence is final */
+	uint64_t lost_ms[AUDIT_RINGS]; /* the time of the last record that was overwritten */
+};
+
+_Static_assert(AUDIT_UNIT / 8 % AUDIT_CHUNK == 0, "the smallest ring is of whole chunks");
+
+static inline uint64_t audit_ring_offset(const struct audit_header *header, enum audit_ring ring)
+{
+	uint64_t offset = AUDIT_HEADER_SIZE;
+
+	for (unsigned i = 0; i < ring; i++)
+		offset += (uint64_t)header->capacity[i] * sizeof(struct audit_record);
+	return offset;
+}
+
+/*
+ * The check of a record, whatever its own is: tells one that was written as a whole from one that
+ * is half another. Not against who wants to deceive.
+ */
+static inline uint32_t audit_check(const struct audit_record *record)
+{
+	uint64_t words[AUDIT_WORDS], lane[4] = {1, 2, 3, 4}, sum;
+
+	memcpy(words, record, sizeof(words));
+	words[offsetof(struct audit_record, check) / sizeof(uint64_t)] &= ~(uint64_t)UINT32_MAX;
+	for (size_t i = 0; i < AUDIT_WORDS; i++) {
+		lane[i % 4] = (lane[i % 4] ^ words[i]) * UINT64_C(0x9e3779b97f4a7c15);
+		lane[i % 4] ^= lane[i % 4] >> 32;
+	}
+	sum = lane[0] * 3 + lane[1] * 5 + lane[2] * 7 + lane[3] * 11;
+	return (uint32_t)(sum ^ sum >> 32);
+}
+_Static_assert(offsetof(struct audit_record, check) % sizeof(uint64_t) == 0 &&
+		       __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+	"the check is the lower half of its word");
+
+static inline bool audit_is_whole(const struct audit_record *record)
+{
+	return record->sequence != 0 && record->check == audit_check(record);
+}
+
+/* Fills the error and returns r. */
+__attribute__((format(printf, 3, 4))) int audit_fail(
+	struct audit_error *ret_error, int r, const char *format, ...);
+
+#endif
