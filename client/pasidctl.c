@@ -16,6 +16,7 @@
 static const struct ctl_group *const ctl_groups[] = {
 	&ctl_basic_commands,
 	&ctl_view_commands,
+	&ctl_doctor_commands,
 };
 
 /* ------------------------------------------------------------ help */
@@ -44,8 +45,8 @@ static void ctl_help(void)
 	       "  pasidctl --json pasids --set vm1\n"
 	       "  pasidctl who 1024\n"
 	       "  pasidctl bind --help\n\n"
-	       "Exit status: 0 done; 1 the daemon refused, and says why on standard error, or fsck found\n"
-	       "a fault; 2 wrong command line; 3 no daemon; 4 something else failed.\n");
+	       "Exit status: 0 done; 1 the daemon refused, and says why on standard error, fsck found a\n"
+	       "fault, or doctor a problem; 2 wrong command line; 3 no daemon; 4 something else failed.\n");
 }
 
 static void ctl_command_help(FILE *to, const struct ctl_command *command)

@@ -52,6 +52,7 @@ enum {
 #define CTL_CANCEL      (UINT64_C(1) << 25)
 #define CTL_FROM        (UINT64_C(1) << 26)
 #define CTL_RANGE       (UINT64_C(1) << 43)
+#define CTL_ROOT        (UINT64_C(1) << 35)
 
 struct ctl_command;
 
@@ -70,6 +71,7 @@ struct ctl {
 	uint32_t owner;      /* a user */
 	const char *device;  /* an id or an address */
 	const char *range;   /* FIRST-LAST */
+	const char *root;    /* a folder with a copy of another host's files */
 	char *const *others; /* of a command that runs another: that one's line; ends with NULL */
 
 	const struct ctl_command *command;
@@ -119,7 +121,8 @@ struct ctl_group {
 	size_t count;
 };
 extern const struct ctl_group ctl_basic_commands;
-extern const struct ctl_group ctl_view_commands; /* pasidctl_views.c */
+extern const struct ctl_group ctl_view_commands;
+extern const struct ctl_group ctl_doctor_commands;
 
 /* ------------------------------------------------------------ pasidctl_socket.c */
 

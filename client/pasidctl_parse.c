@@ -216,6 +216,7 @@ static const struct {
 	{"to", CTL_TO, NULL, offsetof(struct ctl, to)},
 	{"device", CTL_DEVICE, NULL, offsetof(struct ctl, device)},
 	{"range", CTL_RANGE, NULL, offsetof(struct ctl, range)},
+	{"root", CTL_ROOT, NULL, offsetof(struct ctl, root)},
 };
 
 /* An option that has a text as value. 1: it was one; 0: not; -1: wrong. */

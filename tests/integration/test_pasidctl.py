@@ -30,8 +30,9 @@ CONFIG = {
 COMMANDS = (
     "status", "sets", "pasids", "devices", "bindings", "who", "watch", "set create", "set adjust", "set destroy",
     "alloc", "free", "guest attach", "guest detach", "guest find", "share", "slice", "remove", "drained", "release",
-    "memory map", "memory unmap", "bind", "unbind", "replace", "connect", "fsck", "recover", "translate", "hold", "holds",
-    "move", "moves", "extend", "participate", "tree", "map", "stream install", "stream replace", "stream remove",
+    "memory map", "memory unmap", "bind", "unbind", "replace", "connect", "fsck", "recover", "translate", "hold",
+    "holds", "move", "moves", "extend", "participate", "tree", "map", "stream install", "stream replace",
+    "stream remove", "doctor",
 )  # fmt: skip
 
 

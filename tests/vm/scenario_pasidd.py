@@ -48,6 +48,7 @@ class Scenario:
 
     def run(self):
         self.start_daemon()
+        self.is_ready()
         self.two_devices()
         self.one_shared_device()
         self.trespass()
@@ -117,6 +118,17 @@ class Scenario:
             vmm.ask("connect")
             vmm.ask(f"set {name} {QUOTA}")
         self.compare("at the start")
+
+    def is_ready(self):
+        self.report.step("pasidctl doctor finds the host ready")
+        status, text = self.machine.run("pasidctl --json doctor")
+        answer = json.loads(text)
+        problems = [f"{one['name']}: {one['found']}" for one in answer["findings"] if one["level"] == "problem"]
+        self.report.equal((status, problems), (0, []), "it is ready, without a problem")
+        functions = {one["name"]: one["found"] for one in answer["findings"] if one["level"] == "ok"}
+        for function in (A, B, SHARED, OWN):
+            found = functions.get(f"function {function}", "not ok")
+            self.report.check("PASIDs of 20 bits" in found, f"{function} can have PASIDs of 20 bits", [found])
 
     def two_devices(self):
         self.report.step("VM 1 binds one PASID to two functions of its own")
