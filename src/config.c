@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
 
-#include "config_json.h"
+#include "config_files.h"
 #include "config_rules.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* One key whose field is a member of struct config, and a nested object in it. */
 #define FIELD(key, reader, member, ...)                                                            \
@@ -27,8 +25,8 @@
 	}
 
 static const struct json_key socket_keys[] = {
-	FIELD("path", json_read_text, socket.path, .min = 1, .max = 107),
-	FIELD("admin_path", json_read_text, socket.admin_path, .min = 1, .max = 107),
+	FIELD("path", config_read_path, socket.path, .min = 1, .max = 107),
+	FIELD("admin_path", config_read_path, socket.admin_path, .min = 1, .max = 107),
 	FIELD("mode", config_read_mode, socket.mode),
 	FIELD("group", config_read_socket_group, socket),
 	END,
@@ -111,7 +109,7 @@ static const struct json_key log_keys[] = {
 	END,
 };
 
-static const struct json_key config_keys[] = {
+const struct json_key config_keys[] = {
 	SECTION("socket", socket_keys),
 	SECTION("namespace", namespace_keys),
 	SECTION("quota", quota_keys),
@@ -201,44 +199,38 @@ static int config_check(struct json_reader *reader, const struct config *config)
 	const uint32_t numbers = PASID_LAST - broker->reserved_last;
 
 	if (broker->capacity > numbers)
-		return json_fail(reader,
-			"namespace.capacity: found %u, but only %u numbers are above "
-			"namespace.reserved_last (%u)",
+		return config_fail_about(reader, "namespace.capacity", "namespace.reserved_last",
+			"found %u, but only %u numbers are above namespace.reserved_last (%u)",
 			broker->capacity, numbers, broker->reserved_last);
 	if (broker->set_quota_default > broker->set_quota_max)
-		return json_fail(reader,
-			"quota.set_default: found %u, expected at most quota.set_max (%u)",
-			broker->set_quota_default, broker->set_quota_max);
+		return config_fail_about(reader, "quota.set_default", "quota.set_max",
+			"found %u, expected at most quota.set_max (%u)", broker->set_quota_default,
+			broker->set_quota_max);
 	if (config_check_reservations(reader, config) != 0)
 		return STATUS_INVALID;
 	return config_check_limits(reader, config);
 }
 
 static int config_read(
-	struct json_reader *reader, const char *text, size_t length, struct config *config)
+	struct json_reader *reader, const struct config_files *files, struct config *config)
 {
-	json_error_t error;
-	json_t *root = json_loadb(text, length, JSON_REJECT_DUPLICATES, &error);
-	int r;
+	int r = 0;
 
-	if (root == NULL) {
-		(void)snprintf(reader->error->text, sizeof(reader->error->text), "%.100s:%d:%d: %s",
-			reader->name, error.line, error.column, error.text);
-		return STATUS_INVALID;
+	for (size_t i = 0; r == 0 && i < files->count; i++) {
+		const struct config_file *file = &files->files[i];
+
+		reader->name = file->name;
+		reader->text = file->text;
+		reader->length = file->length;
+		r = json_read_keys(reader, file->root, config_keys, config);
 	}
-	r = json_read_keys(reader, root, config_keys, config);
-	json_decref(root);
-	if (r != 0)
-		return r;
-	reader->path[0] = '\0';
-	reader->path_length = 0;
-	return config_check(reader, config);
+	return r != 0 ? r : config_check(reader, config);
 }
 
-int config_parse(const char *name, const char *text, size_t length, uint32_t own_uid,
-	struct config **ret_config, struct config_error *ret_error)
+int config_merge(const struct config_files *files, uint32_t own_uid, struct config **ret_config,
+	struct config_error *ret_error)
 {
-	struct json_reader reader = {.name = name, .error = ret_error};
+	struct json_reader reader = {.name = "defaults", .files = files, .error = ret_error};
 	struct config *config;
 	int r = config_new(own_uid, &config);
 
@@ -247,7 +239,7 @@ int config_parse(const char *name, const char *text, size_t length, uint32_t own
 		return r;
 	}
 	reader.config = config;
-	r = config_read(&reader, text, length, config);
+	r = config_read(&reader, files, config);
 	if (r != 0) {
 		config_free(config);
 		return r;
@@ -256,40 +248,33 @@ int config_parse(const char *name, const char *text, size_t length, uint32_t own
 	return 0;
 }
 
-/* Reads a whole file of at most CONFIG_SIZE_MAX bytes. Returns its length or -errno. */
-static ssize_t config_slurp(const char *path, char *buffer)
+int config_parse(const char *name, const char *text, size_t length, uint32_t own_uid,
+	struct config **ret_config, struct config_error *ret_error)
 {
-	size_t length = 0;
-	ssize_t n;
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	struct config_files *files = calloc(1, sizeof(*files));
+	int r;
 
-	if (fd < 0)
-		return -errno;
-	while ((n = read(fd, buffer + length, CONFIG_SIZE_MAX + 1 - length)) > 0)
-		length += (size_t)n;
-	if (n < 0)
-		n = -errno;
-	else
-		n = length > CONFIG_SIZE_MAX ? -EFBIG : (ssize_t)length;
-	close(fd);
-	return n;
+	if (files == NULL) {
+		(void)snprintf(
+			ret_error->text, sizeof(ret_error->text), "%.100s: out of memory", name);
+		return -ENOMEM;
+	}
+	r = config_files_add(files, name, text, length, ret_error);
+	if (r == 0)
+		r = config_merge(files, own_uid, ret_config, ret_error);
+	config_files_free(files);
+	return r;
 }
 
 int config_load(const char *path, uint32_t own_uid, struct config **ret_config,
 	struct config_error *ret_error)
 {
-	char *buffer = malloc(CONFIG_SIZE_MAX + 1);
-	ssize_t length = buffer == NULL ? -ENOMEM : config_slurp(path, buffer);
-	int r;
+	struct config_files *files = NULL;
+	int r = config_files_read(path, true, &files, ret_error);
 
-	if (length < 0) {
-		(void)snprintf(ret_error->text, sizeof(ret_error->text), "%.100s: %s", path,
-			strerror((int)-length));
-		r = (int)length;
-	} else {
-		r = config_parse(path, buffer, (size_t)length, own_uid, ret_config, ret_error);
-	}
-	free(buffer);
+	if (r == 0)
+		r = config_merge(files, own_uid, ret_config, ret_error);
+	config_files_free(files);
 	return r;
 }
 

@@ -10,8 +10,9 @@
 
 #define CONFIG_SIM_DEVICES_MAX  64
 #define CONFIG_DEVICES_MAX      4096
-#define CONFIG_WHO_MAX          256 /* users, or groups, in one list */
-#define CONFIG_SIZE_MAX         (1u << 20)
+#define CONFIG_WHO_MAX          256        /* users, or groups, in one list */
+#define CONFIG_SIZE_MAX         (1u << 20) /* bytes of all files together */
+#define CONFIG_ERROR_MAX        1024
 #define CONFIG_CGROUP_MAX       1024 /* bytes of a cgroup's path */
 #define CONFIG_REQUESTS_MAX     256  /* that a datagram can hold */
 #define CONFIG_RESERVATIONS_MAX 256
@@ -72,8 +73,15 @@ struct config {
 
 /* What is wrong with it, for people: where, what was found, what is allowed. */
 struct config_error {
-	char text[512];
+	char text[CONFIG_ERROR_MAX];
 };
+
+/* What the settings were read from. */
+struct config_files;
+
+#ifndef PASIDD_CONFIG_FILE
+#define PASIDD_CONFIG_FILE "/etc/pasidd/pasidd.json"
+#endif
 
 /*
  * The defaults. `own_uid` is the daemon's own user, who is an admin beside root. Returns 0 or
@@ -82,10 +90,32 @@ struct config_error {
 int config_new(uint32_t own_uid, struct config **ret_config);
 
 /*
- * The defaults, changed by a file, or by a text that is called `name` in errors. Returns 0; or
- * STATUS_INVALID, -ENOMEM or the -errno of reading the file, all with *ret_error filled. Looks up
- * users and groups that are given by name.
+ * Reads `path`, and then the files of the directory `path`.d whose names end with .json, in the
+ * order of their names. Neither needs to be there, but the first one when it is `required`. One
+ * that cannot be read is an error, and so is a symbolic link, what is no regular file, what
+ * everybody may write to, and more than CONFIG_SIZE_MAX bytes; hidden files, those of other names
+ * and directories are ignored. Returns 0; or STATUS_INVALID, -ENOMEM or a -errno, all with
+ * *ret_error filled.
  */
+int config_files_read(const char *path, bool required, struct config_files **ret_files,
+	struct config_error *ret_error);
+/* No files at all. -ENOMEM, with the error. */
+int config_files_none(struct config_files **ret_files, struct config_error *ret_error);
+/* NULL is fine. */
+void config_files_free(struct config_files *files);
+/* What was read, in order, and what was not, with the reason. NULL: there are not so many. */
+const char *config_files_name(const struct config_files *files, size_t i);
+const char *config_files_ignored(const struct config_files *files, size_t i, const char **ret_why);
+
+/*
+ * The defaults, changed by each of the files in turn: objects are merged, a value replaces that of
+ * an earlier file, `devices` and `reservations` are appended to. Returns 0, or STATUS_INVALID or
+ * -ENOMEM with *ret_error filled. Looks up users and groups that are given by name, which may take
+ * long.
+ */
+int config_merge(const struct config_files *files, uint32_t own_uid, struct config **ret_config,
+	struct config_error *ret_error);
+/* The same of one file with those beside it, and of a text that is called `name` in errors. */
 int config_load(const char *path, uint32_t own_uid, struct config **ret_config,
 	struct config_error *ret_error);
 int config_parse(const char *name, const char *text, size_t length, uint32_t own_uid,
@@ -96,6 +126,20 @@ void config_free(struct config *config);
 
 /* The key of a resource in the section "limits": its text with '_' for '-'. */
 void config_limit_name(enum resource resource, char *ret_name, size_t size);
+
+/*
+ * The configuration as a text of JSON that config_parse() reads as the same one: every key, users
+ * and groups as numbers. NULL: no memory. For the caller to free.
+ */
+char *config_write(const struct config *config);
+
+/*
+ * All of it for people, a value a line with the file that set it; or, with `json`, an object with
+ * the members `ok`, `files`, `ignored`, `effective` (the above) and `set_by`. NULL: no memory.
+ */
+char *config_show(const struct config *config, const struct config_files *files, bool json);
+/* What is wrong, as an object with the members `ok`, false, and `error`. NULL: no memory. */
+char *config_show_error(const struct config_error *error);
 
 /* "error", "warning", "info" or "debug". Returns 0, or STATUS_INVALID. */
 int config_level_parse(const char *text, uint32_t *ret_level);

@@ -1,22 +1,45 @@
 /* SPDX-License-Identifier: MIT */
 #include "config_json.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#define JSON_PATH_MAX 160
+
+void json_path_format(const struct json_step *steps, size_t depth, char *ret_path, size_t size)
+{
+	size_t length = 0;
+
+	ret_path[0] = '\0';
+	for (size_t i = 0; i < depth && length < size; i++) {
+		if (steps[i].key)
+			(void)snprintf(ret_path + length, size - length, "%s%.60s",
+				i > 0 ? "." : "", steps[i].key);
+		else
+			(void)snprintf(ret_path + length, size - length, "[%zu]", steps[i].index);
+		length = strlen(ret_path);
+	}
+}
+
 int json_fail(struct json_reader *reader, const char *format, ...)
 {
-	char text[257];
+	char text[CONFIG_ERROR_MAX / 2], path[JSON_PATH_MAX], at[32] = "";
+	struct json_place place;
 	va_list args;
 
 	va_start(args, format);
 	(void)vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	(void)snprintf(reader->error->text, sizeof(reader->error->text), "%.100s: %s%s%.256s",
-		reader->name, reader->path, reader->path_length > 0 ? ": " : "", text);
+	json_path_format(reader->steps, reader->depth, path, sizeof(path));
+	if (reader->text &&
+		json_place_find(reader->text, reader->length, reader->steps, reader->depth, &place))
+		(void)snprintf(at, sizeof(at), ":%u:%u", place.line, place.column);
+	(void)snprintf(reader->error->text, sizeof(reader->error->text), "%.200s%s: %s%s%s",
+		reader->name, at, path, path[0] ? ": " : "", text);
 	return STATUS_INVALID;
 }
 
@@ -58,24 +81,11 @@ int json_fail_found(struct json_reader *reader, const json_t *value, const char 
 	return json_fail(reader, "found %s, expected %s", found, expected);
 }
 
-/* Appends to the path; what does not fit is cut. Returns the length to go back to. */
-__attribute__((format(printf, 2, 3))) static size_t json_enter(
-	struct json_reader *reader, const char *format, ...)
+/* One step further down; the tables of keys nest less than there is room for. */
+static void json_enter(struct json_reader *reader, const char *key, size_t index)
 {
-	const size_t before = reader->path_length;
-	va_list args;
-
-	va_start(args, format);
-	(void)vsnprintf(reader->path + before, sizeof(reader->path) - before, format, args);
-	va_end(args);
-	reader->path_length = strlen(reader->path);
-	return before;
-}
-
-static void json_leave(struct json_reader *reader, size_t before)
-{
-	reader->path_length = before;
-	reader->path[before] = '\0';
+	assert(reader->depth < JSON_DEPTH_MAX);
+	reader->steps[reader->depth++] = (struct json_step){key, index};
 }
 
 static int json_fail_unknown(
@@ -92,7 +102,7 @@ static int json_fail_unknown(
 			break;
 		length += (size_t)n;
 	}
-	(void)json_enter(reader, "%s%.60s", reader->path_length > 0 ? "." : "", name);
+	json_enter(reader, name, 0);
 	return json_fail(reader, "unknown key; known here: %s", known);
 }
 
@@ -116,15 +126,14 @@ int json_read_keys(
 		return json_fail_found(reader, value, "an object");
 	json_object_foreach (object, name, member) {
 		const struct json_key *key = json_find_key(keys, name);
-		size_t before;
 
 		if (key == NULL)
 			return json_fail_unknown(reader, name, keys);
-		before = json_enter(reader, "%s%s", reader->path_length > 0 ? "." : "", name);
+		json_enter(reader, name, 0);
 		r = key->read(reader, member, key, (char *)base + key->offset);
 		if (r != 0)
 			return r;
-		json_leave(reader, before);
+		reader->depth--;
 	}
 	return 0;
 }
@@ -229,7 +238,6 @@ int json_read_array(struct json_reader *reader, const json_t *value, size_t max,
 	int (*read)(struct json_reader *reader, const json_t *element, void *context),
 	void *context)
 {
-	size_t before;
 	int r;
 
 	if (!json_is_array(value))
@@ -238,11 +246,11 @@ int json_read_array(struct json_reader *reader, const json_t *value, size_t max,
 		return json_fail(reader, "found %zu elements, at most %zu are allowed",
 			json_array_size(value), max);
 	for (size_t i = 0; i < json_array_size(value); i++) {
-		before = json_enter(reader, "[%zu]", i);
+		json_enter(reader, NULL, i);
 		r = read(reader, json_array_get(value, i), context);
 		if (r != 0)
 			return r;
-		json_leave(reader, before);
+		reader->depth--;
 	}
 	return 0;
 }

@@ -6,16 +6,20 @@
 #define PASIDD_CONFIG_JSON_H
 
 #include "config.h"
+#include "config_place.h"
 
 #include <jansson.h>
 
-/* Where we are, so that an error can say it: "quota.set_max", "devices[2].address". */
+/* Where we are, so that an error can say it: "a.json:7:3: quota.set_max: ...". */
 struct json_reader {
-	const char *name;      /* of the file */
-	struct config *config; /* that is filled, for what is more than one field */
+	const char *name; /* of the file */
+	const char *text; /* of the file, for places in it; NULL: there is none */
+	size_t length;
+	const struct config_files *files; /* of which it is one; NULL: it is the only one */
+	struct config *config;            /* that is filled, for what is more than one field */
 	struct config_error *error;
-	size_t path_length;
-	char path[128];
+	size_t depth;
+	struct json_step steps[JSON_DEPTH_MAX];
 };
 
 struct json_key {
@@ -62,7 +66,10 @@ int json_read_array(struct json_reader *reader, const json_t *value, size_t max,
 	int (*read)(struct json_reader *reader, const json_t *element, void *context),
 	void *context);
 
-/* Fails with "<file>: <path>: <text>"; returns STATUS_INVALID. */
+/* The path of some steps as people write it: "devices[2].address"; what does not fit is cut. */
+void json_path_format(const struct json_step *steps, size_t depth, char *ret_path, size_t size);
+
+/* Fails with "<file>:<line>:<column>: <path>: <text>"; returns STATUS_INVALID. */
 __attribute__((format(printf, 2, 3))) int json_fail(
 	struct json_reader *reader, const char *format, ...);
 /* Fails with what was found and what is expected. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The section "limits": an object of levels for each resource, and what one connection has. */
+#include "config_files.h"
 #include "config_rules.h"
 
 #include <stdio.h>
@@ -77,6 +78,16 @@ int config_read_limits(
 
 /* ---------------------------------------------------------------- what has to fit */
 
+static int config_fail_limit(struct json_reader *reader, const char *name, const char *level,
+	uint32_t found, uint32_t lowest)
+{
+	char path[64];
+
+	(void)snprintf(path, sizeof(path), "limits.%s.%s", name, level);
+	return config_fail_about(
+		reader, path, NULL, "found %u, expected 0 or at least %u", found, lowest);
+}
+
 /* Below this nothing would fit, and the client would wait for ever. */
 static int config_check_lowest(struct json_reader *reader, const struct config *config,
 	enum resource resource, uint32_t lowest)
@@ -89,9 +100,7 @@ static int config_check_lowest(struct json_reader *reader, const struct config *
 	config_limit_name(resource, name, sizeof(name));
 	for (size_t i = 0; i < ARRAY_SIZE(levels); i++)
 		if (found[i] != 0 && found[i] < lowest)
-			return json_fail(reader,
-				"limits.%s.%s: found %u, expected 0 or at least %u", name,
-				levels[i], found[i], lowest);
+			return config_fail_limit(reader, name, levels[i], found[i], lowest);
 	return 0;
 }
 
@@ -105,7 +114,7 @@ int config_check_limits(struct json_reader *reader, const struct config *config)
 	if (r == 0)
 		r = config_check_lowest(reader, config, RESOURCE_RECEIVED, RECEIVED_LOWEST);
 	if (r == 0 && (operations == 0 || operations > OPERATIONS_HIGHEST))
-		r = json_fail(reader, "limits.operations.host: found %u, expected 1 to %u",
-			operations, OPERATIONS_HIGHEST);
+		r = config_fail_about(reader, "limits.operations.host", NULL,
+			"found %u, expected 1 to %u", operations, OPERATIONS_HIGHEST);
 	return r;
 }

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* The section "reservations": PASIDs that are kept for sets of one name and user. */
+#include "config_files.h"
 #include "config_rules.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,7 +44,7 @@ static int config_check_reservation(struct json_reader *reader, const struct con
 			reservation->name);
 	for (uint32_t i = 0; i < config->broker.reservation_count; i++)
 		if (strcmp(config->reservations[i].name, reservation->name) == 0)
-			return json_fail(reader, "the name is that of reservations[%u]", i);
+			return config_fail_same(reader, "the name", "reservations", i);
 	return 0;
 }
 
@@ -71,13 +73,26 @@ int config_read_reservations(
 
 	(void)key;
 	config->broker.reservations = config->reservations;
-	return json_read_array(
-		reader, value, CONFIG_RESERVATIONS_MAX, config_read_reservation, config);
+	return json_read_array(reader, value,
+		CONFIG_RESERVATIONS_MAX - config->broker.reservation_count, config_read_reservation,
+		config);
 }
 
 static uint32_t config_least(uint32_t room, uint32_t limit)
 {
 	return limit != 0 && limit < room ? limit : room;
+}
+
+static int config_fail_reservation(
+	struct json_reader *reader, uint32_t i, uint32_t wanted, uint32_t room)
+{
+	char path[48];
+
+	(void)snprintf(path, sizeof(path), "reservations[%u].pasids", i);
+	return config_fail_about(reader, path, NULL,
+		"found %u, but %u are left of what the host may promise (namespace.capacity, "
+		"limits.pasids.host, limits.promised_pasids.host) when those before are reserved",
+		wanted, room);
 }
 
 int config_check_reservations(struct json_reader *reader, const struct config *config)
@@ -91,11 +106,7 @@ int config_check_reservations(struct json_reader *reader, const struct config *c
 		const uint32_t wanted = config->reservations[i].pasids;
 
 		if (wanted > room)
-			return json_fail(reader,
-				"reservations[%u].pasids: found %u, but %u are left of what the host may "
-				"promise (namespace.capacity, limits.pasids.host, "
-				"limits.promised_pasids.host) when those before are reserved",
-				i, wanted, room);
+			return config_fail_reservation(reader, i, wanted, room);
 		room -= wanted;
 	}
 	return 0;

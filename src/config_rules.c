@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "config_rules.h"
+#include "config_files.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -256,6 +257,18 @@ int config_read_socket_group(
 	return r;
 }
 
+int config_read_path(
+	struct json_reader *reader, const json_t *value, const struct json_key *key, void *field)
+{
+	char **owner = field;
+
+	if (!json_is_null(value))
+		return json_read_text(reader, value, key, field);
+	free(*owner);
+	*owner = NULL;
+	return 0;
+}
+
 int config_read_mode(
 	struct json_reader *reader, const json_t *value, const struct json_key *key, void *field)
 {
@@ -349,7 +362,7 @@ static int config_check_device(struct json_reader *reader, const struct policy *
 			"\"everyone\": true");
 	for (size_t i = 0; i < policy->device_count; i++)
 		if (policy->devices[i].rid.v == device->rid.v)
-			return json_fail(reader, "the address is that of devices[%zu]", i);
+			return config_fail_same(reader, "the address", "devices", i);
 	return 0;
 }
 
@@ -373,14 +386,19 @@ int config_read_devices(
 	struct json_reader *reader, const json_t *value, const struct json_key *key, void *field)
 {
 	struct device_list list = {.config = field};
-	const size_t count = json_array_size(value);
+	struct policy *policy = &list.config->policy;
+	const size_t count = policy->device_count + json_array_size(value);
 
 	(void)key;
 	list.devices = calloc(count > 0 ? count : 1, sizeof(*list.devices));
 	if (list.devices == NULL)
 		return config_no_memory(reader);
-	list.config->policy.devices = list.devices;
-	return json_read_array(reader, value, CONFIG_DEVICES_MAX, config_read_device, &list);
+	if (policy->device_count > 0) /* those of earlier files */
+		memcpy(list.devices, policy->devices, policy->device_count * sizeof(*list.devices));
+	free((void *)(uintptr_t)policy->devices);
+	policy->devices = list.devices;
+	return json_read_array(reader, value, CONFIG_DEVICES_MAX - policy->device_count,
+		config_read_device, &list);
 }
 
 static const struct json_key sim_device_keys[] = {

@@ -32,9 +32,17 @@ void config_reservations_done(struct config *config);
 int config_read_user(struct json_reader *reader, const json_t *value, uint32_t *ret_uid);
 /* What no single key of it can see. */
 int config_check_limits(struct json_reader *reader, const struct config *config);
+/* A text, or null for none; the field is a char * that owns it. */
+int config_read_path(
+	struct json_reader *reader, const json_t *value, const struct json_key *key, void *field);
 /* "0660"; the field is a uint32_t. */
 int config_read_mode(
 	struct json_reader *reader, const json_t *value, const struct json_key *key, void *field);
+
+/* Everything that can be set; config.c has the table. */
+extern const struct json_key config_keys[];
+/* All of it, with numbers for users and groups. NULL: no memory. */
+json_t *config_write_json(const struct config *config);
 
 /* Makes a list that allows two users. Returns 0 or -ENOMEM. */
 int config_who_init(struct policy_who *who, uint32_t uid, uint32_t other_uid);

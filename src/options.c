@@ -12,8 +12,12 @@ static const char options_help[] =
 	"\n"
 	"Owns this host's PASIDs: grants them to virtual machines and binds them to devices.\n"
 	"\n"
-	"  --config FILE         settings in JSON, see docs/CONFIGURATION.md\n"
+	"  --config FILE         settings in JSON, and then those of FILE.d/*.json, in the order of\n"
+	"                        their names; default: /etc/pasidd/pasidd.json, and with --simulate\n"
+	"                        none\n"
 	"  --check-config        read the settings, say what is wrong with them, and end\n"
+	"  --show-config         the same, and print each setting with the file that it is from\n"
+	"  --json                of both: print a JSON object\n"
 	"  --socket PATH         where clients connect; default: pasidd.socket in the runtime\n"
 	"                        directory\n"
 	"  --runtime-dir DIR     default: $RUNTIME_DIRECTORY; else /run/pasidd for root, and\n"
@@ -30,8 +34,10 @@ static const char options_help[] =
 	"Examples:\n"
 	"  pasidd --simulate                      try it, without an IOMMU and without root\n"
 	"  pasidd --simulate=/tmp/iommu --socket /tmp/pasidd --log-level debug\n"
-	"  pasidd --config /etc/pasidd.json       serve this host\n"
-	"  pasidd --check-config --config /etc/pasidd.json\n"
+	"  pasidd --config ./pasidd.json          serve this host with other settings\n"
+	"  pasidd --show-config                   what is in effect, and why\n"
+	"\n"
+	"SIGHUP: read the settings again and apply those that do not need a restart.\n"
 	"\n"
 	"Exit status: 0 stopped by a signal, or done; 1 failed; 2 command line or configuration;\n"
 	"3 another pasidd is running; 4 this host cannot bind PASIDs.\n";
@@ -39,6 +45,8 @@ static const char options_help[] =
 enum option_code {
 	OPTION_CONFIG = 256,
 	OPTION_CHECK_CONFIG,
+	OPTION_SHOW_CONFIG,
+	OPTION_JSON,
 	OPTION_SOCKET,
 	OPTION_RUNTIME_DIR,
 	OPTION_STATE_DIR,
@@ -51,6 +59,8 @@ enum option_code {
 static const struct option options_table[] = {
 	{"config", required_argument, NULL, OPTION_CONFIG},
 	{"check-config", no_argument, NULL, OPTION_CHECK_CONFIG},
+	{"show-config", no_argument, NULL, OPTION_SHOW_CONFIG},
+	{"json", no_argument, NULL, OPTION_JSON},
 	{"socket", required_argument, NULL, OPTION_SOCKET},
 	{"runtime-dir", required_argument, NULL, OPTION_RUNTIME_DIR},
 	{"state-dir", required_argument, NULL, OPTION_STATE_DIR},
@@ -70,6 +80,12 @@ static int options_take(struct options *options, int code)
 		return -1;
 	case OPTION_CHECK_CONFIG:
 		options->check_config = true;
+		return -1;
+	case OPTION_SHOW_CONFIG:
+		options->check_config = options->show_config = true;
+		return -1;
+	case OPTION_JSON:
+		options->json = true;
 		return -1;
 	case OPTION_SOCKET:
 		options->socket = optarg;
@@ -114,6 +130,12 @@ bool options_parse(int argc, char *argv[], struct options *ret_options, int *ret
 		*ret_exit = options_take(&options, code);
 		if (*ret_exit >= 0)
 			return false;
+	}
+	if (options.json && !options.check_config) {
+		(void)fprintf(stderr,
+			"pasidd: --json goes with --check-config or --show-config; try --help\n");
+		*ret_exit = EXIT_STATUS_USAGE;
+		return false;
 	}
 	if (optind < argc) {
 		(void)fprintf(stderr, "pasidd: \"%s\" is no option; try --help\n", argv[optind]);

@@ -28,6 +28,8 @@ struct options {
 	const char *simulate_dir; /* NULL: the default */
 	bool simulate;
 	bool check_config;
+	bool show_config; /* check_config, too */
+	bool json;
 	bool has_log_level;
 	uint32_t log_level;
 };

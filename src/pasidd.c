@@ -9,6 +9,7 @@
 #include "hw/worker.h"
 #include "log.h"
 #include "options.h"
+#include "pasidd_settings.h"
 #include "pasidd_share.h"
 #include "pasidd_sockets.h"
 #include "runtime.h"
@@ -36,6 +37,7 @@
 struct daemon {
 	struct options options;
 	struct config *config;
+	struct config_files *files;
 	char directory[RUNTIME_PATH_MAX];
 	char simulate_dir[RUNTIME_SIMULATION_MAX];
 	const char *backend;
@@ -88,21 +90,12 @@ __attribute__((format(printf, 2, 3))) static void daemon_note(
 
 static int daemon_configure(struct daemon *daemon)
 {
-	struct config_error error;
-	int r;
+	struct config_error error = {""};
 
-	if (daemon->options.config != NULL)
-		r = config_load(daemon->options.config, geteuid(), &daemon->config, &error);
-	else
-		r = config_parse("defaults", "{}", 2, geteuid(), &daemon->config, &error);
-	if (r != 0) {
+	if (settings_read(&daemon->options, &daemon->config, &daemon->files, &error) != 0) {
 		(void)fprintf(stderr, "%s\n", error.text);
 		return EXIT_STATUS_USAGE;
 	}
-	if (daemon->options.has_log_level)
-		daemon->config->log_level = daemon->options.log_level;
-	if (daemon->options.simulate)
-		daemon->config->policy.any_device = true;
 	return EXIT_STATUS_OK;
 }
 
@@ -469,6 +462,7 @@ static void daemon_done(struct daemon *daemon)
 	state_file_free(daemon->state);
 	sockets_close(&daemon->sockets);
 	config_free(daemon->config);
+	config_files_free(daemon->files);
 	for (size_t i = 0; i < daemon->note_count; i++)
 		free((void *)(uintptr_t)daemon->notes[i]);
 	if (daemon->lock_fd >= 0)
@@ -487,12 +481,12 @@ int main(int argc, char *argv[])
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)signal(SIGHUP, SIG_IGN);
 	(void)signal(SIGXFSZ, SIG_IGN); /* the call that fails with EFBIG says which file */
+	if (daemon.options.check_config)
+		return settings_check(&daemon.options);
 	status = daemon_configure(&daemon);
-	if (status == EXIT_STATUS_OK && daemon.options.check_config)
-		(void)printf("%s: ok\n",
-			daemon.options.config != NULL ? daemon.options.config : "defaults");
-	if (status == EXIT_STATUS_OK && !daemon.options.check_config) {
+	if (status == EXIT_STATUS_OK) {
 		log_open((enum log_level)daemon.config->log_level);
+		settings_log(daemon.files);
 		status = daemon_run(&daemon);
 	}
 	daemon_done(&daemon);

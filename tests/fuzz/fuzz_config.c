@@ -3,13 +3,14 @@
  * Any bytes as a configuration.
  *
  * Promised: it is refused with a sentence that names the file, or it is one that the daemon can
- * start with; and the same text says the same a second time.
+ * start with; and the same text says the same a second time, and so does what is written of it.
  */
 #include "config.h"
 #include "fuzz.h"
 #include "json_mutate.h"
 #include "state_file.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define NAME "fuzz.json"
@@ -119,6 +120,21 @@ static void check_same(const struct config *a, const struct config *b)
 	FUZZ_CHECK(a->log_level == b->log_level);
 }
 
+/* What is in effect, written, says the same: that is how a reload hands it on. */
+static void check_written(const struct config *config)
+{
+	struct config_error error;
+	struct config *again = NULL;
+	char *text = config_write(config);
+
+	FUZZ_CHECK(text != NULL);
+	if (config_parse(NAME, text, strlen(text), 1000, &again, &error) != 0)
+		FUZZ_FAIL("%s", error.text);
+	check_same(config, again);
+	config_free(again);
+	free(text);
+}
+
 static void check_error(int r, const struct config_error *error)
 {
 	FUZZ_CHECK(r == STATUS_INVALID);
@@ -147,6 +163,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	}
 	check_same(config, again);
+	check_written(config);
 	if (!defaults)
 		FUZZ_CHECK(config_new(1000, &defaults) == 0);
 	if (!is_same_broker(&config->broker, &defaults->broker) ||
