@@ -15,6 +15,9 @@ VM_PACKAGES=(mmdebstrap busybox-static python3 e2fsprogs)
 # What building for arm64 elsewhere, and running its tests there, takes on top of building.
 # shellcheck disable=SC2034
 ARM64_PACKAGES=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user mmdebstrap)
+# What Debian packages take on top of building, and what looks at them.
+# shellcheck disable=SC2034
+PACKAGE_PACKAGES=(dpkg-dev debhelper lintian abigail-tools git)
 
 # need_packages NAME...: installs the ones that are missing; fails when it cannot.
 need_packages() {
