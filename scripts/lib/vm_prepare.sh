@@ -154,12 +154,13 @@ vm_make_kernel() {
         --customize-hook="copy-out /build/$image /build/config $(printf %q "$folder")"
 }
 
-# The disk of a guest with systemd and the libraries of pasidd's programs. Its one service of ours
-# runs what a second disk brings, so that this one changes seldom. What mmdebstrap mounts in the
-# system must not come along.
+# The disk of a guest with systemd and what pasidd's packages depend on, which dpkg finds there. Its one
+# service of ours runs what a second disk brings, so that this one changes seldom. What mmdebstrap mounts
+# in the system must not come along.
 vm_make_guest() {
     local folder=$1 unit=$2 mirror
-    local packages=systemd,systemd-sysv,udev,dbus,procps,libevent-core-2.1-7,libprotobuf-c1,libjansson4
+    local packages=systemd,systemd-sysv,udev,kmod,dbus,procps,adduser
+    packages+=,libevent-core-2.1-7,libevent-extra-2.1-7,libjansson4,libprotobuf-c1,libseccomp2,libsystemd0
     mirror=$(vm_mirror)
     [[ -n $mirror ]] || vm_die "apt names no Debian mirror: see its sources, run 'apt-get update'"
     vm_read_apt_options

@@ -10,11 +10,10 @@ import json
 import time
 
 import machine as vm
-import scenario_pasidd
 from scenario_pasidd import Vmm
 from scenario_smoke import IOVA, ProbeError
+from systemd_service import ServiceScenario
 import table_reader
-from watcher import Watcher
 
 PORTS = ("vm1", "vm2", "vm3", "vm4", "vm5")
 A, B, C, SHARED, SPARE, STUCK, PULLED, LENT = (f"0000:00:{slot:02x}.0" for slot in range(4, 12))
@@ -28,7 +27,7 @@ SETTINGS = {
 }
 
 
-class Scenario(scenario_pasidd.Scenario):
+class Scenario(ServiceScenario):
     """Steps that build on each other: what VM 1 and VM 2 have is there until a step says otherwise."""
 
     def run(self):
@@ -45,33 +44,9 @@ class Scenario(scenario_pasidd.Scenario):
 
     # --- helpers -----------------------------------------------------------------------------
 
-    def answers(self):
-        return self.machine.run("pasidctl status")[0] == 0
-
-    def watch(self, keys):
-        # The observer's tables, not the guest, say where an entry is.
-        return Watcher(self.observer.memory, self.observer.tables(), keys)
-
     def exclusive(self):
         shared = table_reader.parse_function(SHARED)
         return {key for key in self.claim if key[0] != shared}
-
-    def numbers(self):
-        """What each set that has something bound holds, by number."""
-        return {
-            grant["pasid"]: (grant["set"], grant["guest"])
-            for grant in self.control("pasids")
-            if grant["bindings"] > 0
-        }
-
-    def instance(self):
-        return self.machine.output("systemctl show -P MainPID pasidd").strip()
-
-    def never_absent(self, watcher, keys, when):
-        text = f"{watcher.samples} looks at {len(keys)} entries, at most {1000 * watcher.longest_gap:.1f} ms apart"
-        self.report.note(f"{when}: {text}")
-        self.report.check(watcher.samples > 1000, f"{when}: the entries were watched ({text})")
-        self.report.none(map(str, watcher.absences), f"{when}: {len(watcher.absences)} absences of {len(keys)} entries")
 
     # --- steps -------------------------------------------------------------------------------
 
