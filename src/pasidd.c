@@ -9,6 +9,7 @@
 #include "hw/worker.h"
 #include "log.h"
 #include "options.h"
+#include "pasidd_confine.h"
 #include "pasidd_settings.h"
 #include "pasidd_share.h"
 #include "pasidd_sockets.h"
@@ -340,6 +341,20 @@ static void daemon_share(struct daemon *daemon)
 	share_configured(&share);
 }
 
+static void daemon_confine(struct daemon *daemon)
+{
+	const struct confine confine = {
+		.options = &daemon->options,
+		.sockets = &daemon->sockets,
+		.runtime_dir = daemon->directory,
+		.simulate_dir = daemon->options.simulate ? daemon->simulate_dir : NULL,
+		.note = daemon_vnote,
+		.ctx = daemon,
+	};
+
+	confine_process(&confine);
+}
+
 /* ---------------------------------------------------------------- serving */
 
 static uint32_t limit_or_most(uint32_t limit)
@@ -440,6 +455,8 @@ static int daemon_run(struct daemon *daemon)
 		daemon_share(daemon);
 	if (r == EXIT_STATUS_OK)
 		r = daemon_listen(daemon);
+	if (r == EXIT_STATUS_OK)
+		daemon_confine(daemon);
 	if (r == EXIT_STATUS_OK)
 		r = daemon_start_server(daemon);
 	return r == EXIT_STATUS_OK ? daemon_serve(daemon) : r;

@@ -9,7 +9,7 @@
 : "${vm_checkout:?}" "${vm_cache:?}"
 arm64_release=bookworm
 # What the programs and their tests are linked with, and a guest's tools.
-arm64_packages=libc6-dev,libevent-dev,libprotobuf-c-dev,libjansson-dev,libsystemd-dev,check,libsubunit-dev,busybox-static,python3
+arm64_packages=libc6-dev,libevent-dev,libprotobuf-c-dev,libjansson-dev,libseccomp-dev,libsystemd-dev,check,libsubunit-dev,busybox-static,python3
 # Where cmake/arm64.cmake looks: the same place whatever the folder behind it is called.
 arm64_sysroot=$vm_cache/sysroot-arm64
 

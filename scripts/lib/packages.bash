@@ -5,7 +5,7 @@
 # What building and running takes, and what the checks take on top of it.
 # shellcheck disable=SC2034 # used by those who source this file
 BUILD_PACKAGES=(cmake ninja-build gcc libc6-dev pkg-config libevent-dev libprotobuf-c-dev protobuf-c-compiler
-  libjansson-dev libsystemd-dev scdoc python3)
+  libjansson-dev libsystemd-dev scdoc python3 libseccomp-dev)
 # shellcheck disable=SC2034
 TEST_PACKAGES=("${BUILD_PACKAGES[@]}" check libsubunit-dev clang libclang-rt-dev llvm clang-format clang-tidy cppcheck
   shellcheck python3-protobuf protobuf-compiler ccache git procps g++ make groff-base systemd)

@@ -47,7 +47,7 @@ int executor_new(const struct executor_options *options, struct executor **ret_e
 	e->epoll = -1;
 	e->wake = -1;
 	e->timer = -1;
-	e->spawner_socket = -1;
+	e->spawner.socket = e->spare.socket = -1;
 	e->closer.standin = -1;
 	r = executor_init(e, options);
 	if (r < 0) {
@@ -362,6 +362,7 @@ static void executor_dispatch_wake(struct executor *e, const struct executor_han
 
 	(void)eventfd_read(e->wake, &count);
 	executor_janitor_tick(e);
+	executor_spawner_tend(e);
 	for (size_t i = 0; i < EXECUTOR_BUCKETS; i++) {
 		struct executor_worker *worker = e->buckets[i], *next;
 

@@ -2,39 +2,48 @@
 #include "executor_state.h"
 
 #include <errno.h>
-#include <linux/kcmp.h>
 #include <stdlib.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
-/* 1: one open file, 0: two, or -errno. */
-static int executor_keys_compare(
-	const struct executor_worker *a, int fd_a, const struct executor_worker *b, int fd_b)
+/*
+ * Asks of the keys from *next on, so many at a time, whose file is that of the request; moves on.
+ * *ret_key stays 0 when it is none of them. 0 or -errno.
+ */
+static int executor_keys_search(struct executor *e, struct spawner_request *request,
+	const struct executor_key **next, uint64_t *ret_key)
 {
-	long r = syscall(SYS_kcmp, a->pid, b->pid, KCMP_FILE, fd_a, fd_b);
+	const struct executor_key *asked[SPAWNER_FILES];
+	uint32_t index;
+	int r;
 
-	return r < 0 ? -errno : r == 0;
+	for (request->count = 0; *next && request->count < SPAWNER_FILES; *next = (*next)->next) {
+		request->others[request->count] =
+			(struct spawner_file){(*next)->worker->pid, (*next)->fd};
+		asked[request->count++] = *next;
+	}
+	r = executor_spawner_compare(e, request, &index);
+	if (r == 0 && index < request->count)
+		*ret_key = asked[index]->key;
+	return r;
 }
 
 int executor_keys_add(struct executor *e, const struct executor_worker *worker, uint32_t device,
 	int fd, uint64_t *ret_key)
 {
-	struct executor_key *added, *other;
+	struct spawner_request request = {
+		.kind = SPAWNER_COMPARE, .file = {.pid = worker->pid, .fd = fd}};
+	const struct executor_key *next = e->keys;
+	struct executor_key *added;
 	uint64_t key = 0;
-	int r = executor_keys_compare(worker, fd, worker, fd);
+	int r;
 
+	do
+		r = executor_keys_search(e, &request, &next, &key);
+	while (r == 0 && key == 0 && next);
 	if (r < 0)
 		return r;
 	added = malloc(sizeof(*added));
 	if (!added)
 		return -ENOMEM;
-	/*
-	 * Another worker may be closing what we compare with, or be gone: an error there means that
-	 * it does not hold our file.
-	 */
-	for (other = e->keys; other && !key; other = other->next)
-		if (executor_keys_compare(worker, fd, other->worker, other->fd) > 0)
-			key = other->key;
 	if (!key)
 		key = ++e->last_key;
 	*added = (struct executor_key){

@@ -6,9 +6,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -75,60 +77,158 @@ out_files:
 	return r;
 }
 
-int executor_spawner_start(struct executor *e)
+/* One of the two: that which is asked, or its spare. */
+static void executor_spawner_end(struct executor_spawner *spawner)
 {
-	FD_AUTO int ours = -1;
-	FD_AUTO int theirs = -1;
-	int pair[2], r;
+	if (spawner->socket >= 0)
+		(void)close(spawner->socket);
+	spawner->socket = -1;
+	if (spawner->pid > 0 && kill(spawner->pid, SIGKILL) == 0)
+		(void)waitpid(spawner->pid, NULL, 0);
+	spawner->pid = 0;
+}
 
-	executor_spawner_stop(e);
+static int executor_spawner_pair(int *ret_ours, int *ret_theirs)
+{
+	int pair[2];
+
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return -errno;
-	ours = pair[0];
-	theirs = pair[1];
-	r = executor_spawn_process(e, theirs, &e->spawner);
-	if (r == 0)
-		e->spawner_socket = TAKE_FD(ours);
-	return r;
+	*ret_ours = pair[0];
+	*ret_theirs = pair[1];
+	return 0;
 }
 
-void executor_spawner_stop(struct executor *e)
+/* Its end is seen in the executor's epoll descriptor (executor_spawner_tend). */
+static void executor_spawner_enter(
+	struct executor *e, struct executor_spawner *spawner, int socket, pid_t pid)
 {
-	if (e->spawner_socket >= 0)
-		(void)close(e->spawner_socket);
-	e->spawner_socket = -1;
-	if (e->spawner > 0 && kill(e->spawner, SIGKILL) == 0)
-		(void)waitpid(e->spawner, NULL, 0);
-	e->spawner = 0;
+	struct epoll_event end = {.events = EPOLLRDHUP, .data.ptr = NULL};
+
+	*spawner = (struct executor_spawner){.socket = socket, .pid = pid};
+	(void)epoll_ctl(e->epoll, EPOLL_CTL_ADD, socket, &end);
 }
 
-/* 0, or -EPIPE when the spawner has gone, or another -errno. */
-static int executor_spawner_ask(
-	const struct executor *e, const char *lane, int socket, struct spawner_reply *ret_reply)
+/* 0, or -EPIPE when the spawner has gone, or another -errno. `fd` -1: none is attached. */
+static int executor_spawner_ask(const struct executor *e, const struct spawner_request *request,
+	int fd, struct spawner_reply *ret_reply)
 {
 	union {
 		struct cmsghdr align;
 		char space[CMSG_SPACE(sizeof(int))];
 	} control = {0};
-	struct spawner_request request = {0};
-	struct iovec iov = {.iov_base = &request, .iov_len = sizeof(request)};
-	struct msghdr msg = {.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = &control,
-		.msg_controllen = sizeof(control)};
+	struct iovec iov = {(void *)(uintptr_t)request, sizeof(*request)};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 	ssize_t n;
 
-	strncpy(request.lane, lane, sizeof(request.lane) - 1);
-	control.align.cmsg_level = SOL_SOCKET;
-	control.align.cmsg_type = SCM_RIGHTS;
-	control.align.cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(&control.align), &socket, sizeof(socket));
-	if (e->spawner_socket < 0 || sendmsg(e->spawner_socket, &msg, MSG_NOSIGNAL) < 0)
+	if (fd >= 0) {
+		msg.msg_control = &control;
+		msg.msg_controllen = sizeof(control);
+		control.align.cmsg_level = SOL_SOCKET;
+		control.align.cmsg_type = SCM_RIGHTS;
+		control.align.cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(&control.align), &fd, sizeof(fd));
+	}
+	if (e->spawner.socket < 0 || sendmsg(e->spawner.socket, &msg, MSG_NOSIGNAL) < 0)
 		return -EPIPE;
 	do
-		n = recv(e->spawner_socket, ret_reply, sizeof(*ret_reply), 0);
+		n = recv(e->spawner.socket, ret_reply, sizeof(*ret_reply), 0);
 	while (n < 0 && errno == EINTR);
 	return n == sizeof(*ret_reply) ? 0 : -EPIPE;
+}
+
+/*
+ * A daemon that is confined can start none that is not. So one that lives starts the next: of two,
+ * both would have to end at once. While there is none, a later attempt may find one.
+ */
+static void executor_spawner_add_spare(struct executor *e)
+{
+	const struct spawner_request request = {.kind = SPAWNER_SPARE};
+	struct spawner_reply reply = {0};
+	FD_AUTO int ours = -1;
+	FD_AUTO int theirs = -1;
+
+	if (e->spare.socket >= 0 || executor_spawner_pair(&ours, &theirs) < 0 ||
+		executor_spawner_ask(e, &request, theirs, &reply) < 0)
+		return;
+	if (reply.status < 0) {
+		if (reply.pid > 0)
+			(void)waitpid(reply.pid, NULL, 0);
+		return;
+	}
+	executor_spawner_enter(e, &e->spare, TAKE_FD(ours), reply.pid);
+}
+
+int executor_spawner_start(struct executor *e)
+{
+	FD_AUTO int ours = -1;
+	FD_AUTO int theirs = -1;
+	pid_t pid = 0;
+	int r;
+
+	executor_spawner_end(&e->spawner);
+	if (e->spare.socket >= 0) {
+		e->spawner = e->spare;
+		e->spare = (struct executor_spawner){.socket = -1};
+		executor_spawner_add_spare(e);
+		return 0;
+	}
+	r = executor_spawner_pair(&ours, &theirs);
+	if (r == 0)
+		r = executor_spawn_process(e, theirs, &pid);
+	if (r < 0)
+		return r;
+	executor_spawner_enter(e, &e->spawner, TAKE_FD(ours), pid);
+	executor_spawner_add_spare(e);
+	return 0;
+}
+
+static bool executor_spawner_is_gone(const struct executor_spawner *spawner)
+{
+	struct pollfd end = {.fd = spawner->socket, .events = POLLRDHUP};
+
+	return spawner->socket < 0 || poll(&end, 1, 0) != 0;
+}
+
+void executor_spawner_tend(struct executor *e)
+{
+	if (executor_spawner_is_gone(&e->spare))
+		executor_spawner_end(&e->spare);
+	if (executor_spawner_is_gone(&e->spawner))
+		(void)executor_spawner_start(e);
+	else
+		executor_spawner_add_spare(e);
+}
+
+void executor_spawner_stop(struct executor *e)
+{
+	executor_spawner_end(&e->spare);
+	executor_spawner_end(&e->spawner);
+}
+
+/* Again with the spare one when the first has gone. */
+static int executor_spawner_ask_any(struct executor *e, const struct spawner_request *request,
+	int fd, struct spawner_reply *ret_reply)
+{
+	int r = executor_spawner_ask(e, request, fd, ret_reply);
+
+	if (r != -EPIPE)
+		return r;
+	r = executor_spawner_start(e);
+	return r < 0 ? r : executor_spawner_ask(e, request, fd, ret_reply);
+}
+
+int executor_spawner_compare(
+	struct executor *e, const struct spawner_request *request, uint32_t *ret_index)
+{
+	struct spawner_reply reply = {0};
+	int r = executor_spawner_ask_any(e, request, -1, &reply);
+
+	if (r == 0)
+		r = reply.status;
+	if (r == 0)
+		*ret_index = (uint32_t)reply.pid;
+	return r;
 }
 
 static int executor_spawn_pidfd(const struct spawner_reply *reply, int *ret_pidfd)
@@ -155,15 +255,15 @@ static int executor_spawn_pidfd(const struct spawner_reply *reply, int *ret_pidf
 static int executor_spawn_ask(const struct executor *e, const char *lane,
 	struct spawner_reply *ret_reply, int *ret_socket)
 {
+	struct spawner_request request = {.kind = SPAWNER_WORKER};
 	FD_AUTO int ours = -1;
 	FD_AUTO int theirs = -1;
-	int pair[2], r;
+	int r = executor_spawner_pair(&ours, &theirs);
 
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-		return -errno;
-	ours = pair[0];
-	theirs = pair[1];
-	r = executor_spawner_ask(e, lane, theirs, ret_reply);
+	if (r < 0)
+		return r;
+	strncpy(request.lane, lane, sizeof(request.lane) - 1);
+	r = executor_spawner_ask(e, &request, theirs, ret_reply);
 	if (r == 0)
 		*ret_socket = TAKE_FD(ours);
 	return r;

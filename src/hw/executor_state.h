@@ -4,6 +4,7 @@
 #define PASIDD_HW_EXECUTOR_STATE_H
 
 #include "executor.h"
+#include "spawner.h"
 #include "worker.h"
 
 #include <sys/types.h>
@@ -102,6 +103,11 @@ struct executor_closer {
 /* In the epoll data of a worker: its pidfd is readable, not its socket. */
 #define EXECUTOR_PIDFD 1u
 
+struct executor_spawner {
+	pid_t pid;  /* 0: none */
+	int socket; /* -1: none */
+};
+
 struct executor {
 	int epoll;
 	int wake;  /* eventfd: something is to be dispatched that no worker says */
@@ -120,8 +126,7 @@ struct executor {
 	uint32_t shortcuts;          /* answers of it in a row for which nobody else was asked */
 	struct executor_key *keys;
 	uint64_t last_key;
-	pid_t spawner;
-	int spawner_socket;
+	struct executor_spawner spawner, spare;
 	struct executor_closer closer;
 	bool closing; /* no more janitors */
 	struct executor_orphan *orphans;
@@ -140,8 +145,15 @@ struct executor {
  */
 int executor_spawn(
 	struct executor *e, const char *lane, pid_t *ret_pid, int *ret_pidfd, int *ret_socket);
-/* Starts the process that starts the others (spawner.h), and ends it. 0 or -errno. */
+/* Starts the process that starts the others (spawner.h) with its spare, and ends both. 0 or -errno.
+ */
 int executor_spawner_start(struct executor *e);
+/* Makes up for one that has ended. */
+void executor_spawner_tend(struct executor *e);
+/* Asks it to compare open files: the index of the first that is the same, or `count`. 0 or -errno.
+ */
+int executor_spawner_compare(
+	struct executor *e, const struct spawner_request *request, uint32_t *ret_index);
 void executor_spawner_stop(struct executor *e);
 
 /* --- executor_adopt.c --- */

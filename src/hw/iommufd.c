@@ -8,6 +8,7 @@
 #include "../fd.h"
 #include "uapi.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -40,11 +41,35 @@ void iommufd_host_init(struct iommufd_host *host)
 	};
 }
 
+const uint32_t iommufd_requests[IOMMUFD_REQUESTS] = {
+	UAPI_DEVICE_SET_IRQS,
+	UAPI_DEVICE_BIND,
+	UAPI_DEVICE_ATTACH,
+	UAPI_DEVICE_DETACH,
+	UAPI_DESTROY,
+	UAPI_IOAS_ALLOC,
+	UAPI_IOAS_UNMAP,
+	UAPI_HWPT_ALLOC,
+	UAPI_GET_HW_INFO,
+	UAPI_IOAS_MAP_FILE,
+	UAPI_VIOMMU_ALLOC,
+	UAPI_VDEVICE_ALLOC,
+};
+
+static bool iommufd_knows(unsigned long request)
+{
+	for (size_t i = 0; i < IOMMUFD_REQUESTS; i++)
+		if (iommufd_requests[i] == request)
+			return true;
+	return false;
+}
+
 /* One call, again while a signal interrupts it. */
 static int iommufd_call(const struct iommufd_host *host, int fd, unsigned long request, void *arg)
 {
 	int r, error;
 
+	assert(iommufd_knows(request)); /* or a filter of calls would refuse it */
 	do {
 		r = host->ioctl(fd, request, arg);
 		error = errno;

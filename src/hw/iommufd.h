@@ -18,6 +18,10 @@ struct iommufd_host {
 /* The host that we run on: /sys, /dev, ioctl(2), open(2). */
 void iommufd_host_init(struct iommufd_host *host);
 
+/* All requests that are ever made, by their numbers: what a worker's filter lets through. */
+#define IOMMUFD_REQUESTS 12u
+extern const uint32_t iommufd_requests[IOMMUFD_REQUESTS];
+
 /*
  * Interrupted calls are repeated. A page table that is in truth an IOAS is refused with -EINVAL:
  * the kernel would attach a table of its own making to a RID, one without ALLOC_PASID (KERNEL trap

@@ -4,6 +4,7 @@
 #include "worker.h"
 
 #include <errno.h>
+#include <linux/kcmp.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -13,7 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* 1 with a request, 0 at the end, or -errno. */
+/* 1 with a request, 0 at the end, or -errno. *ret_fd: what was attached, or -1. */
 static int spawner_receive(int socket, struct spawner_request *ret_request, int *ret_fd)
 {
 	union {
@@ -34,9 +35,12 @@ static int spawner_receive(int socket, struct spawner_request *ret_request, int 
 	if (n <= 0)
 		return n < 0 ? -errno : 0;
 	c = CMSG_FIRSTHDR(&msg);
-	if (n != sizeof(*ret_request) || !c || c->cmsg_type != SCM_RIGHTS)
+	*ret_fd = -1;
+	if (c && c->cmsg_type == SCM_RIGHTS)
+		memcpy(ret_fd, CMSG_DATA(c), sizeof(*ret_fd));
+	if (n != sizeof(*ret_request) || ret_request->count > SPAWNER_FILES ||
+		(*ret_fd < 0) != (ret_request->kind == SPAWNER_COMPARE))
 		return -EBADMSG;
-	memcpy(ret_fd, CMSG_DATA(c), sizeof(*ret_fd));
 	ret_request->lane[sizeof(ret_request->lane) - 1] = '\0';
 	return 1;
 }
@@ -72,11 +76,36 @@ static void spawner_start(int socket, const char *program, const char *const arg
 	ret_reply->status = pid < 0 ? -errno : *shared;
 }
 
+/* 1: one open file, 0: two, or -errno. */
+static int spawner_same(const struct spawner_file *a, const struct spawner_file *b)
+{
+	const long r = syscall(SYS_kcmp, a->pid, b->pid, KCMP_FILE, a->fd, b->fd);
+
+	return r < 0 ? -errno : r == 0;
+}
+
+/*
+ * The other process may be closing what is compared with, or be gone: an error there means that it
+ * does not hold that file.
+ */
+static void spawner_compare(const struct spawner_request *request, struct spawner_reply *ret_reply)
+{
+	const int own = spawner_same(&request->file, &request->file);
+	uint32_t i = 0;
+
+	while (own > 0 && i < request->count &&
+		spawner_same(&request->file, &request->others[i]) <= 0)
+		i++;
+	*ret_reply = (struct spawner_reply){(int32_t)i, own < 0 ? own : 0};
+}
+
 int spawner_main(int socket, const char *program, const char *simulate_dir)
 {
 	struct spawner_request request;
 	const char *const argv[] = {"pasidd-worker", "--worker", "--lane", request.lane,
 		simulate_dir ? "--simulate" : NULL, simulate_dir, NULL};
+	const char *const spare[] = {"pasidd-worker", "--worker", "--lane", "spawner", "--start",
+		program, simulate_dir ? "--simulate" : NULL, simulate_dir, NULL};
 	int32_t *shared = mmap(
 		NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	struct spawner_reply reply;
@@ -85,8 +114,14 @@ int spawner_main(int socket, const char *program, const char *simulate_dir)
 	if (shared == MAP_FAILED)
 		return EXIT_FAILURE;
 	while ((r = spawner_receive(socket, &request, &fd)) > 0) {
-		spawner_start(fd, program, argv, shared, &reply);
-		(void)close(fd);
+		if (request.kind == SPAWNER_COMPARE)
+			spawner_compare(&request, &reply);
+		else if (request.kind == SPAWNER_SPARE)
+			spawner_start(fd, "/proc/self/exe", spare, shared, &reply);
+		else
+			spawner_start(fd, program, argv, shared, &reply);
+		if (fd >= 0)
+			(void)close(fd);
 		if (send(socket, &reply, sizeof(reply), MSG_NOSIGNAL) != sizeof(reply))
 			break;
 	}

@@ -2,6 +2,7 @@
 #include "worker.h"
 
 #include "backend.h"
+#include "confine.h"
 #include "iommufd.h"
 #include "sim.h"
 #include "spawner.h"
@@ -224,6 +225,7 @@ static int worker_fail(const char *what, int r)
 int worker_main(int socket, const char *simulate_dir)
 {
 	__attribute__((cleanup(sim_close_p))) struct sim *sim = NULL;
+	struct confinement confinement; /* the daemon has said what this kernel has */
 	struct iommufd_host host;
 	struct worker worker = {.socket = socket, .calls = &iommufd_calls, .ctx = &host};
 	int r;
@@ -240,6 +242,7 @@ int worker_main(int socket, const char *simulate_dir)
 	r = backend_new(worker.calls, worker.ctx, &worker.backend);
 	if (r < 0)
 		return worker_fail("start", r);
+	confine_worker(simulate_dir != NULL, &confinement);
 	r = worker_loop(&worker);
 	backend_free(worker.backend);
 	if (r == -ENODEV) {

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The process that starts workers, and its spare: who is confined as the daemon is can start none
+ * itself, and cannot compare open files of its workers.
+ */
+#include "executor_fixture.h"
+
+#include "hw/confine.h"
+#include "hw/spawner.h"
+
+#define SPAWNERS 2
+
+/* The spawners among our children; returns how many. */
+static size_t spawners(pid_t ret_pids[static SPAWNERS])
+{
+	char path[64], line[512], *word, *rest;
+	FILE *file;
+	size_t count = 0;
+
+	(void)snprintf(path, sizeof(path), "/proc/self/task/%d/children", getpid());
+	file = fopen(path, "re");
+	ck_assert_ptr_nonnull(file);
+	if (fgets(line, sizeof(line), file) == NULL)
+		line[0] = '\0';
+	(void)fclose(file);
+	for (word = strtok_r(line, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
+		char command[256] = "";
+
+		(void)snprintf(path, sizeof(path), "/proc/%.20s/cmdline", word);
+		file = fopen(path, "re");
+		if (file == NULL)
+			continue;
+		(void)fread(command, 1, sizeof(command) - 1, file);
+		(void)fclose(file);
+		if (memmem(command, sizeof(command), "spawner", 7) && count < SPAWNERS)
+			ret_pids[count++] = atoi(word);
+	}
+	return count;
+}
+
+/* Until there are two again. */
+static void wait_for_both(pid_t ret_pids[static SPAWNERS])
+{
+	struct pollfd p = {.fd = executor_fd(executor), .events = POLLIN};
+	const uint64_t end = now_ms() + 10000;
+
+	while (spawners(ret_pids) < SPAWNERS) {
+		ck_assert_uint_lt(now_ms(), end);
+		if (poll(&p, 1, 10) > 0)
+			executor_dispatch(executor, &handler);
+	}
+}
+
+static void kill_spawner(pid_t pid)
+{
+	pid_t now[SPAWNERS];
+	struct pollfd p = {.fd = executor_fd(executor), .events = POLLIN};
+	const uint64_t end = now_ms() + 10000;
+
+	ck_assert_int_eq(kill(pid, SIGKILL), 0);
+	do {
+		ck_assert_uint_lt(now_ms(), end);
+		if (poll(&p, 1, 10) > 0)
+			executor_dispatch(executor, &handler);
+		wait_for_both(now);
+	} while (now[0] == pid || now[1] == pid);
+}
+
+/*
+ * The test in a child that has an executor of its own and is confined as the daemon is: what the
+ * framework does at the end is no business of a daemon.
+ */
+static void in_daemon(void (*test)(void))
+{
+	const char *const folders[CONFINE_FOLDERS_MAX] = {dir};
+	struct confinement result;
+	int status;
+	const pid_t pid = fork();
+
+	if (pid == 0) {
+		start(&(struct executor_options){.simulate_dir = dir});
+		confine_daemon(folders, NULL, &result);
+		ck_assert_int_eq(result.calls, 0);
+		test();
+		_exit(0);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert(WIFEXITED(status));
+	ck_assert_int_eq(WEXITSTATUS(status), 0);
+}
+
+START_TEST(whichever_of_the_two_ends_there_are_two_again)
+	{
+		pid_t pids[SPAWNERS];
+
+		for (unsigned i = 0; i < SPAWNERS; i++) {
+			wait_for_both(pids);
+			kill_spawner(pids[i]);
+			(void)run(ping(1 + i));
+			ck_assert_int_gt(pid_of(1 + i), 0);
+		}
+	}
+END_TEST
+
+static void make_up(void)
+{
+	pid_t pids[SPAWNERS];
+
+	for (unsigned i = 0; i < 3 * SPAWNERS; i++) {
+		wait_for_both(pids);
+		kill_spawner(pids[i % SPAWNERS]);
+		(void)run(ping(1 + i));
+		ck_assert_int_gt(pid_of(1 + i), 0);
+	}
+}
+
+START_TEST(who_is_confined_starts_workers_and_makes_up_for_dead_spawners)
+	{
+		in_daemon(make_up);
+	}
+END_TEST
+
+static void compare(void)
+{
+	const int one = sim_fd_of(true, 0), two = sim_fd_of(true, 0);
+	const int a = sim_fd_of(false, RID_A), b = sim_fd_of(false, RID_B);
+	uint64_t first;
+
+	first = identify(1, 1, one, a)->iommufd_key;
+	ck_assert_uint_ne(first, 0);
+	ck_assert_uint_eq(identify(2, 2, one, b)->iommufd_key, first);
+	ck_assert_uint_ne(identify(3, 3, two, b)->iommufd_key, first);
+	for (uint32_t i = 0; i < 2 * SPAWNER_FILES + 3; i++) /* asked in several parts */
+		(void)identify(4 + i % 3, 100 + i, two, b);
+	ck_assert_uint_eq(identify(8, 8, one, a)->iommufd_key, first);
+	(void)close(one);
+	(void)close(two);
+	(void)close(a);
+	(void)close(b);
+}
+
+START_TEST(who_is_confined_knows_which_workers_have_the_same_file)
+	{
+		in_daemon(compare);
+	}
+END_TEST
+
+static void without(void)
+{
+	pid_t pids[SPAWNERS];
+	uint64_t id = 1;
+	int r;
+
+	(void)run(ping(1));
+	wait_for_both(pids);
+	/* both at once, before anybody could make up for one */
+	ck_assert_int_eq(kill(pids[0], SIGSTOP), 0);
+	ck_assert_int_eq(kill(pids[1], SIGKILL), 0);
+	ck_assert_int_eq(kill(pids[0], SIGKILL), 0);
+	(void)usleep(100000);
+	r = submit((struct hw_op){.kind = HW_UNMAP, .lane = 2, .device = 999, .id = ++id});
+	ck_assert_int_lt(r, 0);
+	(void)run(ping(1));
+	ck_assert_int_gt(pid_of(1), 0);
+}
+
+START_TEST(without_any_of_them_a_lane_is_refused_and_the_others_go_on)
+	{
+		in_daemon(without);
+	}
+END_TEST
+
+int main(int argc, char *argv[])
+{
+	SRunner *runner;
+	Suite *suite;
+	TCase *tc;
+	int result;
+
+	if (worker_asked(argc, argv, &result))
+		return result;
+	suite = suite_create("spawners");
+	tc = tcase_create("spawners");
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_set_timeout(tc, 60);
+	tcase_add_test(tc, whichever_of_the_two_ends_there_are_two_again);
+	tcase_add_test(tc, who_is_confined_starts_workers_and_makes_up_for_dead_spawners);
+	tcase_add_test(tc, who_is_confined_knows_which_workers_have_the_same_file);
+	tcase_add_test(tc, without_any_of_them_a_lane_is_refused_and_the_others_go_on);
+	suite_add_tcase(suite, tc);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	result = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return result == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
