@@ -17,6 +17,7 @@ static const struct ctl_group *const ctl_groups[] = {
 	&ctl_basic_commands,
 	&ctl_view_commands,
 	&ctl_doctor_commands,
+	&ctl_metrics_commands,
 };
 
 /* ------------------------------------------------------------ help */
@@ -70,7 +71,7 @@ int ctl_usage(const char *format, ...)
 }
 
 /* What a failure means to whoever reads our exit code. */
-static int ctl_exit_code(int code)
+int ctl_exit_code(int code)
 {
 	if (code > 0)
 		return EXIT_REFUSED;

@@ -53,6 +53,11 @@ enum {
 #define CTL_FROM        (UINT64_C(1) << 26)
 #define CTL_RANGE       (UINT64_C(1) << 43)
 #define CTL_ROOT        (UINT64_C(1) << 35)
+#define CTL_STATE       (UINT64_C(1) << 44)
+#define CTL_OUTPUT      (UINT64_C(1) << 45)
+#define CTL_LISTEN      (UINT64_C(1) << 46)
+#define CTL_PER_SET     (UINT64_C(1) << 47)
+#define CTL_FORMAT      (UINT64_C(1) << 48)
 
 struct ctl_command;
 
@@ -72,6 +77,7 @@ struct ctl {
 	const char *device;  /* an id or an address */
 	const char *range;   /* FIRST-LAST */
 	const char *root;    /* a folder with a copy of another host's files */
+	const char *state, *output, *listen, *format;
 	char *const *others; /* of a command that runs another: that one's line; ends with NULL */
 
 	const struct ctl_command *command;
@@ -112,6 +118,8 @@ struct ctl_command {
 
 /* Says what the library said, and returns the exit code for it. */
 int ctl_failed(struct ctl *ctl, int code);
+/* The exit code for what a function of the library returned. */
+int ctl_exit_code(int code);
 __attribute__((format(printf, 1, 2))) int ctl_usage(const char *format, ...);
 /* The command with this name (one word or two); *ret_words: how many. NULL: none. */
 const struct ctl_command *ctl_find(const char *const *words, size_t word_count, size_t *ret_words);
@@ -122,6 +130,7 @@ struct ctl_group {
 };
 extern const struct ctl_group ctl_basic_commands;
 extern const struct ctl_group ctl_view_commands;
+extern const struct ctl_group ctl_metrics_commands;
 extern const struct ctl_group ctl_doctor_commands;
 
 /* ------------------------------------------------------------ pasidctl_socket.c */

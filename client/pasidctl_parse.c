@@ -42,6 +42,7 @@ static const struct parse_option parse_options[] = {
 	FLAG("quarantined", CTL_QUARANTINED),
 	FLAG("consecutive", CTL_CONSECUTIVE),
 	FLAG("all", CTL_ALL),
+	FLAG("sets", CTL_PER_SET),
 	FLAG("limits", CTL_LIMITS),
 	FLAG("force", CTL_FORCE),
 	FLAG("cancel", CTL_CANCEL),
@@ -217,6 +218,9 @@ static const struct {
 	{"device", CTL_DEVICE, NULL, offsetof(struct ctl, device)},
 	{"range", CTL_RANGE, NULL, offsetof(struct ctl, range)},
 	{"root", CTL_ROOT, NULL, offsetof(struct ctl, root)},
+	{"output", CTL_OUTPUT, NULL, offsetof(struct ctl, output)},
+	{"listen", CTL_LISTEN, NULL, offsetof(struct ctl, listen)},
+	{"format", CTL_FORMAT, NULL, offsetof(struct ctl, format)},
 };
 
 /* An option that has a text as value. 1: it was one; 0: not; -1: wrong. */

@@ -4,7 +4,7 @@
 #   runtime   libpasid.so.1
 #   devel     headers, libpasid.so, libpasid.a, pkg-config and CMake files, the protocol's description
 #   daemon    pasidd, its service and sockets for systemd, its user, its folders, its rules for udev
-#   tools     pasidctl, pasid-sim
+#   tools     pasidctl, pasid-sim, the service that shows metrics, rules for alerts
 #   manuals   man pages, and documents for operators and integrators
 #   examples  sources that are built against the installed library
 #
@@ -83,3 +83,20 @@ install(FILES systemd/60-pasidd.rules DESTINATION ${PASIDD_UDEV_DIR} COMPONENT d
 include(cmake/manuals.cmake)
 file(GLOB EXAMPLES CONFIGURE_DEPENDS examples/*.[ch])
 install(FILES ${EXAMPLES} examples/CMakeLists.txt examples/Makefile DESTINATION ${DOC_DIR}/examples COMPONENT examples)
+
+# --- metrics ------------------------------------------------------------------------------------------
+# The unit names pasidctl by its path, as that of the daemon does.
+install(CODE "
+  set(PASIDCTL_PATH \"${CMAKE_INSTALL_BINDIR}/pasidctl\")
+  set(UNIT_DIR \"${PASIDD_UNIT_DIR}\")
+  foreach(path IN ITEMS PASIDCTL_PATH UNIT_DIR)
+    if(NOT IS_ABSOLUTE \"\${\${path}}\")
+      get_filename_component(\${path} \"\${\${path}}\" ABSOLUTE BASE_DIR \"\${CMAKE_INSTALL_PREFIX}\")
+    endif()
+  endforeach()
+  file(READ \"${CMAKE_CURRENT_SOURCE_DIR}/systemd/pasidd-metrics.service\" UNIT)
+  string(REPLACE \"ExecStart=/usr/bin/pasidctl \" \"ExecStart=\${PASIDCTL_PATH} \" UNIT \"\${UNIT}\")
+  file(WRITE \"${CMAKE_CURRENT_BINARY_DIR}/pasidd-metrics.service\" \"\${UNIT}\")
+  file(INSTALL \"${CMAKE_CURRENT_BINARY_DIR}/pasidd-metrics.service\" DESTINATION \"\${UNIT_DIR}\")
+" COMPONENT tools)
+install(FILES metrics/alerts.yml DESTINATION ${DOC_DIR} COMPONENT tools)

@@ -57,7 +57,12 @@ COMPONENTS = {
         "lib/tmpfiles.d/pasidd.conf",
         "lib/udev/rules.d/60-pasidd.rules",
     },
-    "tools": {"bin/pasidctl", "bin/pasid-sim"},
+    "tools": {
+        "bin/pasidctl",
+        "bin/pasid-sim",
+        "lib/systemd/system/pasidd-metrics.service",
+        "share/doc/pasidd/alerts.yml",
+    },
     "manuals": {f"share/man/man{page[-1]}/{page}" for page in pages()}
     | {f"share/doc/pasidd/{name}" for name in DOCUMENTS},
     "examples": {
