@@ -307,6 +307,11 @@ int pasid_watch(struct pasid_client *client, pasid_event_callback callback, void
  */
 int pasid_watch_events(struct pasid_client *client, const struct pasid_watch_args *args,
 	pasid_event_callback callback, void *userdata);
+/*
+ * The first event that the callback has not been told of: `from` for a watch that goes on after
+ * this one, in another client or process. 0: nothing is watched.
+ */
+uint64_t pasid_watch_next(const struct pasid_client *client);
 
 /*
  * Numbers that were freed or are being unbound: a participant has let go of them, as far as events

@@ -130,6 +130,7 @@ struct pasid_client {
 
 	struct event_ring events;
 	struct watch watch;
+	uint64_t watch_told; /* the first event that the callback has not been told of */
 	pasid_event_callback event_callback;
 	void *event_userdata;
 	pasid_connection_callback connection_callback;

@@ -188,6 +188,7 @@ static int loop_deliver_events(struct pasid_client *client)
 		ring->count--;
 		if (client->event_callback == NULL)
 			continue;
+		client->watch_told = event.sequence + 1;
 		client->event_callback(client, &event, client->event_userdata);
 		count++;
 	}

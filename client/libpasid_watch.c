@@ -45,6 +45,13 @@ static void watch_began(struct pasid_client *client, uint64_t next)
 {
 	if (client->watch.next == 0)
 		client->watch.next = next;
+	if (client->watch_told == 0)
+		client->watch_told = next;
+}
+
+uint64_t pasid_watch_next(const struct pasid_client *client)
+{
+	return client->event_callback != NULL ? client->watch_told : 0;
 }
 
 static int watch_change(struct pasid_client *client, const struct watch *wanted,
@@ -52,10 +59,12 @@ static int watch_change(struct pasid_client *client, const struct watch *wanted,
 {
 	SYNC(client);
 	const struct watch old = client->watch;
+	const uint64_t old_told = client->watch_told;
 	pasid_event_callback old_callback = client->event_callback;
 	void *old_userdata = client->event_userdata;
 	/* From before the reply: the first event may come in the same datagram. */
 	client->watch = *wanted;
+	client->watch_told = wanted->next;
 	client->event_callback = callback;
 	client->event_userdata = userdata;
 	int r = sync_wait(&sync, watch_start(client, wanted, callback == NULL, target_sync(&sync)));
@@ -64,6 +73,7 @@ static int watch_change(struct pasid_client *client, const struct watch *wanted,
 		return 0;
 	}
 	client->watch = old;
+	client->watch_told = old_told;
 	client->event_callback = old_callback;
 	client->event_userdata = old_userdata;
 	return r;

@@ -162,6 +162,8 @@ static int ctl_open(struct ctl *ctl, const char *path, struct pasid_error *ret_e
 		options.role = ctl->command->roles[i];
 		if (options.role == 0)
 			break;
+		/* An observer's session ends with its connection: there is nothing to wait for. */
+		options.resume_ms = options.role == PASID_ROLE_OBSERVER;
 		r = pasid_open(&options, &ctl->client, ret_error);
 		ctl->role = options.role;
 		if (r != PASID_DENIED)
@@ -170,15 +172,21 @@ static int ctl_open(struct ctl *ctl, const char *path, struct pasid_error *ret_e
 	return r;
 }
 
-static int ctl_connect(struct ctl *ctl)
+int ctl_open_any(struct ctl *ctl, struct pasid_error *ret_error)
 {
-	struct pasid_error error = {0};
 	char admin[128];
 	int r = -1;
 	if (ctl_admin_socket(ctl, admin, sizeof(admin)))
-		r = ctl_open(ctl, admin, &error);
+		r = ctl_open(ctl, admin, ret_error);
 	if (r != 0) /* what is wrong with that one is no concern of who may use the other */
-		r = ctl_open(ctl, ctl->socket, &error);
+		r = ctl_open(ctl, ctl->socket, ret_error);
+	return r;
+}
+
+static int ctl_connect(struct ctl *ctl)
+{
+	struct pasid_error error = {0};
+	int r = ctl_open_any(ctl, &error);
 	if (r == 0 && ctl->role == PASID_ROLE_VMM)
 		fputs("pasidctl: you may not observe this host: shown is only what a VMM sees\n",
 			stderr);

@@ -73,10 +73,10 @@ struct ctl {
 	uint64_t pasid, count, min, max, guest, data, quota, iova, offset, events, fd, from;
 	enum pasid_set_mode mode;
 	enum pasid_scope scope;
-	uint32_t owner;      /* a user */
-	const char *device;  /* an id or an address */
-	const char *range;   /* FIRST-LAST */
-	const char *root;    /* a folder with a copy of another host's files */
+	uint32_t owner;     /* a user */
+	const char *device; /* an id or an address */
+	const char *range;  /* FIRST-LAST */
+	const char *root;   /* a folder with a copy of another host's files */
 	const char *state, *output, *listen, *format;
 	char *const *others; /* of a command that runs another: that one's line; ends with NULL */
 
@@ -120,6 +120,8 @@ struct ctl_command {
 int ctl_failed(struct ctl *ctl, int code);
 /* The exit code for what a function of the library returned. */
 int ctl_exit_code(int code);
+/* Opens ctl->client with the first role of the command's that is allowed; what the library said. */
+int ctl_open_any(struct ctl *ctl, struct pasid_error *ret_error);
 __attribute__((format(printf, 1, 2))) int ctl_usage(const char *format, ...);
 /* The command with this name (one word or two); *ret_words: how many. NULL: none. */
 const struct ctl_command *ctl_find(const char *const *words, size_t word_count, size_t *ret_words);
@@ -196,6 +198,9 @@ extern const struct ctl_column ctl_hold_columns[];
 
 /* In pasidctl_watch.c. */
 int ctl_watch(struct ctl *ctl);
+/* A line, which whoever reads it has at once. */
+void ctl_show_event(const struct ctl *ctl, const struct pasid_event *event);
+/* In pasidctl_participate.c. */
 int ctl_participate(struct ctl *ctl);
 
 /* In pasidctl_translate.c. */

@@ -109,15 +109,19 @@ static const struct ctl_command commands[] = {
 		.roles = {PASID_ROLE_ADMIN, PASID_ROLE_PARTICIPANT},
 		.run = ctl_hold},
 	{.name = "watch",
-		.arguments = "[--events N] [--from SEQUENCE] [--set NAME]",
+		.arguments = "[--events N] [--from SEQUENCE | --state FILE] [--set NAME]",
 		.summary = "what changes, as it happens, a line each",
-		.help = "Ends after N events, or when its reader goes. With --json a line is an "
-			"object. --from\nbegins with an event of before, as far as the daemon has it; "
-			"what it does not have any more\nis a line with `lost`. --set shows one set, "
-			"which may be still to come.\n\n"
+		.help = "Ends after N events, when its reader goes, or by a signal, and says from where to go on. With\n"
+			"--json a line is an object. --from begins with an event of before, as far as "
+			"the daemon has it;\nwhat it does not have any more is a line with `lost`. --set "
+			"shows one set, which may be still to\ncome. When the daemon is restarted, it goes "
+			"on with the next event.\n\n--state keeps in FILE where to go on, also when "
+			"pasidctl is started again, and waits for the\ndaemon as long as it takes. After "
+			"a kill a few events may come twice; none is missing without\na line that says "
+			"so: `lost`, or `gap` when nobody knows how many (the host was booted).\n\n"
 			"Examples:\n  pasidctl watch\n  pasidctl --json watch --events 10\n"
-			"  pasidctl watch --from 1 --set vm1\n",
-		.options = CTL_EVENTS | CTL_FROM | CTL_SET,
+			"  pasidctl watch --from 1 --set vm1\n  pasidctl --json watch --state /var/lib/pasid-events/state\n",
+		.options = CTL_EVENTS | CTL_FROM | CTL_STATE | CTL_SET,
 		.roles = {PASID_ROLE_OBSERVER, PASID_ROLE_PARTICIPANT, PASID_ROLE_VMM},
 		.run = ctl_watch},
 	{.name = "participate",

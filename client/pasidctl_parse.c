@@ -218,6 +218,7 @@ static const struct {
 	{"device", CTL_DEVICE, NULL, offsetof(struct ctl, device)},
 	{"range", CTL_RANGE, NULL, offsetof(struct ctl, range)},
 	{"root", CTL_ROOT, NULL, offsetof(struct ctl, root)},
+	{"state", CTL_STATE, NULL, offsetof(struct ctl, state)},
 	{"output", CTL_OUTPUT, NULL, offsetof(struct ctl, output)},
 	{"listen", CTL_LISTEN, NULL, offsetof(struct ctl, listen)},
 	{"format", CTL_FORMAT, NULL, offsetof(struct ctl, format)},

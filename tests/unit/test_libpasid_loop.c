@@ -218,11 +218,16 @@ START_TEST(events_are_kept_for_dispatch)
 		struct seen seen = {0};
 		ck_assert_int_eq(pasid_watch(client, on_event, &seen), 0);
 		fake.events = 3;
+		uint64_t next = pasid_watch_next(client);
 		allocate_one();
 		ck_assert_int_eq(seen.events, 0);
+		/* what was not handed on is still to come for a watch that goes on */
+		ck_assert_uint_eq(pasid_watch_next(client), next);
 		ck_assert_int_eq(pasid_dispatch(client, 0), 3);
 		ck_assert_int_eq(seen.events, 3);
+		ck_assert_uint_gt(pasid_watch_next(client), next);
 		ck_assert_int_eq(pasid_watch(client, NULL, NULL), 0);
+		ck_assert_uint_eq(pasid_watch_next(client), 0);
 		ck_assert(fake_last(&fake)->watch->stop);
 		ck_assert_str_eq(pasid_event_text(PASID_EVENT_GRANT_ALLOCATED), "grant-allocated");
 	}

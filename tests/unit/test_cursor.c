@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT */
+/* Where a watch of pasidctl goes on, and files that are whole at every moment. */
+#include "suite.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "pasidctl_cursor.h"
+#include "pasidctl_file.h"
+
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+
+static char folder[] = "/tmp/pasid-cursor-XXXXXX";
+static char path[64], other[64];
+
+static void setup(void)
+{
+	ck_assert_ptr_nonnull(mkdtemp(folder));
+	snprintf(path, sizeof(path), "%s/state", folder);
+	snprintf(other, sizeof(other), "%s/other", folder);
+}
+
+static void teardown(void)
+{
+	(void)unlink(path);
+	(void)unlink(other);
+	ck_assert_int_eq(rmdir(folder), 0); /* nothing else was left there */
+}
+
+START_TEST(a_cursor_comes_back_from_its_file)
+	{
+		struct cursor cursor = {.next = UINT64_C(1) << 60, .session = 7, .boot = "b"},
+			      found;
+		enum cursor_fit fit;
+		struct stat status;
+		ck_assert_int_eq(cursor_read(path, &found, &fit), 0);
+		ck_assert_int_eq(fit, CURSOR_NONE);
+		for (int i = 0; i < 2; i++) {
+			ck_assert_int_eq(cursor_write(path, &cursor), 0);
+			ck_assert_int_eq(cursor_read(path, &found, &fit), 0);
+			ck_assert_int_eq(fit, CURSOR_GOOD);
+			ck_assert(found.next == cursor.next && found.session == 7 &&
+				  strcmp(found.boot, "b") == 0);
+		}
+		ck_assert_int_eq(stat(path, &status), 0);
+		ck_assert_uint_eq(status.st_mode & 07777, 0600);
+	}
+END_TEST
+
+START_TEST(what_is_no_cursor_is_refused)
+	{
+		static const char *const wrong[] = {"x", "{}", "[]", "null", "{\"next\": 1}",
+			"{\"next\": 0, \"session\": 1, \"boot\": \"\"}",
+			"{\"next\": -1, \"session\": 1, \"boot\": \"\"}",
+			"{\"next\": 1.5, \"session\": 1, \"boot\": \"\"}",
+			"{\"next\": 1, \"session\": 1, \"boot\": 5}",
+			"{\"next\": 1, \"next\": 2, \"session\": 1, \"boot\": \"\"}",
+			"{\"next\": 1, \"session\": 1, \"boot\": "
+			"\"0123456789012345678901234567890123456789\"}",
+			"{\"next\": 1, \"session\": 1, \"boot\": \"\"} x",
+			"{\"next\": 1, \"session\": 99999999999999999999, \"boot\": \"\"}"};
+		struct cursor cursor;
+		enum cursor_fit fit;
+		char big[600];
+		for (unsigned i = 0; i < ARRAY_SIZE(wrong); i++) {
+			ck_assert_msg(!cursor_parse(wrong[i], &cursor), "%s", wrong[i]);
+			ck_assert_int_eq(file_replace(path, 0600, wrong[i], strlen(wrong[i])), 0);
+			ck_assert_int_eq(cursor_read(path, &cursor, &fit), -EBADMSG);
+		}
+		memset(big, ' ', sizeof(big));
+		ck_assert_int_eq(file_replace(path, 0600, big, sizeof(big)), 0);
+		ck_assert_int_eq(cursor_read(path, &cursor, &fit), -EBADMSG);
+		ck_assert_int_eq(cursor_read(folder, &cursor, &fit), -EISDIR);
+	}
+END_TEST
+
+START_TEST(numbers_of_another_boot_or_other_records_mean_something_else)
+	{
+		struct cursor cursor = {.next = 5, .session = 7, .boot = "b"};
+		struct cursor now = {.session = 8, .boot = "b"};
+		ck_assert_int_eq(cursor_fits(&cursor, &now), CURSOR_GOOD);
+		now.session = 7;
+		ck_assert_int_eq(cursor_fits(&cursor, &now), CURSOR_RECORDS);
+		now.session = 1;
+		ck_assert_int_eq(cursor_fits(&cursor, &now), CURSOR_RECORDS);
+		now = (struct cursor){.session = 8, .boot = "c"};
+		ck_assert_int_eq(cursor_fits(&cursor, &now), CURSOR_BOOTED);
+		ck_assert(cursor_parse("", &cursor));
+		ck_assert_int_eq(cursor_fits(&cursor, &now), CURSOR_EMPTY);
+		ck_assert_str_eq(cursor_text(CURSOR_BOOTED), "booted");
+		ck_assert_str_eq(cursor_text(CURSOR_RECORDS), "records-lost");
+		ck_assert_str_eq(cursor_text(CURSOR_EMPTY), "state-lost");
+		ck_assert_str_eq(cursor_text((enum cursor_fit)99), "none");
+	}
+END_TEST
+
+START_TEST(this_boot_has_an_id)
+	{
+		char boot[CURSOR_BOOT_SIZE];
+		cursor_boot(boot);
+		ck_assert_uint_eq(strlen(boot),
+			access("/proc/sys/kernel/random/boot_id", R_OK) == 0 ? 36 : 0);
+	}
+END_TEST
+
+START_TEST(nothing_but_a_file_is_replaced_and_nothing_is_left_over)
+	{
+		char *text = NULL;
+		ck_assert_int_eq(symlink("/dev/null", path), 0);
+		ck_assert_int_eq(file_replace(path, 0644, "x", 1), -EEXIST);
+		ck_assert_int_eq(unlink(path), 0);
+		ck_assert_int_eq(mkfifo(path, 0600), 0);
+		ck_assert_int_eq(file_replace(path, 0644, "x", 1), -EEXIST);
+		ck_assert_int_eq(unlink(path), 0);
+		ck_assert_int_eq(file_replace(folder, 0644, "x", 1), -EISDIR);
+		ck_assert_int_eq(file_replace("/nonexistent/file", 0644, "x", 1), -ENOENT);
+		ck_assert_int_eq(file_replace(path, 0644, "before", 6), 0);
+		ck_assert_int_eq(
+			link(path, other), 0); /* who has it open goes on reading what was there */
+		ck_assert_int_eq(file_replace(path, 0644, "after\n", 6), 0);
+		ck_assert_int_eq(file_read(path, 6, &text), 0);
+		ck_assert_str_eq(text, "after\n");
+		free(text);
+		ck_assert_int_eq(file_read(other, 6, &text), 0);
+		ck_assert_str_eq(text, "before");
+		free(text);
+		ck_assert_int_eq(file_read(path, 5, &text), -EFBIG);
+	}
+END_TEST
+
+int main(void)
+{
+	const TTest *const tests[] = {a_cursor_comes_back_from_its_file,
+		what_is_no_cursor_is_refused,
+		numbers_of_another_boot_or_other_records_mean_something_else, this_boot_has_an_id,
+		nothing_but_a_file_is_replaced_and_nothing_is_left_over};
+	return suite_run("cursor", "cursor", tests, ARRAY_SIZE(tests), setup, teardown);
+}
