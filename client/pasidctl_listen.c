@@ -35,7 +35,7 @@
 #define LISTEN_ANSWER_MS   2000
 #define LISTEN_ANSWER_MAX  5000
 #define LISTEN_CACHE_MS    1000
-#define LISTEN_PAUSE_MS    100
+#define LISTEN_PAUSE_US    100000L
 
 #define LISTEN_FORMATS 2
 
@@ -164,7 +164,7 @@ static void listen_resume(evutil_socket_t fd, short events, void *arg)
 /* No descriptor for another connection: a while later there may be one. */
 static void listen_full(struct evconnlistener *listener, void *arg)
 {
-	const struct timeval pause = {.tv_usec = LISTEN_PAUSE_MS * 1000};
+	const struct timeval pause = {.tv_usec = LISTEN_PAUSE_US};
 	(void)arg;
 	evconnlistener_disable(listener);
 	event_add(listen_here->resume, &pause);

@@ -59,8 +59,8 @@ START_TEST(what_is_no_cursor_is_refused)
 			"{\"next\": 1.5, \"session\": 1, \"boot\": \"\"}",
 			"{\"next\": 1, \"session\": 1, \"boot\": 5}",
 			"{\"next\": 1, \"next\": 2, \"session\": 1, \"boot\": \"\"}",
-			"{\"next\": 1, \"session\": 1, \"boot\": "
-			"\"0123456789012345678901234567890123456789\"}",
+			/* a boot's id that is too long */
+			"{\"next\": 1, \"session\": 1, \"boot\": \"0123456789012345678901234567890123456789\"}",
 			"{\"next\": 1, \"session\": 1, \"boot\": \"\"} x",
 			"{\"next\": 1, \"session\": 99999999999999999999, \"boot\": \"\"}"};
 		struct cursor cursor;
