@@ -18,6 +18,7 @@ static const struct ctl_group *const ctl_groups[] = {
 	&ctl_view_commands,
 	&ctl_doctor_commands,
 	&ctl_metrics_commands,
+	&ctl_run_commands,
 };
 
 /* ------------------------------------------------------------ help */

@@ -58,6 +58,9 @@ enum {
 #define CTL_LISTEN      (UINT64_C(1) << 46)
 #define CTL_PER_SET     (UINT64_C(1) << 47)
 #define CTL_FORMAT      (UINT64_C(1) << 48)
+#define CTL_SHARE       (UINT64_C(1) << 36)
+#define CTL_HANDED      (UINT64_C(1) << 37)
+#define CTL_IOMMU       (UINT64_C(1) << 38)
 
 struct ctl_command;
 
@@ -78,6 +81,10 @@ struct ctl {
 	const char *range;  /* FIRST-LAST */
 	const char *root;   /* a folder with a copy of another host's files */
 	const char *state, *output, *listen, *format;
+	const char *iommu;  /* the node of iommufd */
+	const char *devices[PASID_PAIRS_MAX],
+		*shares[PASID_PAIRS_MAX]; /* options that may be repeated */
+	size_t device_count, share_count;
 	char *const *others; /* of a command that runs another: that one's line; ends with NULL */
 
 	const struct ctl_command *command;
@@ -134,6 +141,7 @@ extern const struct ctl_group ctl_basic_commands;
 extern const struct ctl_group ctl_view_commands;
 extern const struct ctl_group ctl_metrics_commands;
 extern const struct ctl_group ctl_doctor_commands;
+extern const struct ctl_group ctl_run_commands;
 
 /* ------------------------------------------------------------ pasidctl_socket.c */
 

@@ -12,12 +12,12 @@
 
 /* ------------------------------------------------------------ the daemon */
 
-static int doctor_connect(struct ctl *ctl, struct pasid_error *error)
+static int doctor_connect(struct ctl *ctl, const char *path, struct pasid_error *error)
 {
 	static const enum pasid_role roles[] = {
 		PASID_ROLE_ADMIN, PASID_ROLE_OBSERVER, PASID_ROLE_VMM};
 	struct pasid_options options = {
-		.path = ctl->socket,
+		.path = path,
 		.name = "pasidctl doctor",
 		.timeout_ms = ctl->timeout_ms != 0 ? ctl->timeout_ms : DOCTOR_ASK_MS,
 	};
@@ -36,8 +36,13 @@ static void doctor_ask(struct ctl *ctl, struct doctor_report *report)
 	const char *notes[ARRAY_SIZE(status->notes)];
 	struct doctor_daemon daemon = {.notes = notes};
 	struct pasid_error error = {0};
-	int r = status != NULL ? doctor_connect(ctl, &error) : -1;
+	char admin[128];
+	int r = -1;
 
+	if (status != NULL && ctl_admin_socket(ctl, admin, sizeof(admin)))
+		r = doctor_connect(ctl, admin, &error);
+	if (status != NULL && r != 0)
+		r = doctor_connect(ctl, ctl->socket, &error);
 	if (r == 0) {
 		r = pasid_status(ctl->client, status);
 		error = *pasid_last_error(ctl->client);

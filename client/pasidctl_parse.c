@@ -48,6 +48,7 @@ static const struct parse_option parse_options[] = {
 	FLAG("cancel", CTL_CANCEL),
 	FLAG("read-only", CTL_READ_ONLY),
 	FLAG("confirm-no-devices", CTL_CONFIRM),
+	FLAG("handed", CTL_HANDED),
 };
 
 bool ctl_number(const char *text, const char *what, uint64_t max, uint64_t *ret_number)
@@ -199,6 +200,27 @@ static bool parse_mode_option(struct ctl *ctl, const char *value)
 	return parse_mode(value, &ctl->mode);
 }
 
+static bool parse_append(const char *list[static PASID_PAIRS_MAX], size_t *count, const char *name,
+	const char *value)
+{
+	if (*count == PASID_PAIRS_MAX)
+		return ctl_usage("--%s more than %u times", name, PASID_PAIRS_MAX) == EXIT_DONE;
+	list[(*count)++] = value;
+	return true;
+}
+
+/* Most commands take one, which is the last. */
+static bool parse_device_option(struct ctl *ctl, const char *value)
+{
+	ctl->device = value;
+	return parse_append(ctl->devices, &ctl->device_count, "device", value);
+}
+
+static bool parse_share_option(struct ctl *ctl, const char *value)
+{
+	return parse_append(ctl->shares, &ctl->share_count, "share", value);
+}
+
 /* Options with a text: kept as it is at `member`, or looked at by `parse`. */
 static const struct {
 	const char *name;
@@ -215,7 +237,9 @@ static const struct {
 	{"scope", CTL_SCOPE, parse_scope_option, 0},
 	{"mode", CTL_MODE, parse_mode_option, 0},
 	{"to", CTL_TO, NULL, offsetof(struct ctl, to)},
-	{"device", CTL_DEVICE, NULL, offsetof(struct ctl, device)},
+	{"device", CTL_DEVICE, parse_device_option, 0},
+	{"share", CTL_SHARE, parse_share_option, 0},
+	{"iommu", CTL_IOMMU, NULL, offsetof(struct ctl, iommu)},
 	{"range", CTL_RANGE, NULL, offsetof(struct ctl, range)},
 	{"root", CTL_ROOT, NULL, offsetof(struct ctl, root)},
 	{"state", CTL_STATE, NULL, offsetof(struct ctl, state)},

@@ -158,7 +158,7 @@ static void vmm_help(void)
 {
 	puts("Usage: vmm [--socket PATH | --fd N]\n\nA small VMM: commands on standard input, a line "
 	     "each; one line of JSON for every result.\n--fd takes a connection that an admin made "
-	     "for its set (pasidctl connect).\n");
+	     "for its set (pasidctl connect). Without either, a session that pasidctl run left is taken over.\n");
 	for (size_t i = 0; i < sizeof(vmm_commands) / sizeof(vmm_commands[0]); i++)
 		printf("  %-8s %-40s %s\n", vmm_commands[i].name, vmm_commands[i].arguments,
 			vmm_commands[i].summary);
@@ -173,8 +173,26 @@ static int vmm_fd(const char *text)
 	char *end;
 	long fd = strtol(text, &end, 10);
 	if (end == text || *end != '\0' || fd < 0 || fd > INT_MAX)
-		errx(2, "--fd takes the number of an open descriptor");
+		errx(2, "%s is not the number of an open descriptor", text);
 	return (int)fd;
+}
+
+/*
+ * Started by `pasidctl run`: the session is there, with its set and devices, and is taken over. On
+ * a connection for one set PASIDD_FD is where.
+ */
+static void vmm_inherit(struct pasid_options *options, struct pasid_hand_over *over)
+{
+	const char *secret = getenv("PASIDD_TAKE_OVER_FD"), *fd = getenv("PASIDD_FD");
+	if (secret == NULL)
+		return;
+	int pipe = vmm_fd(secret);
+	if (read(pipe, over->secret, sizeof(over->secret)) != (ssize_t)sizeof(over->secret))
+		errx(2, "PASIDD_TAKE_OVER_FD: the secret is not there");
+	close(pipe);
+	options->take_over = over;
+	options->has_fd = fd != NULL;
+	options->fd = fd != NULL ? vmm_fd(fd) : -1;
 }
 
 static void vmm_set_up(struct vmm *vmm)
@@ -212,6 +230,7 @@ int main(int argc, char **argv)
 {
 	static struct vmm vmm;
 	struct pasid_options options = {.name = "vmm"};
+	struct pasid_hand_over over = {0};
 	struct pasid_error error;
 	if (argc == 3 && strcmp(argv[1], "--socket") == 0) {
 		options.path = argv[2];
@@ -221,6 +240,8 @@ int main(int argc, char **argv)
 	} else if (argc > 1) {
 		vmm_help();
 		return strcmp(argv[1], "--help") == 0 ? 0 : 2;
+	} else {
+		vmm_inherit(&options, &over);
 	}
 	snprintf(vmm.command, sizeof(vmm.command), "hello");
 	if (pasid_open(&options, &vmm.client, &error) != 0) {
