@@ -19,6 +19,7 @@ static const struct ctl_group *const ctl_groups[] = {
 	&ctl_doctor_commands,
 	&ctl_metrics_commands,
 	&ctl_run_commands,
+	&ctl_history_commands,
 };
 
 /* ------------------------------------------------------------ help */

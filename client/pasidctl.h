@@ -61,6 +61,9 @@ enum {
 #define CTL_SHARE       (UINT64_C(1) << 36)
 #define CTL_HANDED      (UINT64_C(1) << 37)
 #define CTL_IOMMU       (UINT64_C(1) << 38)
+#define CTL_SINCE       (UINT64_C(1) << 31)
+#define CTL_LIMIT       (UINT64_C(1) << 32)
+#define CTL_FILE        (UINT64_C(1) << 33)
 
 struct ctl_command;
 
@@ -85,6 +88,8 @@ struct ctl {
 	const char *devices[PASID_PAIRS_MAX],
 		*shares[PASID_PAIRS_MAX]; /* options that may be repeated */
 	size_t device_count, share_count;
+	const char *since, *file;
+	uint64_t limit;
 	char *const *others; /* of a command that runs another: that one's line; ends with NULL */
 
 	const struct ctl_command *command;
@@ -142,6 +147,7 @@ extern const struct ctl_group ctl_view_commands;
 extern const struct ctl_group ctl_metrics_commands;
 extern const struct ctl_group ctl_doctor_commands;
 extern const struct ctl_group ctl_run_commands;
+extern const struct ctl_group ctl_history_commands;
 
 /* ------------------------------------------------------------ pasidctl_socket.c */
 
@@ -198,6 +204,10 @@ extern const struct ctl_column ctl_set_columns[], ctl_grant_columns[], ctl_devic
 /* Of a file that a daemon left, in pasidctl_fsck.c. */
 int ctl_fsck(struct ctl *ctl);
 void ctl_show_fsck(const struct ctl *ctl, const json_t *answer);
+
+/* In pasidctl_history.c and pasidctl_history_text.c. */
+int ctl_history(struct ctl *ctl);
+void ctl_show_history(const struct ctl *ctl, const json_t *answer);
 
 /* In pasidctl_hold.c. */
 int ctl_hold(struct ctl *ctl);

@@ -38,6 +38,7 @@ static const struct parse_option parse_options[] = {
 	NUMBER("offset", CTL_OFFSET, offset, UINT64_MAX),
 	NUMBER("events", CTL_EVENTS, events, UINT32_MAX),
 	NUMBER("from", CTL_FROM, from, UINT64_MAX),
+	NUMBER("limit", CTL_LIMIT, limit, UINT32_MAX),
 	NUMBER("fd", CTL_FD, fd, 65535),
 	FLAG("quarantined", CTL_QUARANTINED),
 	FLAG("consecutive", CTL_CONSECUTIVE),
@@ -246,6 +247,8 @@ static const struct {
 	{"output", CTL_OUTPUT, NULL, offsetof(struct ctl, output)},
 	{"listen", CTL_LISTEN, NULL, offsetof(struct ctl, listen)},
 	{"format", CTL_FORMAT, NULL, offsetof(struct ctl, format)},
+	{"since", CTL_SINCE, NULL, offsetof(struct ctl, since)},
+	{"file", CTL_FILE, NULL, offsetof(struct ctl, file)},
 };
 
 /* An option that has a text as value. 1: it was one; 0: not; -1: wrong. */

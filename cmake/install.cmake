@@ -79,6 +79,9 @@ install(FILES systemd/pasidd.sysusers DESTINATION ${PASIDD_SYSUSERS_DIR} RENAME 
 install(FILES systemd/pasidd.tmpfiles DESTINATION ${PASIDD_TMPFILES_DIR} RENAME pasidd.conf COMPONENT daemon)
 install(FILES systemd/60-pasidd.rules DESTINATION ${PASIDD_UDEV_DIR} COMPONENT daemon)
 
+# journalctl --update-catalog, then journalctl -x explains lines of pasidd.
+install(FILES systemd/pasidd.catalog DESTINATION lib/systemd/catalog COMPONENT daemon)
+
 # --- manuals and examples -----------------------------------------------------------------------------
 include(cmake/manuals.cmake)
 file(GLOB EXAMPLES CONFIGURE_DEPENDS examples/*.[ch])

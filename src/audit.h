@@ -47,7 +47,6 @@ enum audit_flag {
 	AUDIT_HAS_PEER = 2, /* uid and pid are those of who caused it */
 	/* The daemon died as it was about to make it final: it may have been taken back. */
 	AUDIT_DOUBTFUL = 4,
-	AUDIT_GUEST_ONLY = 8, /* the request named a guest PASID; host is not known */
 };
 
 struct audit_record {

@@ -148,7 +148,12 @@ static struct change *change_add(
 void broker_change(
 	struct broker *b, enum change_kind kind, uint32_t set, uint32_t grant, uint32_t device)
 {
-	change_add(b, kind, set, grant)->device = device_name_of(b, device);
+	struct change *change = change_add(b, kind, set, grant);
+
+	if (device == STATE_NONE)
+		return;
+	change->device = device_name_of(b, device);
+	change->rid = b->device_slots[device].rid;
 }
 
 void broker_change_of(
@@ -177,6 +182,26 @@ bool broker_change_get(const struct broker *b, uint64_t from, struct change *ret
 	if (from >= b->change_next)
 		return false;
 	*ret_change = b->changes[from % BROKER_CHANGES];
+	return true;
+}
+
+const char *broker_set_name(const struct broker *b, struct set_id id)
+{
+	const uint32_t slot = (uint32_t)(id.v & SLOT_MASK) - 1;
+
+	if (slot >= b->set_pool.used ||
+		(set_name_of(b, slot) != id.v && b->sets[slot].ended != id.v))
+		return NULL;
+	return b->set_slots[slot].name;
+}
+
+bool broker_device_rid(const struct broker *b, struct device_id id, struct rid *ret_rid)
+{
+	const uint32_t slot = device_slot_of(b, id);
+
+	if (slot == STATE_NONE)
+		return false;
+	*ret_rid = (struct rid){b->device_slots[slot].rid};
 	return true;
 }
 

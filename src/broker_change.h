@@ -51,6 +51,18 @@ struct change {
 	uint32_t kind;    /* enum change_kind */
 	uint32_t host, guest;
 	uint32_t has_guest;
+	uint32_t rid; /* of the device, if there is one */
 };
+
+struct broker;
+
+/*
+ * For the journal and the audit trail, whoever asks: the name of a set, also of one that ended in
+ * this turn, terminated unless it has STATE_NAME_MAX bytes; NULL: not known any more. Valid until
+ * the next call that changes something.
+ */
+const char *broker_set_name(const struct broker *broker, struct set_id set);
+/* The same for the address of a device; false: not known. */
+bool broker_device_rid(const struct broker *broker, struct device_id device, struct rid *ret_rid);
 
 #endif

@@ -544,6 +544,7 @@ void set_reap(struct broker *b, uint32_t set)
 		run->untold)
 		return;
 	ledger_forget(&b->ledger, run);
+	run->ended = set_name_of(b, set);
 	broker_commit(b, &b->set_slots[set].word, 0);
 	pool_give(&b->set_pool, set);
 }

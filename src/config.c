@@ -109,6 +109,12 @@ static const struct json_key log_keys[] = {
 	END,
 };
 
+static const struct json_key audit_keys[] = {
+	FIELD("records", json_read_u32, audit.records, .max = CONFIG_AUDIT_RECORDS_MAX),
+	FIELD("path", config_read_path, audit.path, .min = 1, .max = CONFIG_AUDIT_PATH_MAX),
+	END,
+};
+
 const struct json_key config_keys[] = {
 	SECTION("socket", socket_keys),
 	SECTION("namespace", namespace_keys),
@@ -121,6 +127,7 @@ const struct json_key config_keys[] = {
 	{.name = "devices", .read = config_read_devices},
 	SECTION("simulate", simulate_keys),
 	SECTION("log", log_keys),
+	SECTION("audit", audit_keys),
 	{.name = "limits", .read = config_read_limits},
 	{.name = "reservations", .read = config_read_reservations},
 	END,
@@ -145,6 +152,7 @@ static const struct config config_default = {
 	.policy = {.vmms = {.everyone = true},
 		.global = {.everyone = true},
 		.rids = {.everyone = true}},
+	.audit = {.records = 262144},
 	.log_level = CONFIG_LEVEL_INFO,
 };
 
@@ -175,6 +183,7 @@ void config_free(struct config *config)
 	policy = &config->policy;
 	free(config->socket.path);
 	free(config->socket.admin_path);
+	free(config->audit.path);
 	config_who_done(&policy->admins);
 	config_who_done(&policy->observers);
 	config_who_done(&policy->vmms);

@@ -8,14 +8,16 @@
 #include "broker.h"
 #include "limit.h"
 
-#define CONFIG_SIM_DEVICES_MAX  64
-#define CONFIG_DEVICES_MAX      4096
-#define CONFIG_WHO_MAX          256        /* users, or groups, in one list */
-#define CONFIG_SIZE_MAX         (1u << 20) /* bytes of all files together */
-#define CONFIG_ERROR_MAX        1024
-#define CONFIG_CGROUP_MAX       1024 /* bytes of a cgroup's path */
-#define CONFIG_REQUESTS_MAX     256  /* that a datagram can hold */
-#define CONFIG_RESERVATIONS_MAX 256
+#define CONFIG_SIM_DEVICES_MAX   64
+#define CONFIG_DEVICES_MAX       4096
+#define CONFIG_WHO_MAX           256        /* users, or groups, in one list */
+#define CONFIG_SIZE_MAX          (1u << 20) /* bytes of all files together */
+#define CONFIG_ERROR_MAX         1024
+#define CONFIG_CGROUP_MAX        1024 /* bytes of a cgroup's path */
+#define CONFIG_REQUESTS_MAX      256  /* that a datagram can hold */
+#define CONFIG_RESERVATIONS_MAX  256
+#define CONFIG_AUDIT_RECORDS_MAX (1u << 23) /* 1 GiB */
+#define CONFIG_AUDIT_PATH_MAX    1023
 
 struct config_socket {
 	char *path;       /* NULL: the default, see pasidd(8) */
@@ -58,6 +60,11 @@ enum config_level { /* the numbers of syslog(3) */
 	CONFIG_LEVEL_DEBUG = 7,
 };
 
+struct config_audit {
+	uint32_t records; /* of the trail; 0: there is none */
+	char *path;       /* NULL: the default, see pasidd(8) */
+};
+
 struct config {
 	struct config_socket socket;
 	struct broker_config broker;
@@ -68,6 +75,7 @@ struct config {
 	struct policy policy; /* points to memory of this configuration */
 	/* broker.reservations points to these */
 	struct broker_reservation reservations[CONFIG_RESERVATIONS_MAX];
+	struct config_audit audit;
 	uint32_t log_level; /* enum config_level */
 };
 

@@ -71,6 +71,7 @@ int dispatch_new(const struct dispatch_config *config, const struct dispatch_por
 	d->broker = broker;
 	d->started = ports->now_ms(ports->ctx);
 	d->next_change = broker_change_sequence(broker);
+	d->next_told = broker_change_oldest(broker); /* with what the recovery changed */
 	dispatch_init_lists(d);
 	wire_arena_init(&d->arena, NULL, WIRE_ARENA_SIZE);
 	sessions = (struct session_config){
@@ -223,9 +224,11 @@ void dispatch_end_session(struct dispatch *d, struct session *session)
 {
 	dispatch_abandon(d, session, true);
 	handover_end(d, session->handover);
+	dispatch_cause_begin(d, session, NULL, 0);
 	broker_session_end(d->broker, session->id);
 	if (session->handed)
 		broker_set_empty(d->broker, session->set);
+	dispatch_cause_end(d);
 	session_close(d->sessions, session);
 }
 
@@ -346,6 +349,7 @@ static int dispatch_refuse(
 {
 	dispatch_count(d, error);
 	dispatch_count_edge(d, EDGE_DATAGRAMS_REFUSED);
+	dispatch_tell_refused(d, link, error);
 	link_refuse(d, link, status, error);
 	return ++link->abuse > DISPATCH_ABUSE_MAX || link->doomed;
 }

@@ -79,6 +79,32 @@ struct dispatch_config {
 	const struct state *state; /* the broker's: sessions and replies are recorded there, too */
 };
 
+/* What a request is about, as far as it says so. */
+struct dispatch_subject {
+	uint64_t set, device; /* 0: none */
+	const char *set_name; /* as the request has it; NULL: it has none, or it is not known now */
+	uint32_t number;
+	bool has_number, guest; /* the number is a guest PASID */
+	bool has_rid;           /* the address of a device */
+	struct rid rid;
+};
+
+/* Who caused something. */
+struct dispatch_cause {
+	uint64_t session;   /* 0: none */
+	uint32_t operation; /* on the wire; 0: none, as of the end of a session */
+	uint32_t uid;
+	int32_t pid;
+	bool has_peer; /* uid and pid are known; false: time, hardware or the daemon itself */
+};
+
+struct dispatch_refusal {
+	struct dispatch_cause cause;
+	struct dispatch_subject subject;
+	const struct error *error;
+	bool is_change; /* of what it asked for */
+};
+
 struct dispatch_ports {
 	uint64_t (*now_ms)(void *ctx);                           /* monotonic, the broker's clock */
 	void (*random)(void *ctx, void *ret_bytes, size_t size); /* unguessable; cannot fail */
@@ -113,6 +139,14 @@ struct dispatch_ports {
 	 * false: there are not so many. NULL: nobody knows.
 	 */
 	bool (*hanging)(void *ctx, uint32_t index, char *ret_text, size_t size);
+	/*
+	 * For an audit trail; NULL: there is none, then all three are. Each change, in order, once
+	 * it was made and before it is final; kind 0: `device` changes that are not known any more.
+	 */
+	void (*changed)(void *ctx, const struct change *change, const struct dispatch_cause *cause);
+	/* What was changed until now is final. Comes before anybody is told. */
+	void (*settled)(void *ctx);
+	void (*refused)(void *ctx, const struct dispatch_refusal *refusal);
 	/* Closes what hand() or export_fd() gave, or our copy of it: nothing in it can block. */
 	void (*close_own)(void *ctx, int fd);
 	void *ctx;

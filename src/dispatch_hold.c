@@ -10,6 +10,7 @@ int handle_hold(struct call *call)
 	struct set_id set;
 	int r = ref_set(call, request->set, &set);
 
+	ref_number(call, host.v, false);
 	if (r)
 		return r;
 	return broker_hold(call->d->broker, &call->actor, set, host, &call->error);
@@ -22,6 +23,7 @@ int handle_release(struct call *call)
 	struct set_id set;
 	int r = ref_set(call, request->set, &set);
 
+	ref_number(call, host.v, false);
 	if (r)
 		return r;
 	return broker_release(call->d->broker, &call->actor, set, host, &call->error);

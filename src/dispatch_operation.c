@@ -75,6 +75,8 @@ int operation_open(
 	operation->generation++;
 	operation->waiting = false;
 	operation->reserved = 0;
+	operation->subject = call->subject;
+	operation->subject.set_name = NULL; /* it goes with the request */
 	operation->used = true;
 	d->operation_count++;
 	d->end_count += call->type->is_end;
@@ -161,6 +163,7 @@ static struct call operation_call(struct dispatch *d, const struct operation *op
 		.type = operation->type,
 		.operation = operation->number,
 		.id = operation->remembered->id,
+		.subject = operation->subject,
 	};
 
 	dispatch_set_actor(&call);
@@ -223,6 +226,8 @@ static void outcome_answer(struct dispatch *d, struct operation *operation, stru
 	int r;
 
 	assert(!waiting || call.link);
+	if (!outcome->status)
+		dispatch_cause_outcome(d, operation);
 	r = outcome_result(&call, outcome);
 	if (r && dispatch_was_done(&call, remembered))
 		r = 0;

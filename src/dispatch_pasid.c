@@ -25,6 +25,7 @@ static int allocate_read(
 	if (request->guest_case == PASID__V1__ALLOCATE__GUEST_GUEST_PASID) {
 		allocate.has_guest = true;
 		allocate.guest.v = request->guest_pasid;
+		ref_number(call, request->guest_pasid, true);
 	}
 	r = ref_set(call, request->set, &allocate.set);
 	if (!r)
@@ -137,6 +138,7 @@ int handle_guest_attach(struct call *call)
 	struct set_id set;
 	int r = ref_set(call, request->set, &set);
 
+	ref_number(call, host.v, false);
 	if (r)
 		return r;
 	return broker_guest_attach(call->d->broker, &call->actor, set, host, guest, &call->error);
@@ -149,6 +151,7 @@ int handle_guest_detach(struct call *call)
 	struct set_id set;
 	int r = ref_set(call, request->set, &set);
 
+	ref_number(call, guest.v, true);
 	if (r)
 		return r;
 	return broker_guest_detach(call->d->broker, &call->actor, set, guest, &call->error);
@@ -162,6 +165,7 @@ int handle_guest_find(struct call *call)
 	struct set_id set;
 	int r = ref_set(call, request->set, &set);
 
+	ref_number(call, guest.v, true);
 	if (!r)
 		r = broker_guest_find(
 			call->d->broker, &call->actor, set, guest, &host, &call->error);
@@ -248,6 +252,7 @@ int handle_host_find(struct call *call)
 	struct set_id set;
 	int r = ref_list(call, request->set, &set);
 
+	ref_number(call, host.v, false);
 	if (!r)
 		r = broker_host_find(call->d->broker, &call->actor, set, host, &info, &call->error);
 	if (r)
@@ -304,6 +309,7 @@ int handle_quarantine_end(struct call *call)
 	struct set_id set;
 	int r = ref_list(call, request->set, &set);
 
+	ref_number(call, host.v, false);
 	return r ? r
 		 : broker_quarantine_end(call->d->broker, &call->actor, set, host, &call->error);
 }

@@ -8,6 +8,7 @@
  *   dispatch_operation.c   what is under way in hardware: cookies, deadlines, outcomes
  *   dispatch_output.c      datagrams out
  *   dispatch_watch.c       events
+ *   dispatch_audit.c       what happened and who caused it, for the audit trail
  *   dispatch_connect.c     connections that serve one set
  *   dispatch_handover.c    sessions that go to another process
  *   dispatch_recover.c     sessions of an earlier run
@@ -145,8 +146,9 @@ struct operation {
 	const struct operation_type *type;
 	uint64_t deadline; /* UINT64_MAX: none */
 	uint32_t generation, number;
-	uint32_t reserved; /* in its link, while the client waits */
-	bool waiting;      /* the client wants the reply as soon as there is one */
+	uint32_t reserved;               /* in its link, while the client waits */
+	struct dispatch_subject subject; /* without a name */
+	bool waiting;                    /* the client wants the reply as soon as there is one */
 	bool used;
 };
 TAILQ_HEAD(operation_list, operation);
@@ -168,6 +170,7 @@ struct call {
 	size_t fd_count; /* 0 once the broker has them */
 	int own_fd;      /* from ports.hand(), goes with the reply */
 	bool has_own_fd;
+	struct dispatch_subject subject;
 	struct wire_out out; /* the result's fields */
 	struct error error;
 };
@@ -246,6 +249,9 @@ struct dispatch {
 
 	uint64_t refused[REASON_COUNT];
 
+	uint64_t next_told; /* the next change for the audit trail */
+	struct dispatch_cause cause;
+
 	/* Scratch, for one datagram, request or outcome at a time. */
 	const struct peer *peer_read; /* whose peer this is */
 	struct policy_peer peer;
@@ -278,15 +284,27 @@ void dispatch_detach(struct dispatch *d, struct link *link);
 /* Who asks, into call->actor. */
 void dispatch_set_actor(struct call *call);
 /* All that was done and remembered until now has happened, for good. */
-static inline void dispatch_settle(struct dispatch *d)
-{
-	sessions_settle(d->sessions);
-}
+void dispatch_settle(struct dispatch *d);
 /* The end of a turn: it is settled, and hardware is asked for what it takes. */
 void dispatch_flush(struct dispatch *d);
 /* Counts a refusal and returns its status. */
 void dispatch_count(struct dispatch *d, const struct error *error);
 void dispatch_dispose(struct dispatch *d, const int *fds, size_t count);
+
+/* ---------------------------------------------------------------- dispatch_audit.c */
+
+/* What changes from now on is caused by the session (NULL: one that is not there yet), with this
+ * operation, on this link (NULL: none). */
+void dispatch_cause_begin(struct dispatch *d, const struct session *session,
+	const struct link *link, uint32_t operation);
+/* What changed since is told as caused so; what comes is nobody's. */
+void dispatch_cause_end(struct dispatch *d);
+/* The same for an operation that has ended well: what changed in its set. */
+void dispatch_cause_outcome(struct dispatch *d, const struct operation *operation);
+/* The call's error is a refusal. */
+void dispatch_tell_refusal(const struct call *call);
+/* A whole datagram was refused. */
+void dispatch_tell_refused(struct dispatch *d, const struct link *link, const struct error *error);
 
 /* ---------------------------------------------------------------- dispatch_request.c */
 
@@ -406,6 +424,8 @@ int handover_recover(struct dispatch *d, struct session *session);
 int ref_set(struct call *call, const Pasid__V1__SetRef *ref, struct set_id *ret_set);
 /* The same for a list: a set that is named must be there. */
 int ref_list(struct call *call, const Pasid__V1__SetRef *ref, struct set_id *ret_set);
+/* The request is about that number, for the audit trail: the first one that it names counts. */
+void ref_number(struct call *call, uint32_t number, bool guest);
 int ref_pasid(struct call *call, const Pasid__V1__PasidRef *ref, struct pasid_ref *ret_ref);
 int ref_device(struct call *call, uint64_t id, struct device_id *ret_device);
 /* Into d->devices. */

@@ -14,13 +14,20 @@ int ref_set(struct call *call, const Pasid__V1__SetRef *ref, struct set_id *ret_
 		ret_set->v = 0;
 		return 0;
 	}
-	if (ref->key_case == PASID__V1__SET_REF__KEY_NAME)
-		return broker_set_by_name(
+	call->subject.set = 0;
+	if (ref->key_case == PASID__V1__SET_REF__KEY_NAME) {
+		int r = broker_set_by_name(
 			call->d->broker, &call->actor, ref->name, ret_set, &call->error);
+
+		call->subject.set_name = ref->name;
+		call->subject.set = r ? 0 : ret_set->v;
+		return r;
+	}
 	if (ref->key_case != PASID__V1__SET_REF__KEY_ID || !ref->id)
 		return error_set(&call->error, REASON_BAD_ARGUMENT,
 			"SetRef names no set; leave it out for a VMM's own set");
 	ret_set->v = ref->id;
+	call->subject.set = ref->id;
 	return 0;
 }
 
@@ -34,6 +41,15 @@ int ref_list(struct call *call, const Pasid__V1__SetRef *ref, struct set_id *ret
 	return broker_set_get(call->d->broker, &call->actor, *ret_set, &info, &call->error);
 }
 
+void ref_number(struct call *call, uint32_t number, bool guest)
+{
+	if (call->subject.has_number)
+		return;
+	call->subject.number = number;
+	call->subject.guest = guest;
+	call->subject.has_number = true;
+}
+
 int ref_pasid(struct call *call, const Pasid__V1__PasidRef *ref, struct pasid_ref *ret_ref)
 {
 	if (!ref || ref->key_case == PASID__V1__PASID_REF__KEY__NOT_SET)
@@ -43,6 +59,7 @@ int ref_pasid(struct call *call, const Pasid__V1__PasidRef *ref, struct pasid_re
 		*ret_ref = (struct pasid_ref){true, ref->guest};
 	else
 		*ret_ref = (struct pasid_ref){false, ref->host};
+	ref_number(call, ret_ref->number, ret_ref->guest);
 	return 0;
 }
 
@@ -52,6 +69,8 @@ int ref_device(struct call *call, uint64_t id, struct device_id *ret_device)
 		return error_set(&call->error, REASON_BAD_ARGUMENT,
 			"0 names no device; use the id from its registration");
 	ret_device->v = id;
+	if (!call->subject.device)
+		call->subject.device = id;
 	return 0;
 }
 
@@ -71,6 +90,8 @@ int ref_address(struct call *call, const char *text, struct rid *ret_rid)
 			"'%s' is no PCI address; write segment:bus:device.function, as in "
 			"0000:3a:00.1",
 			text);
+	call->subject.rid = *ret_rid;
+	call->subject.has_rid = true;
 	return 0;
 }
 

@@ -62,6 +62,7 @@ void dispatch_encode(struct call *call, int *r, const uint8_t **ret_body, size_t
 	if (*r) {
 		*r = dispatch_public(call, *r);
 		dispatch_count(d, &call->error);
+		dispatch_tell_refusal(call);
 		out = wire_out_init(d->body, sizeof(d->body));
 		wire_out_status(&out, WIRE_REPLY_STATUS, *r, &call->error);
 		*ret_body = d->body;
@@ -401,8 +402,11 @@ void dispatch_request(struct dispatch *d, struct link *link, const struct wire_r
 	assert(call.type); /* wire_read_batch() knows the same operations */
 	dispatch_result_begin(&call);
 	wire_arena_reset(&d->arena);
-	if (call.session)
+	if (call.session) {
 		dispatch_set_actor(&call);
+		call.subject.set = call.session->set.v;
+	}
+	dispatch_cause_begin(d, call.session, link, call.operation);
 	r = dispatch_admit(&call, request, fds_truncated);
 	if (r)
 		dispatch_refuse_call(&call, r);
@@ -410,6 +414,7 @@ void dispatch_request(struct dispatch *d, struct link *link, const struct wire_r
 		dispatch_change(&call, request);
 	else
 		dispatch_run(&call, request);
+	dispatch_cause_end(d);
 	if (call.session && call.session->last_id < call.id)
 		call.session->last_id = call.id;
 	dispatch_dispose(d, call.fds, call.fd_count);

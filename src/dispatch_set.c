@@ -96,6 +96,7 @@ int handle_set_create(struct call *call)
 	struct set_id set;
 	int r = 0;
 
+	call->subject.set_name = request->name;
 	for (size_t i = 0; i < request->n_scopes; i++)
 		create.scopes |= request->scopes[i];
 	if (create.has_quota)

@@ -18,15 +18,27 @@
 
 #define LOG_TEXT_MAX  768
 #define LOG_FIELD_MAX 96
-#define LOG_FIELDS    9
+#define LOG_FIELDS    13
+#define LOG_BUCKETS   64 /* users that are told apart; the last one more is for those not known */
 
 static struct {
 	enum log_level level;
 	bool journal;
-	/* What clients may still cause in this period, and what was left out of it. */
-	int64_t period_end_ms;
-	uint32_t client_left, client_dropped;
-} log_state = {.level = LOG_LEVEL_INFO};
+	struct log_bucket {
+		/* What clients may still cause in this period, and what was left out of it. */
+		int64_t period_end_ms;
+		uint32_t left, dropped;
+		uint32_t uid;
+		bool several; /* not only of that user */
+	} buckets[LOG_BUCKETS + 1];
+	int64_t flush_at_ms; /* when the first of those with something left out is to say so */
+} log_state = {.level = LOG_LEVEL_INFO, .flush_at_ms = INT64_MAX};
+
+static const char *const log_message_ids[LOG_MESSAGE_COUNT] = {
+#define M(name, id) [LOG_MESSAGE_##name] = (id),
+	LOG_MESSAGES(M)
+#undef M
+};
 
 /* Is standard error what the journal gave us? */
 static bool log_is_journal(void)
@@ -81,19 +93,30 @@ static void log_add_about(struct log_line *line, const struct log_about *about)
 		log_add(line, "PASIDD_REASON=%s", about->reason);
 	if (about->session != 0)
 		log_add(line, "PASIDD_SESSION=%" PRIu64, about->session);
+	if (about->vm != NULL && about->vm[0] != '\0')
+		log_add(line, "PASIDD_VM=%.64s", about->vm);
 	if (about->set != 0)
 		log_add(line, "PASIDD_SET=%" PRIu64, about->set);
-	if (about->device != 0)
-		log_add(line, "PASIDD_DEVICE=%" PRIu64, about->device);
+	if (about->device != NULL && about->device[0] != '\0')
+		log_add(line, "PASIDD_DEVICE=%s", about->device);
+	if (about->device_id != 0)
+		log_add(line, "PASIDD_DEVICE_ID=%" PRIu64, about->device_id);
 	if (about->pasid != 0)
 		log_add(line, "PASIDD_PASID=%" PRIu32, about->pasid);
+	if (about->has_guest)
+		log_add(line, "PASIDD_GUEST_PASID=%" PRIu32, about->guest);
+	if (about->has_uid)
+		log_add(line, "PASIDD_UID=%" PRIu32, about->uid);
 }
 
-static void log_to_journal(enum log_level level, struct log_line *line, const char *text)
+static void log_to_journal(
+	enum log_level level, enum log_message message, struct log_line *line, const char *text)
 {
 	int length = snprintf(line->message, sizeof(line->message), "MESSAGE=%s", text);
 
 	log_add(line, "PRIORITY=%d", (int)level);
+	if (message != LOG_MESSAGE_NONE)
+		log_add(line, "MESSAGE_ID=%s", log_message_ids[message]);
 	line->fields[line->count++] = (struct iovec){line->message, (size_t)length};
 	(void)sd_journal_sendv(line->fields, line->count);
 }
@@ -137,29 +160,6 @@ static void log_to_stderr(enum log_level level, const struct log_line *line, con
 		return; /* there is nowhere to say so */
 }
 
-/* May another line be written that a client caused? */
-static bool log_client_may(uint32_t *ret_dropped)
-{
-	struct timespec now;
-	int64_t now_ms;
-
-	*ret_dropped = 0;
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	now_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-	if (now_ms >= log_state.period_end_ms) {
-		*ret_dropped = log_state.client_dropped;
-		log_state.client_dropped = 0;
-		log_state.client_left = LOG_CLIENT_BURST;
-		log_state.period_end_ms = now_ms + LOG_CLIENT_MS;
-	}
-	if (log_state.client_left == 0) {
-		log_state.client_dropped++;
-		return false;
-	}
-	log_state.client_left--;
-	return true;
-}
-
 static void log_emit(enum log_level level, const struct log_about *about, const char *text)
 {
 	struct log_line line;
@@ -168,27 +168,99 @@ static void log_emit(enum log_level level, const struct log_about *about, const 
 	if (about != NULL)
 		log_add_about(&line, about);
 	if (log_state.journal)
-		log_to_journal(level, &line, text);
+		log_to_journal(
+			level, about != NULL ? about->message : LOG_MESSAGE_NONE, &line, text);
 	else
 		log_to_stderr(level, &line, text);
+}
+
+/* ---------------------------------------------------------------- what clients cause */
+
+static int64_t log_now_ms(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* The period is over: says what was left out of it. */
+static void log_bucket_end(struct log_bucket *bucket, bool is_user)
+{
+	const struct log_about about = {.message = LOG_MESSAGE_LEFT_OUT,
+		.operation = "log",
+		.uid = bucket->uid,
+		.has_uid = is_user && !bucket->several};
+	const uint32_t dropped = bucket->dropped;
+	char text[128], whose[48] = "clients";
+
+	bucket->dropped = 0;
+	bucket->several = false;
+	bucket->left = LOG_CLIENT_BURST;
+	if (dropped == 0)
+		return;
+	if (about.has_uid)
+		(void)snprintf(whose, sizeof(whose), "clients of user %" PRIu32, about.uid);
+	(void)snprintf(text, sizeof(text), "%" PRIu32 " lines that %s caused were left out",
+		dropped, whose);
+	log_emit(LOG_LEVEL_WARNING, &about, text);
+}
+
+/* May another line be written that a client caused? */
+static bool log_client_may(const struct log_about *about)
+{
+	struct log_bucket *bucket =
+		&log_state.buckets[about->has_uid ? about->uid % LOG_BUCKETS : LOG_BUCKETS];
+	const int64_t now_ms = log_now_ms();
+
+	if (now_ms >= bucket->period_end_ms) {
+		log_bucket_end(bucket, about->has_uid);
+		bucket->period_end_ms = now_ms + LOG_CLIENT_MS;
+	}
+	bucket->several = bucket->several || (bucket->dropped > 0 && bucket->uid != about->uid);
+	if (bucket->left > 0) {
+		bucket->left--;
+		return true;
+	}
+	bucket->uid = about->uid;
+	bucket->dropped++;
+	if (bucket->period_end_ms < log_state.flush_at_ms)
+		log_state.flush_at_ms = bucket->period_end_ms;
+	return false;
+}
+
+void log_flush(void)
+{
+	int64_t now_ms;
+
+	if (log_state.flush_at_ms == INT64_MAX)
+		return;
+	now_ms = log_now_ms();
+	if (now_ms < log_state.flush_at_ms)
+		return;
+	log_state.flush_at_ms = INT64_MAX;
+	for (size_t i = 0; i <= LOG_BUCKETS; i++) {
+		struct log_bucket *bucket = &log_state.buckets[i];
+
+		if (bucket->dropped == 0)
+			continue;
+		if (now_ms >= bucket->period_end_ms)
+			log_bucket_end(bucket, i < LOG_BUCKETS);
+		else if (bucket->period_end_ms < log_state.flush_at_ms)
+			log_state.flush_at_ms = bucket->period_end_ms;
+	}
 }
 
 void log_write(enum log_level level, const struct log_about *about, const char *format, ...)
 {
 	const int saved = errno;
 	char text[LOG_TEXT_MAX];
-	uint32_t dropped = 0;
 	va_list args;
 
 	if (!log_wanted(level))
 		return;
-	if (about != NULL && about->by_client && !log_client_may(&dropped))
+	if (about != NULL && about->by_client && !log_client_may(about))
 		return;
-	if (dropped > 0) {
-		(void)snprintf(text, sizeof(text),
-			"%" PRIu32 " lines that clients caused were left out", dropped);
-		log_emit(LOG_LEVEL_WARNING, NULL, text);
-	}
 	va_start(args, format);
 	(void)vsnprintf(text, sizeof(text), format, args);
 	va_end(args);

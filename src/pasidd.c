@@ -14,6 +14,7 @@
 #include "pasidd_share.h"
 #include "pasidd_sockets.h"
 #include "runtime.h"
+#include "runtime_audit.h"
 #include "runtime_export.h"
 #include "runtime_marker.h"
 #include "runtime_simulate.h"
@@ -50,6 +51,7 @@ struct daemon {
 	struct state_file *state;
 	struct runtime_marker marker;
 	bool fresh; /* nothing was recorded before */
+	struct audit *audit;
 	struct executor *executor;
 	struct export_memory *exports;
 	struct limits *limits;
@@ -70,7 +72,7 @@ __attribute__((format(printf, 2, 0))) static void daemon_vnote(
 
 	if (vasprintf(&text, format, args) < 0)
 		return;
-	log_write(LOG_LEVEL_WARNING, NULL, "%s", text);
+	log_write(LOG_LEVEL_WARNING, &(struct log_about){.message = LOG_MESSAGE_NOTE}, "%s", text);
 	if (daemon->note_count < DAEMON_NOTES_MAX)
 		daemon->notes[daemon->note_count++] = text;
 	else
@@ -279,7 +281,9 @@ static int daemon_recover(struct daemon *daemon)
 	runtime_passed_done(&daemon->passed);
 	broker_status(daemon->broker, &status);
 	if (status.unconfirmed)
-		log_write(LOG_LEVEL_WARNING, NULL, "%s", BROKER_UNCONFIRMED_TEXT);
+		log_write(LOG_LEVEL_WARNING,
+			&(struct log_about){.message = LOG_MESSAGE_UNCONFIRMED}, "%s",
+			BROKER_UNCONFIRMED_TEXT);
 	if (status.sets > 0 || status.devices > 0)
 		log_write(LOG_LEVEL_INFO, NULL,
 			"took up %u sets, %u PASIDs (%u in quarantine), %u devices, %u bindings",
@@ -325,6 +329,16 @@ static int daemon_wire(struct daemon *daemon)
 		return daemon_out_of_memory(-EIO);
 	r = broker_new(&config, &ports, &daemon->broker);
 	return r != 0 ? daemon_out_of_memory(r) : daemon_recover(daemon);
+}
+
+/* Without a trail of what it does the daemon serves all the same, and says so. */
+static void daemon_open_audit(struct daemon *daemon)
+{
+	struct audit_error error;
+
+	if (runtime_audit_open(&daemon->config->audit, daemon->directory, daemon->options.simulate,
+		    &daemon->audit, &error) < 0)
+		daemon_note(daemon, "There is no audit trail: %s", error.text);
 }
 
 static void daemon_share(struct daemon *daemon)
@@ -384,6 +398,7 @@ static int daemon_start_server(struct daemon *daemon)
 		.clock = &daemon->clock,
 		.dispatch = &daemon->dispatch,
 		.exports = daemon->exports,
+		.audit = daemon->audit,
 		.limits = daemon->limits,
 		.hello_ms = config->session.hello_ms,
 		.stalled_ms = config->session.stalled_ms,
@@ -427,8 +442,8 @@ static int daemon_serve(struct daemon *daemon)
 	const char *what = "the service manager, which would wait in vain, cannot be told of us";
 	int r;
 
-	log_write(LOG_LEVEL_INFO, NULL, "ready: %s backend, socket %s", daemon->backend,
-		daemon->sockets.path);
+	log_write(LOG_LEVEL_INFO, &(struct log_about){.message = LOG_MESSAGE_STARTED},
+		"ready: %s backend, socket %s", daemon->backend, daemon->sockets.path);
 	r = sd_notifyf(0, "READY=1\nSTATUS=Serving %s (%s)", daemon->sockets.path, daemon->backend);
 	if (r >= 0) {
 		what = "the loop failed";
@@ -455,10 +470,11 @@ static int daemon_run(struct daemon *daemon)
 		daemon_share(daemon);
 	if (r == EXIT_STATUS_OK)
 		r = daemon_listen(daemon);
-	if (r == EXIT_STATUS_OK)
+	if (r == EXIT_STATUS_OK) {
+		daemon_open_audit(daemon);
 		daemon_confine(daemon);
-	if (r == EXIT_STATUS_OK)
 		r = daemon_start_server(daemon);
+	}
 	return r == EXIT_STATUS_OK ? daemon_serve(daemon) : r;
 }
 
@@ -471,6 +487,7 @@ static void daemon_done(struct daemon *daemon)
 	sockets_remove(&daemon->sockets);
 	server_free(daemon->server);
 	broker_free(daemon->broker);
+	audit_close(daemon->audit);
 	executor_free(daemon->executor);
 	export_memory_free(daemon->exports, runtime_store_keeps(daemon->store));
 	runtime_store_free(daemon->store);

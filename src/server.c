@@ -21,6 +21,7 @@ void server_wake(struct server *server)
 		return;
 	server->awake = true;
 	clock_read(server->options.clock);
+	audit_tick(server->options.audit, server->options.clock->now_ms);
 }
 
 static uint64_t server_min(uint64_t a, uint64_t b)
@@ -108,7 +109,8 @@ static void server_settle(struct server *server)
 		server_flush(server, link_user(link));
 	server_shed_unread(server);
 	server_release(server);
-	server_log_changes(server);
+	server_check_audit(server);
+	log_flush();
 	server_reap(server);
 	server_check_accepting(server);
 	server_check_stop(server);
@@ -270,8 +272,9 @@ static void server_complete(void *ctx, const struct hw_result *result)
 static void server_lane_lost(void *ctx, uint64_t lane)
 {
 	struct server *server = ctx;
-	const struct log_about about = {
-		.operation = "worker", .reason = reason_text(REASON_WORKER_LOST)};
+	const struct log_about about = {.message = LOG_MESSAGE_WORKER_LOST,
+		.operation = "worker",
+		.reason = reason_text(REASON_WORKER_LOST)};
 
 	log_write(LOG_LEVEL_ERROR, &about,
 		"the worker of lane %llu ended; what it held is detached",
@@ -294,7 +297,8 @@ static void server_on_executor(evutil_socket_t fd, short what, void *arg)
 static void server_on_signal(evutil_socket_t signal, short what, void *arg)
 {
 	(void)what;
-	log_write(LOG_LEVEL_INFO, NULL, "stopping: %s", strsignal((int)signal));
+	log_write(LOG_LEVEL_INFO, &(struct log_about){.message = LOG_MESSAGE_STOPPING},
+		"stopping: %s", strsignal((int)signal));
 	server_stop(arg);
 }
 
@@ -357,6 +361,9 @@ static int server_start_dispatch(struct server *server)
 		.confirmed = server_log_confirmed,
 		.handed_over = server_log_handed_over,
 		.hanging = server_hanging,
+		.changed = server_changed,
+		.settled = server_settled,
+		.refused = server_refused,
 		.close_own = server_close_own,
 		.ctx = server,
 	};
@@ -405,6 +412,8 @@ static int server_start(struct server *server)
 	int r;
 
 	clock_read(server->options.clock);
+	audit_tick(server->options.audit, server->options.clock->now_ms);
+	server_audit_run(server, AUDIT_STARTED);
 	server->deaths_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (server->deaths_fd < 0)
 		return -errno;
@@ -453,7 +462,6 @@ int server_new(const struct server_options *options, struct server **ret_server)
 	server->options = *options;
 	server->timer_at = server->accept_at = server->stop_at = server->hold_at = UINT64_MAX;
 	server->deaths_fd = server->spare_fd = -1;
-	server->change_next = 1;
 	server_start_watchdog(server);
 	r = server_start(server);
 	if (r != 0) {
@@ -477,6 +485,8 @@ int server_run(struct server *server)
 		else
 			r = event_base_loop(server->base, EVLOOP_ONCE);
 	}
+	if (r == 0)
+		server_audit_run(server, AUDIT_STOPPED);
 	return r < 0 ? -EIO : 0;
 }
 

@@ -30,6 +30,7 @@ struct server_options {
 	struct clock *clock; /* the broker's; the server reads the time into it */
 	const struct dispatch_config *dispatch;
 	struct export_memory *exports; /* of the broker's port */
+	struct audit *audit;           /* NULL: there is no trail */
 	struct limits *limits; /* of the dispatcher, too: connections are charged to users */
 	uint32_t hello_ms;
 	uint32_t stalled_ms;

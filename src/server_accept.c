@@ -87,7 +87,8 @@ static void server_turn_away_bare(struct server *server, int fd)
 /* No descriptor is left: uses the spare one, so that at least one waiting client is told. */
 static void server_shed(struct server *server, int listen_fd)
 {
-	const struct log_about about = {.operation = "accept", .by_client = true};
+	const struct log_about about = {
+		.message = LOG_MESSAGE_CONNECTION, .operation = "accept", .by_client = true};
 	int fd;
 
 	log_write(LOG_LEVEL_ERROR, &about,
@@ -153,7 +154,8 @@ static int server_introduce(struct server *server, struct conn *conn,
 /* 0, or -EMFILE or -ENFILE: the next one will fare no better. */
 static int server_accept_one(struct server *server, int listen_fd, int fd)
 {
-	const struct log_about about = {.operation = "accept", .by_client = true};
+	struct log_about about = {
+		.message = LOG_MESSAGE_CONNECTION, .operation = "accept", .by_client = true};
 	struct dispatch_peer peer;
 	struct error error = {0};
 	struct conn *conn;
@@ -179,6 +181,14 @@ static int server_accept_one(struct server *server, int listen_fd, int fd)
 		return 0;
 	}
 	if (server_introduce(server, conn, &peer, &error) != 0) {
+		about.uid = peer.who.uid;
+		about.has_uid = true;
+		about.reason = reason_text((enum reason)error.reason);
+		server_audit_refusal(server,
+			&(struct dispatch_refusal){
+				.cause = {.uid = about.uid, .pid = peer.pid, .has_peer = true},
+				.error = &error},
+			NULL);
 		log_write(LOG_LEVEL_WARNING, &about, "process %d was turned away: %s", peer.pid,
 			error.text);
 		server_turn_away(server, fd, &error);

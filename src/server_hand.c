@@ -41,7 +41,13 @@ static int hand_open(struct server *server, struct conn *conn, struct set_id set
 	server_insert(server, conn, CONN_HANDED);
 	server_watch(server, conn, false);
 	log_write(LOG_LEVEL_INFO,
-		&(struct log_about){.operation = "set-connect", .set = set.v, .by_client = true},
+		&(struct log_about){.message = LOG_MESSAGE_CONNECTION,
+			.operation = "set-connect",
+			.vm = broker_set_name(server->options.broker, set),
+			.set = set.v,
+			.uid = uid,
+			.has_uid = true,
+			.by_client = true},
 		"connection made for user %u", uid);
 	return 0;
 }
@@ -119,17 +125,20 @@ void server_identify(void *ctx, struct conn *conn, struct msghdr *header)
 		server_move(server, conn, CONN_NEW);
 }
 
-static void hand_log(const struct conn *conn)
+static void hand_log(const struct server *server, const struct conn *conn)
 {
-	const struct log_about about = {.operation = "hello",
+	struct log_about about = {.message = LOG_MESSAGE_SESSION,
+		.operation = "hello",
 		.session = link_session(conn->link),
+		.vm = broker_set_name(server->options.broker, link_set(conn->link)),
 		.set = link_set(conn->link).v,
+		.has_uid = true,
 		.by_client = true};
 	int32_t pid;
-	uint32_t uid;
 
-	if (link_who(conn->link, &pid, &uid))
-		log_write(LOG_LEVEL_INFO, &about, "process %d of user %u serves the set", pid, uid);
+	if (link_who(conn->link, &pid, &about.uid))
+		log_write(LOG_LEVEL_INFO, &about, "process %d of user %u serves the set", pid,
+			about.uid);
 }
 
 int server_hand_greeted(struct server *server, struct conn *conn)
@@ -140,7 +149,7 @@ int server_hand_greeted(struct server *server, struct conn *conn)
 		return 0;
 	conn->asking = false;
 	(void)peer_ask(conn->fd, false);
-	hand_log(conn);
+	hand_log(server, conn);
 	if (epoll_ctl(server->deaths_fd, EPOLL_CTL_ADD, conn->pidfd, &death) < 0)
 		return -errno;
 	return 0;

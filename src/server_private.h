@@ -3,6 +3,7 @@
 #ifndef PASIDD_SERVER_PRIVATE_H
 #define PASIDD_SERVER_PRIVATE_H
 
+#include "audit.h"
 #include "conn.h"
 #include "server.h"
 
@@ -27,11 +28,11 @@ struct server {
 			       */
 	uint64_t watchdog_at; /* when it is told next, UINT64_MAX: never */
 	uint64_t hold_at;     /* when those who are held are looked at, UINT64_MAX: nobody is */
-	uint64_t change_next; /* the next change to be logged */
 	int deaths_fd;        /* an epoll descriptor over all pidfds */
 	int spare_fd;         /* given up to accept one more when there are no descriptors */
 	bool awake, stopping, stopped;
-	bool freed; /* a descriptor was closed, or a connection is gone */
+	bool audit_short; /* that its disk is full was logged */
+	bool freed;       /* a descriptor was closed, or a connection is gone */
 };
 
 /* ---------------------------------------------------------------- server.c */
@@ -105,10 +106,28 @@ void server_reap(struct server *server);
 /* The connection is charged to nobody any more. */
 void server_discharge(struct server *server, struct conn *conn);
 
+/* ---------------------------------------------------------------- server_audit.c */
+
+/* Ports of the dispatcher: into the audit trail, and the journal. */
+void server_changed(void *ctx, const struct change *change, const struct dispatch_cause *cause);
+void server_settled(void *ctx);
+void server_refused(void *ctx, const struct dispatch_refusal *refusal);
+/* The record alone; `rid` of the device that it is about, or NULL. */
+void server_audit_refusal(
+	struct server *server, const struct dispatch_refusal *refusal, const struct rid *rid);
+/* Starts and stops of the daemon; name: its version. */
+void server_audit_run(struct server *server, enum audit_kind kind);
+/* At the end of a wake-up: is the trail complete, as far as we know? */
+void server_check_audit(struct server *server);
+
 /* ---------------------------------------------------------------- server_log.c */
 
-/* Logs what has changed since it was called last. */
-void server_log_changes(struct server *server);
+/* Logs a change. */
+void server_log_change(
+	struct server *server, const struct change *change, const struct dispatch_cause *cause);
+/* Logs a refusal if it is worth it; `rid` of the device that it is about, or NULL. */
+void server_log_refusal(struct server *server, const struct dispatch_refusal *refusal,
+	const char *operation, const struct rid *rid);
 /* Of the dispatcher's ports: an admin has confirmed that no VMM holds a device. */
 void server_log_confirmed(void *ctx, const struct actor *actor, bool was_blocked);
 /* The same: a session is another process's. */

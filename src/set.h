@@ -41,6 +41,7 @@ struct reservation {
 struct set {
 	struct accounts accounts;        /* of PASIDs the limit is the set's quota */
 	uint64_t name_hash;              /* see broker_name_hash() */
+	uint64_t ended;                  /* what the set that is gone from this place was called */
 	uint32_t user;                   /* a place in the limits */
 	struct reservation *reservation; /* that it has, or NULL */
 	uint32_t covered;                /* so much of its quota is of that */

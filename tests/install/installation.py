@@ -53,6 +53,7 @@ COMPONENTS = {
         "lib/systemd/system/pasidd.service",
         "lib/systemd/system/pasidd.socket",
         "lib/systemd/system/pasidd-admin.socket",
+        "lib/systemd/catalog/pasidd.catalog",
         "lib/sysusers.d/pasidd.conf",
         "lib/tmpfiles.d/pasidd.conf",
         "lib/udev/rules.d/60-pasidd.rules",

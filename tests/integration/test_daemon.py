@@ -202,11 +202,12 @@ class Process(unittest.TestCase):
         with daemon.client() as client:
             identity = client.create("vm1").id
             number = client.allocate()[0]
+        who = f"uid={os.geteuid()}]"
         for line in (
-            f"set created [operation=set-create set={identity}]",
-            f"PASID granted [operation=allocate set={identity} pasid={number}]",
+            rf"set created \[operation=set-create session=\d+ vm=vm1 set={identity} {who}",
+            rf"PASID granted \[operation=allocate session=\d+ vm=vm1 set={identity} pasid={number} {who}",
         ):
-            self.assertTrue(eventually(lambda expected=line: expected in daemon.log()), daemon.log())
+            self.assertRegex(daemon.log(), line)
 
     def test_nothing_is_left_behind_by_many_machines(self):
         daemon = self.daemon({"quarantine": {"cooling_ms": 0}, "session": {"grace_ms": 10}})

@@ -141,6 +141,8 @@ START_TEST(documented_defaults_are_the_defaults)
 		ck_assert_mem_eq(&config->limits, &defaults->limits, sizeof(config->limits));
 		ck_assert_mem_eq(
 			&config->connection, &defaults->connection, sizeof(config->connection));
+		ck_assert_uint_eq(config->audit.records, defaults->audit.records);
+		ck_assert_str_eq(config->audit.path, "/var/log/pasidd/audit");
 		ck_assert_uint_eq(config->log_level, defaults->log_level);
 		ck_assert_uint_eq(config->socket.mode, defaults->socket.mode);
 		config_free(defaults);
@@ -268,7 +270,7 @@ START_TEST(unknown_keys_are_named_with_their_path)
 			"test.json: quota.per_set: unknown key; known here: set_default, set_max");
 		refused("{\"quotas\": {}}",
 			"test.json: quotas: unknown key; known here: socket, namespace, quota, "
-			"quarantine, participants, session, roles, scopes, devices, simulate, log, "
+			"quarantine, participants, session, roles, scopes, devices, simulate, log, audit, "
 			"limits, reservations");
 		refused("{\"roles\": {\"admins\": {\"user\": []}}}",
 			"test.json: roles.admins.user: unknown key; known here: users, groups, "

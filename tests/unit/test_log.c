@@ -7,7 +7,20 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
+
+/* In place of libc's: so much later is it for the log. */
+static int64_t later_ms;
+
+int clock_gettime(clockid_t clock, struct timespec *now)
+{
+	const long r = syscall(SYS_clock_gettime, clock, now);
+
+	now->tv_sec += later_ms / 1000;
+	return (int)r;
+}
 
 static int reader, kept_stderr;
 static char seen[65536];
@@ -53,14 +66,20 @@ START_TEST(a_line_has_level_text_and_fields)
 		const struct log_about about = {.operation = "bind",
 			.reason = "policy-denies",
 			.set = 5,
-			.device = 6,
+			.vm = "vm1",
+			.device = "0000:3a:00.1",
+			.device_id = 6,
 			.pasid = 1024,
+			.guest = 0,
+			.has_guest = true,
+			.uid = 1000,
+			.has_uid = true,
 			.session = 9};
 
 		log_write(LOG_LEVEL_WARNING, &about, "refused %d", 3);
 		ck_assert_str_eq(written(),
-			"pasidd: warning: refused 3 [operation=bind reason=policy-denies session=9 set=5 "
-			"device=6 pasid=1024]\n");
+			"pasidd: warning: refused 3 [operation=bind reason=policy-denies session=9 vm=vm1 "
+			"set=5 device=0000:3a:00.1 device_id=6 pasid=1024 guest_pasid=0 uid=1000]\n");
 		log_write(LOG_LEVEL_INFO, NULL, "plain");
 		ck_assert_str_eq(written(), "pasidd: plain\n");
 	}
@@ -104,6 +123,62 @@ START_TEST(what_clients_cause_is_limited)
 	}
 END_TEST
 
+static size_t lines_written(void)
+{
+	size_t lines = 0;
+
+	for (const char *p = written(); *p != '\0'; p++)
+		lines += *p == '\n';
+	return lines;
+}
+
+/* What one user's clients cause costs another's none of theirs, and it is said how much was left
+ * out, of whom. */
+START_TEST(each_user_has_a_limit_and_a_count)
+	{
+		struct log_about about = {.by_client = true, .has_uid = true, .uid = 1000};
+		const char *text;
+
+		for (int i = 0; i < LOG_CLIENT_BURST + 20; i++)
+			log_write(LOG_LEVEL_INFO, &about, "hostile");
+		ck_assert_uint_eq(lines_written(), LOG_CLIENT_BURST);
+		about.uid = 1001;
+		log_write(LOG_LEVEL_INFO, &about, "honest");
+		ck_assert_str_eq(written(), "pasidd: honest [uid=1001]\n");
+		log_flush();
+		ck_assert_str_eq(written(), "");
+		later_ms = LOG_CLIENT_MS;
+		log_flush();
+		text = written();
+		ck_assert_str_eq(text,
+			"pasidd: warning: 20 lines that clients of user 1000 caused were left out "
+			"[operation=log uid=1000]\n");
+		log_flush();
+		ck_assert_str_eq(written(), "");
+		about.uid = 1000;
+		log_write(LOG_LEVEL_INFO, &about, "again");
+		ck_assert_str_eq(written(), "pasidd: again [uid=1000]\n");
+	}
+END_TEST
+
+/* Users share a place when there are many; then nobody is named. */
+START_TEST(a_count_of_several_users_names_none)
+	{
+		struct log_about about = {.by_client = true, .has_uid = true, .uid = 1000};
+
+		for (int i = 0; i < LOG_CLIENT_BURST + 2; i++)
+			log_write(LOG_LEVEL_INFO, &about, "one");
+		about.uid = 1000 + 64 * 3;
+		log_write(LOG_LEVEL_INFO, &about, "other");
+		(void)written();
+		later_ms = 2 * LOG_CLIENT_MS;
+		log_write(LOG_LEVEL_INFO, &about, "more");
+		ck_assert_str_eq(written(),
+			"pasidd: warning: 3 lines that clients caused were left out "
+			"[operation=log]\npasidd: more [uid=1192]\n");
+	}
+END_TEST
+
 START_TEST(a_full_pipe_never_blocks_and_errno_is_kept)
 	{
 		errno = ENOENT;
@@ -135,6 +210,8 @@ int main(void)
 	tcase_add_test(tc, levels_below_are_left_out);
 	tcase_add_test(tc, long_texts_are_cut_and_end_with_a_newline);
 	tcase_add_test(tc, what_clients_cause_is_limited);
+	tcase_add_test(tc, each_user_has_a_limit_and_a_count);
+	tcase_add_test(tc, a_count_of_several_users_names_none);
 	tcase_add_test(tc, a_full_pipe_never_blocks_and_errno_is_kept);
 	tcase_add_test(tc, journal_only_when_the_stream_is_ours);
 	suite_add_tcase(suite, tc);
