@@ -8,10 +8,12 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
-#define AUDIT_CLOCK_MS 1000u /* after which the wall clock is read again */
+#define AUDIT_SPARE    (16u << 20) /* bytes of the file system that are left to others */
+#define AUDIT_CLOCK_MS 1000u       /* after which the wall clock is read again */
 
 struct ring {
 	struct audit_record *slots;
@@ -44,16 +46,28 @@ int audit_fail(struct audit_error *ret_error, int r, const char *format, ...)
 
 /* ---------------------------------------------------------------- space */
 
-/* Space for the next chunk; a ring without is done from its beginning. */
-static bool ring_reserve(struct audit *audit, struct ring *ring)
+/* May we take a chunk, so that others have room for what they cannot do without? */
+static bool audit_has_room(int fd)
+{
+	struct statvfs fs;
+
+	return fstatvfs(fd, &fs) == 0 && (uint64_t)fs.f_bavail * fs.f_frsize >= AUDIT_SPARE;
+}
+
+/*
+ * Space for the next chunk; a ring without is done from its beginning. `is_there`: the file has it,
+ * perhaps with holes.
+ */
+static bool ring_reserve(struct audit *audit, struct ring *ring, bool is_there)
 {
 	const size_t chunk = AUDIT_CHUNK * sizeof(struct audit_record);
 	const off_t at = (off_t)(ring->offset + (uint64_t)ring->reserved * sizeof(ring->slots[0]));
-	int r;
+	int r = is_there || audit_has_room(audit->fd) ? 0 : -1;
 
-	do
-		r = fallocate(audit->fd, 0, at, (off_t)chunk);
-	while (r < 0 && errno == EINTR);
+	if (r == 0)
+		do
+			r = fallocate(audit->fd, 0, at, (off_t)chunk);
+		while (r < 0 && errno == EINTR);
 	audit->is_short = r < 0;
 	if (r == 0)
 		ring->reserved += AUDIT_CHUNK;
@@ -66,9 +80,9 @@ static struct audit_record *ring_take(struct audit *audit, struct ring *ring)
 	struct audit_record *slot;
 
 	if (ring->next >= ring->capacity ||
-		(ring->next >= ring->reserved && !ring_reserve(audit, ring)))
+		(ring->next >= ring->reserved && !ring_reserve(audit, ring, false)))
 		ring->next = 0;
-	if (ring->next >= ring->reserved && !ring_reserve(audit, ring))
+	if (ring->next >= ring->reserved && !ring_reserve(audit, ring, false))
 		return NULL;
 	slot = &ring->slots[ring->next++];
 	/* What is overwritten next may have to be read from a disk first. */
@@ -206,6 +220,14 @@ static int audit_set_aside(const char *path, int *fd, struct audit_error *ret_er
 	return audit_open_file(path, O_CREAT | O_EXCL, fd, ret_error);
 }
 
+static int audit_no_room(const char *path, int error, struct audit_error *ret_error)
+{
+	return audit_fail(ret_error, -error,
+		"%.256s: there is no room for the audit trail: %s; make some (16 MiB are left to "
+		"others), name another place with audit.path, or set audit.records to 0",
+		path, strerror(error));
+}
+
 /* Makes *fd a file of this layout. */
 static int audit_prepare(
 	const char *path, const struct audit_header *layout, int *fd, struct audit_error *ret_error)
@@ -220,6 +242,8 @@ static int audit_prepare(
 		return audit_fail(
 			ret_error, -errno, "%.256s cannot be read: %s", path, strerror(errno));
 	if (!audit_is_like(&header, layout)) {
+		if (!audit_has_room(*fd))
+			return audit_no_room(path, ENOSPC, ret_error);
 		if (memcmp(&header, &nothing, sizeof(header)) != 0)
 			r = audit_set_aside(path, fd, ret_error);
 		if (r < 0)
@@ -231,10 +255,7 @@ static int audit_prepare(
 				path, strerror(n < 0 ? errno : ENOSPC));
 	}
 	if (ftruncate(*fd, size) < 0 || fallocate(*fd, 0, 0, AUDIT_HEADER_SIZE) < 0)
-		return audit_fail(ret_error, -errno,
-			"%.256s: there is no room for the audit trail: %s; make some, lower "
-			"audit.records, or set it to 0",
-			path, strerror(errno));
+		return audit_no_room(path, errno, ret_error);
 	return 0;
 }
 
@@ -265,7 +286,7 @@ static bool ring_scan(struct audit *audit, struct ring *ring)
 
 		if ((data < 0 && errno == ENXIO) || data >= end)
 			break;
-		if (!ring_reserve(audit, ring))
+		if (!ring_reserve(audit, ring, true))
 			return false;
 		for (uint32_t i = first; i < ring->reserved; i++) {
 			const struct audit_record record = ring->slots[i];
@@ -302,11 +323,9 @@ static int audit_start(struct audit *audit, const struct audit_header *layout, c
 		ring->offset = audit_ring_offset(layout, (enum audit_ring)i);
 		ring->slots = (struct audit_record *)(void *)(base + ring->offset);
 		ring->capacity = layout->capacity[i];
-		if (!ring_scan(audit, ring) || (ring->reserved == 0 && !ring_reserve(audit, ring)))
-			return audit_fail(ret_error, -ENOSPC,
-				"%.256s: there is no room for the audit trail; make some, lower "
-				"audit.records, or set it to 0",
-				path);
+		if (!ring_scan(audit, ring) ||
+			(ring->reserved == 0 && !ring_reserve(audit, ring, false)))
+			return audit_no_room(path, ENOSPC, ret_error);
 	}
 	audit_settled(audit);
 	return 0;

@@ -220,7 +220,7 @@ class Events(unittest.TestCase):
         named = f"Participant {participant.welcome.session} (user {os.getuid()}, process {os.getpid()}) let 1 unbinds"
         self.assertIn(named, " ".join(self.admin.status().notes))
         self.assertNotIn("Participant", " ".join(vmm.status().notes))
-        logged = f"session={participant.welcome.session} set={late.set} pasid={numbers[0]}]"
+        logged = f"session={participant.welcome.session} vm=vm set={late.set} pasid={numbers[0]}]"
         self.assertTrue(eventually(lambda: logged in self.daemon.log()), self.daemon.log())
         # the number is kept from others until it has
         vmm.free(numbers[0])
