@@ -120,9 +120,9 @@ static void slot_store(struct audit_record *slot, struct audit_record *record)
 	__atomic_store_n(&slot->sequence, sequence, __ATOMIC_RELEASE);
 }
 
-void audit_write(struct audit *audit, enum audit_ring ring, const struct audit_record *record)
+void audit_write(struct audit *audit, enum audit_ring ring, struct audit_record *record)
 {
-	struct audit_record *slot, line;
+	struct audit_record *slot;
 
 	if (audit == NULL)
 		return;
@@ -131,11 +131,10 @@ void audit_write(struct audit *audit, enum audit_ring ring, const struct audit_r
 		return;
 	if (slot->sequence != 0)
 		audit->header->lost_ms[ring] = slot->time_ms;
-	line = *record;
-	line.sequence = ++audit->sequence;
-	line.time_ms = audit->wall_ms + (audit->now_ms - audit->clock_at_ms);
-	line.boot = audit->boot;
-	slot_store(slot, &line);
+	record->sequence = ++audit->sequence;
+	record->time_ms = audit->wall_ms + (audit->now_ms - audit->clock_at_ms);
+	record->boot = audit->boot;
+	slot_store(slot, record);
 }
 
 void audit_settled(struct audit *audit)

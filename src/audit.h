@@ -89,11 +89,11 @@ int audit_open(const char *path, uint32_t records, const uint8_t boot_id[static 
 void audit_close(struct audit *audit);
 
 /*
- * Appends a record: all fields but sequence, time_ms, check and boot are the caller's. Never fails
+ * Appends a record: sequence, time_ms, check and boot are filled here, also in *record. Never fails
  * and never waits; a system call is made for one record of some thousands, to have space for
  * those to come. NULL is fine for audit.
  */
-void audit_write(struct audit *audit, enum audit_ring ring, const struct audit_record *record);
+void audit_write(struct audit *audit, enum audit_ring ring, struct audit_record *record);
 /* What was written until now is final. */
 void audit_settled(struct audit *audit);
 /* Reads the wall clock, against `now_ms`, which is that of the loop and written as time. To be

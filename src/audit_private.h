@@ -34,23 +34,33 @@ static inline uint64_t audit_ring_offset(const struct audit_header *header, enum
 	return offset;
 }
 
+static inline uint64_t audit_mix(uint64_t lane, uint64_t word)
+{
+	lane = (lane ^ word) * UINT64_C(0x9e3779b97f4a7c15);
+	return lane ^ lane >> 32;
+}
+
 /*
  * The check of a record, whatever its own is: tells one that was written as a whole from one that
  * is half another. Not against who wants to deceive.
  */
 static inline uint32_t audit_check(const struct audit_record *record)
 {
-	uint64_t words[AUDIT_WORDS], lane[4] = {1, 2, 3, 4}, sum;
+	uint64_t words[AUDIT_WORDS], a = 1, b = 2, c = 3, d = 4, sum;
 
 	memcpy(words, record, sizeof(words));
 	words[offsetof(struct audit_record, check) / sizeof(uint64_t)] &= ~(uint64_t)UINT32_MAX;
-	for (size_t i = 0; i < AUDIT_WORDS; i++) {
-		lane[i % 4] = (lane[i % 4] ^ words[i]) * UINT64_C(0x9e3779b97f4a7c15);
-		lane[i % 4] ^= lane[i % 4] >> 32;
+	/* Four at a time, which do not wait for each other. */
+	for (size_t i = 0; i < AUDIT_WORDS; i += 4) {
+		a = audit_mix(a, words[i]);
+		b = audit_mix(b, words[i + 1]);
+		c = audit_mix(c, words[i + 2]);
+		d = audit_mix(d, words[i + 3]);
 	}
-	sum = lane[0] * 3 + lane[1] * 5 + lane[2] * 7 + lane[3] * 11;
+	sum = a * 3 + b * 5 + c * 7 + d * 11;
 	return (uint32_t)(sum ^ sum >> 32);
 }
+_Static_assert(AUDIT_WORDS % 4 == 0, "four words at a time");
 _Static_assert(offsetof(struct audit_record, check) % sizeof(uint64_t) == 0 &&
 		       __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 	"the check is the lower half of its word");

@@ -55,7 +55,8 @@ static void audit_name_it(const char *usual, const char *path)
 		else
 			(void)rename(usual, old);
 	}
-	(void)symlink(path, usual); /* who looks for it can be told with --file, too */
+	if (symlink(path, usual) < 0)
+		return; /* who looks for it can be told with --file, too */
 }
 
 int runtime_audit_open(const struct config_audit *config, const char *directory, bool simulated,

@@ -28,9 +28,10 @@ static enum audit_ring ring_of(uint32_t kind)
 									     : AUDIT_BINDINGS;
 }
 
-void server_changed(void *ctx, const struct change *change, const struct dispatch_cause *cause)
+static void record_change(
+	struct server *server, const struct change *change, const struct dispatch_cause *cause)
 {
-	struct server *server = ctx;
+	const char *name = broker_set_name(server->options.broker, (struct set_id){change->set});
 	struct audit_record record = {
 		.kind = (uint8_t)(change->kind != 0 ? change->kind : AUDIT_MISSED),
 		.set = change->set,
@@ -41,13 +42,19 @@ void server_changed(void *ctx, const struct change *change, const struct dispatc
 		.flags = change->has_guest ? AUDIT_HAS_GUEST : 0,
 	};
 
-	if (server->options.audit != NULL) {
-		record_cause(&record, cause);
-		if (change->set != 0)
-			record_name(&record, broker_set_name(server->options.broker,
-						     (struct set_id){change->set}));
-		audit_write(server->options.audit, ring_of(change->kind), &record);
-	}
+	record_cause(&record, cause);
+	_Static_assert(sizeof(record.name) == STATE_NAME_MAX, "a name is as long as a name");
+	if (name != NULL)
+		memcpy(record.name, name, sizeof(record.name));
+	audit_write(server->options.audit, ring_of(change->kind), &record);
+}
+
+void server_changed(void *ctx, const struct change *change, const struct dispatch_cause *cause)
+{
+	struct server *server = ctx;
+
+	if (server->options.audit != NULL)
+		record_change(server, change, cause);
 	if (change->kind != 0)
 		server_log_change(server, change, cause);
 	else

@@ -82,11 +82,14 @@ static const struct change_text server_change_texts[] = {
 		"device is good again"},
 };
 
-static struct change_text server_change_text(uint32_t kind)
+static const struct change_text *server_change_text(uint32_t kind)
 {
+	static const struct change_text unknown = {
+		LOG_LEVEL_ERROR, LOG_MESSAGE_NONE, "change", "unknown change"};
+
 	if (kind < ARRAY_SIZE(server_change_texts) && server_change_texts[kind].text)
-		return server_change_texts[kind];
-	return (struct change_text){LOG_LEVEL_ERROR, LOG_MESSAGE_NONE, "change", "unknown change"};
+		return &server_change_texts[kind];
+	return &unknown;
 }
 
 /* Fields of who caused it. */
@@ -97,33 +100,39 @@ static void server_about_cause(struct log_about *about, const struct dispatch_ca
 	about->has_uid = cause->has_peer;
 }
 
-void server_log_change(
-	struct server *server, const struct change *change, const struct dispatch_cause *cause)
+static void server_write_change(struct server *server, const struct change *change,
+	const struct dispatch_cause *cause, const struct change_text *text)
 {
-	const struct change_text text = server_change_text(change->kind);
 	struct log_about about = {
-		.message = text.message,
-		.operation = text.operation,
+		.message = text->message,
+		.operation = text->operation,
+		.vm = broker_set_name(server->options.broker, (struct set_id){change->set}),
 		.set = change->set,
 		.device_id = change->device,
 		.pasid = change->host,
 		.guest = change->guest,
 		.has_guest = change->has_guest,
-		.by_client = text.level > LOG_LEVEL_WARNING,
+		.by_client = text->level > LOG_LEVEL_WARNING,
 	};
 	char address[WIRE_RID_LEN];
 
-	if (!log_wanted(text.level))
-		return;
 	server_about_cause(&about, cause);
-	about.vm = broker_set_name(server->options.broker, (struct set_id){change->set});
 	if (change->session != 0)
 		about.session = change->session;
 	if (change->device != 0) {
 		wire_rid_format((struct rid){change->rid}, address);
 		about.device = address;
 	}
-	log_write(text.level, &about, "%s", text.text);
+	log_write(text->level, &about, "%s", text->text);
+}
+
+void server_log_change(
+	struct server *server, const struct change *change, const struct dispatch_cause *cause)
+{
+	const struct change_text *text = server_change_text(change->kind);
+
+	if (log_wanted(text->level))
+		server_write_change(server, change, cause, text);
 }
 
 /* Is it worth a line? Who only looks may well ask for what is not there, and who is told to try
