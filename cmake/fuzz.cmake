@@ -12,7 +12,7 @@ add_library(fuzz_common STATIC ${FUZZ_COMMON} tests/unit/fixture.c tests/unit/fa
   tests/unit/hardware_model.c)
 target_include_directories(fuzz_common PUBLIC tests/fuzz tests/unit)
 target_compile_definitions(fuzz_common PUBLIC MODEL_ENTRIES=640 MODEL_DEVICES=80 MODEL_OPS=160)
-target_link_libraries(fuzz_common PRIVATE pasid_flags PUBLIC pasid_daemon)
+target_link_libraries(fuzz_common PRIVATE pasid_flags PUBLIC pasid_daemon pasid_fault)
 
 # What the fuzzer is not to be led by: the judges themselves; and the namespace, all of which each recount goes through,
 # and which has a model and random histories of its own (test_space_random, there with all sanitizers).

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* pasid-sim: makes a simulated IOMMU, shows its tables, and breaks it on purpose. */
+#include "pasid-sim_kernel.h"
 #include "pasid-sim_smmuv3.h"
 #include "pasid-sim_words.h"
 
@@ -26,9 +27,10 @@ static const char help[] =
 	"                               SMMUv3: a stream table of one level\n"
 	"  tables [--json]              all PASID table entries that are present; SMMUv3: stream\n"
 	"                               table entries (as PASID 0), context descriptors of the host\n"
-	"  walk RID [PASID] ADDRESS [--write] [--json]\n"
+	"  walk RID [PASID] ADDRESS [--write] [--json | --kernel-line]\n"
 	"                               what a DMA to ADDRESS would reach; without PASID, one of the\n"
-	"                               function itself\n"
+	"                               function itself. --kernel-line: only what the kernel's log\n"
+	"                               would say of it, for pasidctl explain\n"
 	"  fail CALL ERROR [--rid RID] [--skip K] [--times N]\n"
 	"                               makes a call fail, with an error by name or number; by\n"
 	"                               default once; --times 0: always. Calls: any, open-iommufd,\n"
@@ -52,6 +54,7 @@ static const char help[] =
 	"  pasid-sim /run/sim create --device 00:01.0 --device 00:02.0,width=8\n"
 	"  pasid-sim /run/sim tables\n"
 	"  pasid-sim /run/sim walk 00:01.0 1024 0x10000000\n"
+	"  pasid-sim /run/sim walk 00:01.0 1024 0x10000000 --kernel-line | pasidctl explain\n"
 	"  pasid-sim /run/sim fail attach EIO --rid 00:02.0\n"
 	"  pasid-sim /run/sim hang 00:01.0 5000\n"
 	"  pasid-sim /run/sim unplug 00:01.0\n"
@@ -77,6 +80,7 @@ enum long_option {
 	OPTION_LATENCY,
 	OPTION_PAGES,
 	OPTION_WAIT,
+	OPTION_KERNEL_LINE,
 };
 
 static const struct option long_options[] = {
@@ -98,6 +102,7 @@ static const struct option long_options[] = {
 	{"latency", required_argument, NULL, OPTION_LATENCY},
 	{"pages", required_argument, NULL, OPTION_PAGES},
 	{"wait", required_argument, NULL, OPTION_WAIT},
+	{"kernel-line", no_argument, NULL, OPTION_KERNEL_LINE},
 	{0},
 };
 
@@ -105,7 +110,7 @@ struct arguments {
 	const char *dir, *command;
 	char **words; /* what follows the command */
 	int count;
-	bool json, write;
+	bool json, write, kernel_line;
 	struct sim_fault fault; /* --rid, --skip, --times, --unit, --call */
 	bool has_times;
 	uint32_t wait_ms; /* --wait */
@@ -191,6 +196,9 @@ static int option_take(struct arguments *args, int option)
 		return 0;
 	case OPTION_WRITE:
 		args->write = true;
+		return 0;
+	case OPTION_KERNEL_LINE:
+		args->kernel_line = true;
 		return 0;
 	case OPTION_RID:
 		args->fault.has_rid = true;
@@ -375,7 +383,10 @@ static int command_walk(struct sim *sim, const struct arguments *args)
 	r = sim_walk(sim, rid, args->count == 3 ? &pasid : NULL, address, args->write, &walk);
 	if (r < 0)
 		return failed(args->words[0], r);
-	if (!args->json)
+	if (args->kernel_line)
+		kernel_lines_print(
+			rid, args->count == 3 ? &pasid : NULL, address, args->write, &walk);
+	else if (!args->json)
 		walk_print(&walk);
 	else if (walk_print_json(&walk) != EXIT_SUCCESS)
 		return EXIT_FAILURE;
