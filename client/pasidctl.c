@@ -20,6 +20,7 @@ static const struct ctl_group *const ctl_groups[] = {
 	&ctl_metrics_commands,
 	&ctl_run_commands,
 	&ctl_history_commands,
+	&ctl_explain_commands,
 };
 
 /* ------------------------------------------------------------ help */
@@ -174,7 +175,7 @@ static int ctl_open(struct ctl *ctl, const char *path, struct pasid_error *ret_e
 	return r;
 }
 
-int ctl_open_any(struct ctl *ctl, struct pasid_error *ret_error)
+int ctl_open_any(struct ctl *ctl, struct pasid_error *ret_error) int ctl_connect(struct ctl *ctl)
 {
 	char admin[128];
 	int r = -1;

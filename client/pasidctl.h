@@ -64,6 +64,9 @@ enum {
 #define CTL_SINCE       (UINT64_C(1) << 31)
 #define CTL_LIMIT       (UINT64_C(1) << 32)
 #define CTL_FILE        (UINT64_C(1) << 33)
+#define CTL_JOURNAL     (UINT64_C(1) << 27)
+#define CTL_OFFLINE     (UINT64_C(1) << 29)
+#define CTL_LINES       (UINT64_C(1) << 30)
 
 struct ctl_command;
 
@@ -84,13 +87,14 @@ struct ctl {
 	const char *range;  /* FIRST-LAST */
 	const char *root;   /* a folder with a copy of another host's files */
 	const char *state, *output, *listen, *format;
-	const char *iommu;  /* the node of iommufd */
+	const char *iommu; /* the node of iommufd */
 	const char *devices[PASID_PAIRS_MAX],
 		*shares[PASID_PAIRS_MAX]; /* options that may be repeated */
 	size_t device_count, share_count;
-	const char *since, *file;
-	uint64_t limit;
-	char *const *others; /* of a command that runs another: that one's line; ends with NULL */
+	const char *since; /* a time, or so long ago */
+	const char *file;
+	uint64_t limit, lines; /* how many to show; of a log */
+	char *const *others;   /* of a command that runs another: that one's line; ends with NULL */
 
 	const struct ctl_command *command;
 	const char *const *args; /* the words behind the command's name */
@@ -134,6 +138,8 @@ int ctl_failed(struct ctl *ctl, int code);
 int ctl_exit_code(int code);
 /* Opens ctl->client with the first role of the command's that is allowed; what the library said. */
 int ctl_open_any(struct ctl *ctl, struct pasid_error *ret_error);
+/* With the first of the command's roles that is allowed; an exit code, after saying why. */
+int ctl_connect(struct ctl *ctl);
 __attribute__((format(printf, 1, 2))) int ctl_usage(const char *format, ...);
 /* The command with this name (one word or two); *ret_words: how many. NULL: none. */
 const struct ctl_command *ctl_find(const char *const *words, size_t word_count, size_t *ret_words);
@@ -143,6 +149,7 @@ struct ctl_group {
 	size_t count;
 };
 extern const struct ctl_group ctl_basic_commands;
+extern const struct ctl_group ctl_explain_commands;
 extern const struct ctl_group ctl_view_commands;
 extern const struct ctl_group ctl_metrics_commands;
 extern const struct ctl_group ctl_doctor_commands;

@@ -40,6 +40,7 @@ static const struct parse_option parse_options[] = {
 	NUMBER("from", CTL_FROM, from, UINT64_MAX),
 	NUMBER("limit", CTL_LIMIT, limit, UINT32_MAX),
 	NUMBER("fd", CTL_FD, fd, 65535),
+	NUMBER("lines", CTL_LINES, lines, UINT32_MAX),
 	FLAG("quarantined", CTL_QUARANTINED),
 	FLAG("consecutive", CTL_CONSECUTIVE),
 	FLAG("all", CTL_ALL),
@@ -50,6 +51,8 @@ static const struct parse_option parse_options[] = {
 	FLAG("read-only", CTL_READ_ONLY),
 	FLAG("confirm-no-devices", CTL_CONFIRM),
 	FLAG("handed", CTL_HANDED),
+	FLAG("journal", CTL_JOURNAL),
+	FLAG("offline", CTL_OFFLINE),
 };
 
 bool ctl_number(const char *text, const char *what, uint64_t max, uint64_t *ret_number)

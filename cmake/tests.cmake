@@ -10,7 +10,7 @@ endif()
 
 add_library(test_common INTERFACE)
 target_include_directories(test_common INTERFACE tests/unit)
-target_link_libraries(test_common INTERFACE pasid_flags pasid_client pasid_daemon pasid_fault pasid_views)
+target_link_libraries(test_common INTERFACE pasid_flags pasid_client pasid_daemon pasid_explain pasid_views)
 target_link_options(test_common INTERFACE ${PASIDD_IN_PARTS})
 target_link_libraries(test_common INTERFACE pasid_doctor)
 if(CHECK_FOUND)
