@@ -12,8 +12,6 @@
 
 #define LINES_DEFAULT 10000
 
-extern char **environ;
-
 /* ------------------------------------------------------------ findings */
 
 static bool log_add_to(struct explain_finding *finding, const struct fault *fault)
@@ -171,8 +169,8 @@ static int log_journal(const struct ctl *ctl, struct explain_log *log)
 	char lines[24], since[128];
 	char *words[] = {"journalctl", "--dmesg", "--boot=0", "--no-pager", "--quiet",
 		"--output=short-iso", lines, NULL, NULL};
-	int fd, status = 0, r;
-	pid_t pid;
+	int fd = -1, status = 0, r;
+	pid_t pid = -1;
 	FILE *in;
 
 	(void)snprintf(lines, sizeof(lines), "--lines=%llu",

@@ -12,6 +12,7 @@ import tempfile
 TOP = pathlib.Path(__file__).resolve().parents[2]
 CORPUS = TOP / "tests/fuzz/corpus"
 REGRESSIONS = TOP / "tests/fuzz/regressions"
+FAULTS = TOP / "tests/data/faults"
 OPERATION_FIRST = 16  # field numbers of Request below this belong to the envelope
 DATAGRAM_HEAD, RECORD_HEAD, SCRIPT_SEND = 1, 4, 0  # tests/fuzz/script.h
 STATE_RAW, STATE_SETTLED, STATE_SUMLESS, STATE_SPARSE, STATE_KILLED = 1, 2, 4, 8, 16  # tests/fuzz/state_image.h
@@ -160,6 +161,15 @@ def record_resumes():
             byte for step in [(RESTART, 0, stores), *begun, *asked] for byte in step))
 
 
+def record_faults():
+    """The kernel's lines in each of its formats, as the tests have them."""
+    folder = CORPUS / "fault"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for path in FAULTS.glob("*.log"):
+        (folder / path.stem).write_bytes(path.read_bytes())
+
+
 def thin_states(program):
     """Of the states those that reach something that no other does, and one of each table."""
     folder = CORPUS / "state"
@@ -234,10 +244,12 @@ def check():
     tables = [f"table-{table}" for table in range(len(state_fields()))]
     missing += [f"corpus/state: nothing about {table}; scripts/fuzz --record" for table in tables
                 if table not in found]
+    missing += [f"corpus/fault: not {path.name}; scripts/fuzz --record" for path in sorted(FAULTS.glob("*.log"))
+                if not (CORPUS / "fault" / path.stem).exists()]
     keys = {path for file in files["config"] for path, _ in leaves(json.loads(file.read_text()))}
     wanted = {path for example in documented() for path, _ in leaves(example)}
     missing += [f"corpus/config: no {'.'.join(path)}; scripts/fuzz --record" for path in sorted(wanted - keys)]
     total = sum(path.stat().st_size for name in files for path in files[name])
     if total > 1 << 20:
         missing.append(f"corpus: {total} bytes, at most a megabyte")
-    return missing, len(wanted) + 2 * len(protocol()) + len(tables)
+    return missing, len(wanted) + 2 * len(protocol()) + len(tables) + len(list(FAULTS.glob("*.log")))

@@ -28,7 +28,12 @@ static const struct pasid_device_info devices[] = {
 	{.id = 7, .kind = PASID_DEVICE_EXCLUSIVE, .address = "0001:81:00.0", .set = VM2},
 };
 static struct pasid_grant_info grants[8];
-static struct pasid_binding_info bindings[8];
+static struct {
+	const char *address;
+	uint64_t set;
+	uint32_t pasid; /* 0: the RID */
+	enum pasid_binding_state state;
+} bindings[8];
 static size_t grant_count, binding_count;
 static int find_error, bound_error;
 
@@ -58,10 +63,9 @@ static int bound(void *ctx, const char *address, const uint32_t *pasid, uint64_t
 		return bound_error;
 	for (size_t i = 0; i < binding_count; i++) {
 		if (strcmp(bindings[i].address, address) != 0 || bindings[i].set != set ||
-			bindings[i].has_pasid != (pasid != NULL) ||
-			(pasid && bindings[i].host_pasid != *pasid))
+			bindings[i].pasid != (pasid ? *pasid : 0))
 			continue;
-		*ret_info = bindings[i];
+		*ret_info = (struct pasid_binding_info){.state = bindings[i].state};
 		return 0;
 	}
 	return PASID_NOT_FOUND;
@@ -93,11 +97,10 @@ static void grant(uint32_t pasid, uint64_t set, uint32_t guest, enum pasid_grant
 
 static void bind(const char *address, uint64_t set, uint32_t pasid, enum pasid_binding_state state)
 {
-	struct pasid_binding_info *info = &bindings[binding_count++];
-
-	*info = (struct pasid_binding_info){
-		.set = set, .has_pasid = pasid != 0, .host_pasid = pasid, .state = state};
-	(void)snprintf(info->address, sizeof(info->address), "%s", address);
+	bindings[binding_count].address = address;
+	bindings[binding_count].set = set;
+	bindings[binding_count].pasid = pasid;
+	bindings[binding_count++].state = state;
 }
 
 static void setup(void)

@@ -398,7 +398,7 @@ START_TEST(more_smmus_than_are_remembered_lose_no_fault_silently)
 		fault_reader_end(&reader);
 		while (fault_reader_next(&reader, &fault))
 			faults++;
-		ck_assert_uint_eq(faults, 3 * SMMUV3_PENDING_MAX);
+		ck_assert_uint_eq(faults, 3u * SMMUV3_PENDING_MAX);
 	}
 END_TEST
 
