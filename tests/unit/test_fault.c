@@ -383,10 +383,11 @@ START_TEST(more_smmus_than_are_remembered_lose_no_fault_silently)
 	{
 		struct fault_reader reader = {0};
 		struct fault fault;
+		const uint32_t smmus = 3 * SMMUV3_PENDING_MAX;
 		uint32_t faults = 0;
 		char line[128];
 
-		for (unsigned i = 0; i < 3 * SMMUV3_PENDING_MAX; i++) {
+		for (uint32_t i = 0; i < smmus; i++) {
 			(void)snprintf(
 				line, sizeof(line), "arm-smmu-v3 smmu.%u: event 0x10 received:", i);
 			(void)feed(&reader, line);
@@ -398,7 +399,7 @@ START_TEST(more_smmus_than_are_remembered_lose_no_fault_silently)
 		fault_reader_end(&reader);
 		while (fault_reader_next(&reader, &fault))
 			faults++;
-		ck_assert_uint_eq(faults, 3u * SMMUV3_PENDING_MAX);
+		ck_assert_uint_eq(faults, smmus);
 	}
 END_TEST
 
