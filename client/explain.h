@@ -40,17 +40,18 @@ const char *explain_verdict_text(enum explain_verdict verdict);
 bool explain_is_attributed(enum explain_verdict verdict);
 
 /*
- * What happened last to a PASID, or to a function. From the events that the daemon keeps; a trail
- * that knows the time fills `when`.
+ * What happened last to a PASID, or to a function: from the events that the daemon keeps, with the
+ * time from the audit trail, or from that alone.
  */
 struct explain_last {
 	bool known;
-	uint64_t sequence;
+	uint64_t sequence; /* of the event; 0: from the trail */
 	enum pasid_event_kind kind;
 	uint64_t set;
 	bool has_guest;
 	uint32_t guest;
-	char when[32];
+	char name[PASID_NAME_MAX + 1]; /* of the set, if the trail has it */
+	char when[32];                 /* empty: not known */
 };
 
 /* A fault, those like it, and whose they are. */

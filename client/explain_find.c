@@ -301,4 +301,6 @@ void explain_settle(const struct explain_host *host, struct explain_finding *fin
 		return;
 	finding->verdict = EXPLAIN_FREED;
 	find_take_set(host, finding, finding->last.set);
+	if (finding->set_name[0] == '\0')
+		memcpy(finding->set_name, finding->last.name, sizeof(finding->set_name));
 }

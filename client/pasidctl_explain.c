@@ -180,6 +180,7 @@ static int ask_findings(struct ask *ask)
 	if (r != 0)
 		return r;
 	ask_events(ask);
+	explain_trail(ask->ctl, ask->log);
 	for (size_t i = 0; i < ask->log->finding_count; i++)
 		explain_settle(&ask->host, &ask->log->findings[i]);
 	return 0;
@@ -262,8 +263,9 @@ static json_t *answer_last(const struct explain_last *last)
 		return json_null();
 	}
 	json_object_set_new(json, "event", json_string(pasid_event_text(last->kind)));
-	json_object_set_new(json, "sequence", json_integer((json_int_t)last->sequence));
+	json_object_set_new(json, "sequence", answer_number(last->sequence != 0, last->sequence));
 	json_object_set_new(json, "set_id", answer_number(last->set != 0, last->set));
+	json_object_set_new(json, "set", answer_text(last->name));
 	json_object_set_new(json, "guest", answer_number(last->has_guest, last->guest));
 	json_object_set_new(json, "when", answer_text(last->when));
 	return json;

@@ -23,4 +23,8 @@ struct explain_log {
  */
 int explain_log_read(struct ctl *ctl, struct explain_log *log);
 
+/* In pasidctl_explain_trail.c: what the audit trail, where it may be read, knows of the findings'
+ * PASIDs: when it was that happened last, and what no event says any more. */
+void explain_trail(const struct ctl *ctl, struct explain_log *log);
+
 #endif

@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import unittest
 
-from pasid_client import BUILD, PASID_SIM, TIMEOUT, Daemon, host, pb
+from pasid_client import BUILD, PASID_SIM, TIMEOUT, Daemon, host, pb, set_ref
 
 PASIDCTL = BUILD / "pasidctl"
 FAULTS = pathlib.Path(__file__).resolve().parents[1] / "data/faults"
@@ -252,6 +252,38 @@ class Restarted(unittest.TestCase):
         one, two = (flat(finding) for finding in json.loads(ended.stdout)["findings"])
         self.assertEqual((one["verdict"], one["set"], one["guest"], one["binding"]), ("number", "vm1", 5, "tainted"))
         self.assertEqual((two["verdict"], two["set"], two["happened_last"]), ("not-here", "vm2", "binding-lost"))
+
+
+class Trail(unittest.TestCase):
+    def setUp(self):
+        self.host = Host()
+        self.addCleanup(self.host.close)
+        self.trail = self.host.daemon.folder / "audit-simulated"
+        if not self.trail.exists():
+            self.skipTest("this daemon keeps no audit trail")
+
+    def last(self, pasid, address="5e:00.0"):
+        ended = explain("--json", "explain", NOT_BOUND % (pasid, address), socket=self.host.daemon.socket)
+        (finding,) = json.loads(ended.stdout)["findings"]
+        return finding, finding["happened_last"]
+
+    def test_the_trail_says_when_it_was_and_of_a_set_that_is_gone_its_name(self):
+        finding, last = self.last(0x500)
+        self.assertEqual((finding["verdict"], last["event"], last["set"]), ("number", "binding-bound", "vm2"))
+        self.assertRegex(last["when"], r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d$")
+        with self.host.daemon.admin() as admin:
+            admin.call("set_destroy", set=set_ref("vm3"), force=True)
+            admin.call("quarantine_end", host_pasid=0x700)
+        finding, last = self.last(0x700)
+        self.assertEqual((finding["verdict"], finding["set"], last["event"]), ("freed-pasid", "vm3", "grant-released"))
+
+    def test_a_trail_that_is_none_or_of_another_boot_says_nothing(self):
+        content = self.trail.read_bytes()
+        for changed in (b"", b"nonsense" * 4096, content[: len(content) // 3], bytes(len(content))):
+            self.trail.unlink()
+            self.trail.write_bytes(changed)
+            finding, last = self.last(0x500)
+            self.assertEqual((finding["verdict"], last["event"], last["when"]), ("number", "binding-bound", None))
 
 
 class WithoutADaemon(unittest.TestCase):
