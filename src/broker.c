@@ -314,7 +314,7 @@ static int broker_allocate_tables(struct broker *b)
 	b->op_capacity =
 		limits_account(b->ports.limits, LIMITS_NO_USER, RESOURCE_OPERATIONS)->limit +
 		2 * state->capacity[STATE_SETS] + state->capacity[STATE_DEVICES];
-	b->reservations = calloc(b->config.reservation_count + 1, sizeof(*b->reservations));
+	b->reservations = calloc(BROKER_RESERVATIONS_MAX, sizeof(*b->reservations));
 	b->user_scratch =
 		calloc((size_t)LIMITS_USERS_MAX * RESOURCE_COUNT, sizeof(*b->user_scratch));
 	b->sets = calloc(state->capacity[STATE_SETS], sizeof(*b->sets));
@@ -340,7 +340,7 @@ static int broker_allocate_tables(struct broker *b)
 	return 0;
 }
 
-static int config_check(const struct broker_config *config, const struct state *state)
+int broker_check_config(const struct broker_config *config, const struct state *state)
 {
 	if (config->reserved_last >= PASID_LAST)
 		return -EINVAL;
@@ -357,6 +357,16 @@ static int config_check(const struct broker_config *config, const struct state *
 			return -EINVAL;
 	}
 	return 0;
+}
+
+uint32_t broker_numbers(const struct broker *b)
+{
+	const uint32_t records = b->ports.state->capacity[STATE_GRANTS];
+	uint32_t numbers = PASID_LAST - b->config.reserved_last;
+
+	if (b->config.capacity && b->config.capacity < numbers)
+		numbers = b->config.capacity;
+	return numbers > records ? records : numbers; /* each has one */
 }
 
 /* Goes on counting where an earlier run may have stopped. */
@@ -378,10 +388,9 @@ static int broker_begin_host(struct broker *b)
 int broker_new(const struct broker_config *config, const struct broker_ports *ports,
 	struct broker **ret_broker)
 {
-	uint32_t numbers = PASID_LAST - config->reserved_last;
 	struct broker *b;
 
-	if (config_check(config, ports->state) || !ports->limits)
+	if (broker_check_config(config, ports->state) || !ports->limits)
 		return -EINVAL;
 	b = calloc(1, sizeof(*b));
 	if (!b)
@@ -403,11 +412,7 @@ int broker_new(const struct broker_config *config, const struct broker_ports *po
 	}
 	space_init(&b->numbers);
 	space_open(&b->numbers, config->reserved_last + 1, PASID_LAST);
-	if (config->capacity && config->capacity < numbers)
-		numbers = config->capacity;
-	if (numbers > ports->state->capacity[STATE_GRANTS])
-		numbers = ports->state->capacity[STATE_GRANTS]; /* each has a record */
-	ledger_init(&b->ledger, ports->limits, numbers);
+	ledger_init(&b->ledger, ports->limits, broker_numbers(b));
 	reservations_open(b);
 	b->cursor = config->reserved_last + 1;
 	b->grant_free = b->cooling_first = b->cooling_last = STATE_NONE;

@@ -28,13 +28,14 @@
 #include "state.h"
 #include "translate.h"
 
-#define BROKER_PAIRS_MAX    32   /* devices in one bind */
-#define BROKER_ALLOCATE_MAX 4096 /* numbers in one allocate */
-#define BROKER_SPACES_MAX   16   /* address spaces of one device registration */
-#define BROKER_OWNERS_MAX   1024 /* IOMMU groups with numbers of scope rids, at once */
-#define BROKER_HOLDS_MAX    4096 /* numbers that one session holds: its end lets go of all at once */
-#define BROKER_HOLDERS_MAX  64   /* sessions that hold one number */
-#define BROKER_PARTICIPANTS 16u  /* sessions whose acknowledgement is awaited */
+#define BROKER_PAIRS_MAX        32   /* devices in one bind */
+#define BROKER_ALLOCATE_MAX     4096 /* numbers in one allocate */
+#define BROKER_SPACES_MAX       16   /* address spaces of one device registration */
+#define BROKER_OWNERS_MAX       1024 /* IOMMU groups with numbers of scope rids, at once */
+#define BROKER_HOLDS_MAX        4096 /* numbers that one session holds: its end lets go of all at once */
+#define BROKER_HOLDERS_MAX      64 /* sessions that hold one number */
+#define BROKER_RESERVATIONS_MAX 256u
+#define BROKER_PARTICIPANTS     16u /* sessions whose acknowledgement is awaited */
 
 /*
  * Iterations (broker_*_next) take a cursor that starts at 0. They look at a bounded number of
@@ -104,6 +105,15 @@ struct actor {
 int broker_new(const struct broker_config *config, const struct broker_ports *ports,
 	struct broker **ret_broker);
 void broker_free(struct broker *broker);
+/*
+ * Another configuration, and other limits, at run time. Nobody loses what it has: limits below what
+ * is in use refuse what is new, sets keep their quotas, and numbers that cool keep their time,
+ * before which none that is freed later is free again. What is reserved is set aside anew, as after
+ * a restart. reserved_last, owners_max, both keys and the host's limit of operations stay what they
+ * are. Nothing of it is recorded. -EINVAL, and nothing is changed: out of range.
+ */
+int broker_configure(struct broker *broker, const struct broker_config *config,
+	const struct limits_config *limits);
 
 /* What is known of an earlier run besides its records. */
 struct recovery {

@@ -116,6 +116,17 @@ bool await_acknowledge(struct broker *b, uint32_t grant, uint32_t mask, uint64_t
 	return true;
 }
 
+/* They stay in the order of their ends. */
+void await_shorten(struct broker *b)
+{
+	const uint64_t until = broker_now(b) + b->config.unbind_wait_ms;
+
+	for (uint32_t i = b->await_first; i != STATE_NONE; i = b->ops[i].await_next) {
+		if (b->ops[i].await_until > until)
+			b->ops[i].await_until = until;
+	}
+}
+
 /* There are as many as operations at most, and each is looked at briefly. */
 void await_forget(struct broker *b, uint32_t mask)
 {

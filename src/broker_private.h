@@ -461,11 +461,23 @@ void limit_clear_users(struct broker *b);
 int limit_check_set(struct broker *b, uint32_t set, struct error *ret_error);
 int limit_check_users(struct broker *b, struct error *ret_error);
 
+/* ------------------------------------------------------------------ broker.c, for
+ * broker_configure.c */
+
+/* -EINVAL: out of range. */
+int broker_check_config(const struct broker_config *config, const struct state *state);
+/* So many may be out at once, by the configuration. */
+uint32_t broker_numbers(const struct broker *b);
+/* No unbind that waits for participants waits longer than is configured now. */
+void await_shorten(struct broker *b);
+
 /* ------------------------------------------------------------------ broker_reserve.c */
 
 /* Nonzero: no configuration. */
 int reservations_check(const struct broker_config *config);
 void reservations_open(struct broker *b);
+/* What is reserved by b->config, in place of what was until now. */
+void reservations_replace(struct broker *b);
 /* Parts of broker_recount(): cleared before the first set, each set, the sum of what is set aside.
  */
 void reservations_clear(struct broker *b);

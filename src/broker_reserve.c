@@ -12,6 +12,8 @@ int reservations_check(const struct broker_config *config)
 	const uint32_t numbers = PASID_LAST - config->reserved_last;
 	uint32_t room = config->capacity && config->capacity < numbers ? config->capacity : numbers;
 
+	if (config->reservation_count > BROKER_RESERVATIONS_MAX)
+		return -1;
 	for (uint32_t i = 0; i < config->reservation_count; i++) {
 		const struct broker_reservation *reservation = &config->reservations[i];
 
@@ -23,19 +25,50 @@ int reservations_check(const struct broker_config *config)
 	return 0;
 }
 
-void reservations_open(struct broker *b)
+static void reservations_fill(struct broker *b)
 {
 	_Static_assert(RESERVATION_NAME_MAX == STATE_NAME_MAX, "they are sets' names");
 	for (uint32_t i = 0; i < b->config.reservation_count; i++) {
 		const struct broker_reservation *from = &b->config.reservations[i];
 		struct reservation *to = &b->reservations[i];
 
+		memset(to, 0, sizeof(*to));
 		memcpy(to->name, from->name, strnlen(from->name, STATE_NAME_MAX));
 		to->uid = from->uid;
 		to->account.limit = from->pasids;
 	}
-	ledger_reserve(&b->ledger, b->reservations, b->config.reservation_count);
 	b->config.reservations = NULL; /* the caller's */
+}
+
+void reservations_open(struct broker *b)
+{
+	reservations_fill(b);
+	ledger_reserve(&b->ledger, b->reservations, b->config.reservation_count);
+}
+
+/* What is reserved for a name is for the set that is there, beyond what earlier ones still have. */
+static void reservations_attach(struct broker *b, bool gone)
+{
+	for (uint32_t i = 0; i < b->set_pool.used; i++) {
+		const struct set_slot *slot = &b->set_slots[i];
+
+		if (set_state(b, i) != SET_FREE && (set_state(b, i) == SET_ZOMBIE) == gone)
+			reserve_attach(&b->ledger, &b->sets[i], slot->uid, slot->name, gone);
+	}
+}
+
+void reservations_replace(struct broker *b)
+{
+	ledger_unreserve(&b->ledger);
+	for (uint32_t i = 0; i < b->set_pool.used; i++) {
+		if (set_state(b, i) != SET_FREE)
+			reserve_detach(&b->sets[i]);
+	}
+	reservations_fill(b);
+	ledger_reserve_again(&b->ledger, b->reservations, b->config.reservation_count);
+	reservations_attach(b, true);
+	reservations_attach(b, false);
+	reserve_fill(&b->ledger);
 }
 
 bool broker_reservation_next(struct broker *b, const struct actor *actor, uint64_t *cursor,

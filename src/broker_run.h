@@ -295,7 +295,7 @@ struct broker {
 
 	struct change *changes;
 	uint64_t change_first, change_next; /* of this run */
-	bool was_recovered;                 /* under other limits, perhaps */
+	bool was_recovered;                 /* or configured anew: under other limits, perhaps */
 };
 _Static_assert(STATE_CHANGE_MAX > 4 * BROKER_ALLOCATE_MAX, "an allocate is one change");
 

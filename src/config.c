@@ -201,6 +201,41 @@ void config_free(struct config *config)
 	free(config);
 }
 
+/* Rules keep the places that they have in the present policy. */
+static int config_renumber(struct policy *next, const struct policy *present, uint64_t *ret_same)
+{
+	const char **rules = calloc(POLICY_CGROUPS_MAX, sizeof(*rules));
+	const char *const *before = next->cgroups;
+
+	if (rules == NULL)
+		return -ENOMEM;
+	*ret_same = policy_renumber(
+		next, (struct policy_device *)(uintptr_t)next->devices, present, rules);
+	free((void *)(uintptr_t)before);
+	return 0;
+}
+
+int config_exchange(struct config *config, struct config *next, uint64_t *ret_same)
+{
+	struct config *before = malloc(sizeof(*before));
+
+	if (before == NULL)
+		return -ENOMEM;
+	if (config_renumber(&next->policy, &config->policy, ret_same) != 0) {
+		free(before);
+		return -ENOMEM;
+	}
+	*before = *config;
+	*config = *next;
+	*next = *before;
+	free(before);
+	if (config->broker.reservation_count > 0)
+		config->broker.reservations = config->reservations;
+	if (next->broker.reservation_count > 0)
+		next->broker.reservations = next->reservations;
+	return 0;
+}
+
 /* What no single key can see. */
 static int config_check(struct json_reader *reader, const struct config *config)
 {

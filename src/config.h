@@ -132,6 +132,13 @@ int config_parse(const char *name, const char *text, size_t length, uint32_t own
 /* NULL is fine. */
 void config_free(struct config *config);
 
+/*
+ * Makes `config`, which is in use, what `next` is, and `next` what it was; pointers to `config` and
+ * into its policy stay good. Rules about cgroups that both have keep their bits; *ret_same are
+ * those. 0 or -ENOMEM, and then nothing was done.
+ */
+int config_exchange(struct config *config, struct config *next, uint64_t *ret_same);
+
 /* The key of a resource in the section "limits": its text with '_' for '-'. */
 void config_limit_name(enum resource resource, char *ret_name, size_t size);
 
@@ -146,6 +153,19 @@ char *config_write(const struct config *config);
  * the members `ok`, `files`, `ignored`, `effective` (the above) and `set_by`. NULL: no memory.
  */
 char *config_show(const struct config *config, const struct config_files *files, bool json);
+/*
+ * What config_show() printed as JSON, or config_show_error(), is read: a configuration, and the
+ * names of the files that were read and ignored. Looks nothing up. Errors as those of
+ * config_parse(), the one that was printed included.
+ */
+int config_read_shown(const char *text, size_t length, uint32_t own_uid, struct config **ret_config,
+	struct config_files **ret_files, struct config_error *ret_error);
+/*
+ * Calls differs() with the path of each setting that is another one in the second of two texts of
+ * config_write(); a list is one setting. false: no memory, or a text is none.
+ */
+bool config_compare(const char *text, const char *other,
+	void (*differs)(void *ctx, const char *path), void *ctx);
 /* What is wrong, as an object with the members `ok`, false, and `error`. NULL: no memory. */
 char *config_show_error(const struct config_error *error);
 

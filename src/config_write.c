@@ -92,7 +92,7 @@ static json_t *write_cgroups(const struct policy *policy, uint64_t rules)
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < policy->cgroup_count; i++)
-		if ((rules & UINT64_C(1) << i) != 0 &&
+		if ((rules & UINT64_C(1) << i) != 0 && policy->cgroups[i] != NULL &&
 			json_array_append_new(list, json_string(policy->cgroups[i])) != 0) {
 			json_decref(list);
 			return NULL;

@@ -21,7 +21,7 @@ static uint32_t or_default(uint32_t value, uint32_t otherwise)
 	return value ? value : otherwise;
 }
 
-static struct dispatch_config dispatch_defaults(const struct dispatch_config *from)
+struct dispatch_config dispatch_defaults(const struct dispatch_config *from)
 {
 	struct dispatch_config config = *from;
 

@@ -147,6 +147,9 @@ struct dispatch_ports {
 	/* What was changed until now is final. Comes before anybody is told. */
 	void (*settled)(void *ctx);
 	void (*refused)(void *ctx, const struct dispatch_refusal *refusal);
+	/* Something has ended that no client asked for, and no operation of ours; NULL: nobody
+	 * did. */
+	void (*ended)(void *ctx, const struct outcome *outcome);
 	/* Closes what hand() or export_fd() gave, or our copy of it: nothing in it can block. */
 	void (*close_own)(void *ctx, int fd);
 	void *ctx;
@@ -177,6 +180,20 @@ void dispatch_free(struct dispatch *dispatch);
  * themselves, and nobody must be served from them.
  */
 int dispatch_recover(struct dispatch *dispatch);
+
+/*
+ * Other settings at run time. Of `config` the version, the backend, the instance, requests_max and
+ * operations_max, which clients were told or have room for, stay what they were, and so do the
+ * pointers to policy, limits and state; the notes are borrowed from here on. What `policy` points
+ * to is another one already, and of what peers matched of its cgroups only the bits `same` mean
+ * what they did. Sessions of admins, observers and participants to whom it does not allow that any
+ * more are over, and their connections to be closed; how many is returned. Those that are parked
+ * are asked when they come back; VMMs keep what they have.
+ */
+uint32_t dispatch_configure(
+	struct dispatch *dispatch, const struct dispatch_config *config, uint64_t same);
+/* Other notes for operators; borrowed. */
+void dispatch_set_notes(struct dispatch *dispatch, const char *const *notes, size_t count);
 
 /* From now on every request is refused with REASON_SHUTTING_DOWN. */
 void dispatch_shut_down(struct dispatch *dispatch);

@@ -261,6 +261,8 @@ bool operations_drain(struct dispatch *d)
 		}
 		if (operation)
 			operation_close(d, operation);
+		else if (d->ports.ended)
+			d->ports.ended(d->ports.ctx, outcome);
 		if (outcome->fd_count)
 			d->ports.dispose_fd(d->ports.ctx, outcome->fd);
 	}

@@ -5,6 +5,7 @@
  *   dispatch.c             links, datagrams in, time
  *   dispatch_request.c     one request: preconditions, the window, its reply
  *   dispatch_cost.c        what requests cost
+ *   dispatch_configure.c   other settings at run time
  *   dispatch_operation.c   what is under way in hardware: cookies, deadlines, outcomes
  *   dispatch_output.c      datagrams out
  *   dispatch_watch.c       events
@@ -270,6 +271,8 @@ struct dispatch {
 
 /* ---------------------------------------------------------------- dispatch.c */
 
+/* With numbers for those that are 0. */
+struct dispatch_config dispatch_defaults(const struct dispatch_config *from);
 /* NULL: no memory. */
 struct link *link_new(struct dispatch *d);
 void link_free(struct dispatch *d, struct link *link);

@@ -94,6 +94,28 @@ void limits_set_host(struct limits *limits, enum resource resource, uint32_t lim
 	limits->host.of[resource].limit = limit_or_none(limit);
 }
 
+void limits_configure(struct limits *limits, const struct limits_config *config, enum resource kept)
+{
+	const uint32_t host = limits->host.of[kept].limit;
+
+	limits->config = *config;
+	for (unsigned i = 0; i < RESOURCE_COUNT; i++) {
+		limits->host.of[i].limit = limit_or_none(config->of[i].host);
+		for (uint32_t user = 0; user < limits->used; user++)
+			limits->users[user].accounts.of[i].limit =
+				limit_or_none(config->of[i].user);
+	}
+	limits->host.of[kept].limit = host;
+}
+
+void limits_configure_set(const struct limits *limits, struct accounts *set)
+{
+	for (unsigned i = 0; i < RESOURCE_COUNT; i++) {
+		if (i != RESOURCE_PASIDS)
+			set->of[i].limit = limit_or_none(limits->config.of[i].set);
+	}
+}
+
 /* ---------------------------------------------------------------- users */
 
 static uint32_t *user_bucket(struct limits *limits, uint32_t uid)

@@ -86,6 +86,15 @@ void limits_open_set(const struct limits *limits, struct accounts *ret_set);
 /* Another limit of the host's, such as a capacity that was found out; 0: none. */
 void limits_set_host(struct limits *limits, enum resource resource, uint32_t limit);
 
+/*
+ * Other limits, at run time. What is charged stays charged, be it more than them: only what is new
+ * is refused then. The limit of the host for `kept` stays as it is.
+ */
+void limits_configure(
+	struct limits *limits, const struct limits_config *config, enum resource kept);
+/* The same for the accounts of a set, of which PASIDs are left alone: their limit is its quota. */
+void limits_configure_set(const struct limits *limits, struct accounts *set);
+
 /* ---------------------------------------------------------------- users */
 
 /*

@@ -9,7 +9,9 @@
 #include "hw/worker.h"
 #include "log.h"
 #include "options.h"
+#include "pasidd_apply.h"
 #include "pasidd_confine.h"
+#include "pasidd_reload.h"
 #include "pasidd_settings.h"
 #include "pasidd_share.h"
 #include "pasidd_sockets.h"
@@ -58,6 +60,8 @@ struct daemon {
 	struct broker *broker;
 	struct dispatch_config dispatch;
 	struct server *server;
+	struct apply apply;
+	struct reload *reload;
 	const char *notes[DAEMON_NOTES_MAX];
 	size_t note_count;
 };
@@ -371,25 +375,10 @@ static void daemon_confine(struct daemon *daemon)
 
 /* ---------------------------------------------------------------- serving */
 
-static uint32_t limit_or_most(uint32_t limit)
-{
-	return limit != 0 ? limit : UINT32_MAX;
-}
-
-/* What clients may have sent at once must not use up what there may be open. */
-static void daemon_cut_received(struct daemon *daemon, uint32_t most)
-{
-	const uint32_t limit = limit_or_most(daemon->config->limits.of[RESOURCE_RECEIVED].host);
-
-	if (most < CONN_FDS_MAX)
-		most = CONN_FDS_MAX;
-	limits_set_host(daemon->limits, RESOURCE_RECEIVED, most < limit ? most : limit);
-}
-
 static int daemon_start_server(struct daemon *daemon)
 {
 	const struct config *config = daemon->config;
-	const struct limit_levels *limits = config->limits.of;
+	struct server_settings settings;
 	struct server_options options = {
 		.listen_fd = daemon->sockets.fd,
 		.admin_fd = daemon->sockets.admin_fd,
@@ -400,40 +389,57 @@ static int daemon_start_server(struct daemon *daemon)
 		.exports = daemon->exports,
 		.audit = daemon->audit,
 		.limits = daemon->limits,
-		.hello_ms = config->session.hello_ms,
-		.stalled_ms = config->session.stalled_ms,
-		.received_max = limit_or_most(limits[RESOURCE_RECEIVED].set),
+		.ended = apply_ended,
+		.ended_ctx = &daemon->apply,
 	};
-	uint32_t connections = limit_or_most(limits[RESOURCE_CONNECTIONS].host);
+	const uint32_t connections = apply_descriptors(config, daemon->limits);
 	int r;
 
-	if (runtime_descriptors(&connections))
+	apply_server(config, &settings);
+	options.hello_ms = settings.hello_ms;
+	options.stalled_ms = settings.stalled_ms;
+	options.received_max = settings.received_max;
+	if (connections > 0)
 		daemon_note(daemon,
 			"Only %u connections fit into the limit of open descriptors; raise "
 			"LimitNOFILE= of the service or lower limits.connections.host.",
 			connections);
-	limits_set_host(daemon->limits, RESOURCE_CONNECTIONS, connections);
-	daemon_cut_received(daemon, runtime_descriptors_left(connections) / 2);
 	daemon->dispatch = (struct dispatch_config){
 		.version = PASIDD_VERSION,
 		.backend = daemon->backend,
 		.notes = daemon->notes,
 		.note_count = daemon->note_count,
-		.grace_ms = config->session.grace_ms,
-		.operations_per_session = limit_or_most(limits[RESOURCE_OPERATIONS].set),
-		.operations_max = limits[RESOURCE_OPERATIONS].host,
-		.output_max = limit_or_most(limits[RESOURCE_UNREAD].set),
-		.events_max = config->connection.unread_events,
-		.requests_max = config->connection.requests_per_datagram,
-		.remembered_max = limit_or_most(limits[RESOURCE_REMEMBERED].set),
 		.limits = daemon->limits,
 		.state = state_file_state(daemon->state),
 		.policy = &config->policy,
 	};
+	apply_dispatch(config, &daemon->dispatch);
 	if (getrandom(daemon->dispatch.instance, sizeof(daemon->dispatch.instance), 0) !=
 		sizeof(daemon->dispatch.instance))
 		return daemon_out_of_memory(-EIO);
 	r = server_new(&options, &daemon->server);
+	return r != 0 ? daemon_out_of_memory(r) : EXIT_STATUS_OK;
+}
+
+/* From here on SIGHUP has the settings read anew; one that came before is not lost. */
+static int daemon_await_reload(struct daemon *daemon)
+{
+	const struct reload_handler handler = {apply_take, apply_fail, &daemon->apply};
+	int r;
+
+	daemon->apply = (struct apply){
+		.options = &daemon->options,
+		.config = daemon->config,
+		.broker = daemon->broker,
+		.limits = daemon->limits,
+		.server = daemon->server,
+		.dispatch = &daemon->dispatch,
+		.notes = daemon->notes,
+		.note_count = daemon->note_count,
+	};
+	r = apply_begin(&daemon->apply);
+	if (r == 0)
+		r = reload_new(&daemon->options, daemon->server, &handler, &daemon->reload);
 	return r != 0 ? daemon_out_of_memory(r) : EXIT_STATUS_OK;
 }
 
@@ -475,6 +481,8 @@ static int daemon_run(struct daemon *daemon)
 		daemon_confine(daemon);
 		r = daemon_start_server(daemon);
 	}
+	if (r == EXIT_STATUS_OK)
+		r = daemon_await_reload(daemon);
 	return r == EXIT_STATUS_OK ? daemon_serve(daemon) : r;
 }
 
@@ -485,7 +493,9 @@ static int daemon_run(struct daemon *daemon)
 static void daemon_done(struct daemon *daemon)
 {
 	sockets_remove(&daemon->sockets);
+	reload_free(daemon->reload);
 	server_free(daemon->server);
+	apply_done(&daemon->apply);
 	broker_free(daemon->broker);
 	audit_close(daemon->audit);
 	executor_free(daemon->executor);
@@ -513,7 +523,7 @@ int main(int argc, char *argv[])
 		!options_parse(argc, argv, &daemon.options, &status))
 		return status;
 	(void)signal(SIGPIPE, SIG_IGN);
-	(void)signal(SIGHUP, SIG_IGN);
+	reload_expect();
 	(void)signal(SIGXFSZ, SIG_IGN); /* the call that fails with EFBIG says which file */
 	if (daemon.options.check_config)
 		return settings_check(&daemon.options);

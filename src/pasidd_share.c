@@ -64,13 +64,12 @@ static uint64_t sharing_cookie(size_t device)
 	return UINT64_MAX - device;
 }
 
-/* An earlier run shared it, and its worker lives. */
-static bool sharing_stands(const struct share *share, const struct actor *actor, struct rid rid)
+bool share_stands(struct broker *broker, const struct actor *actor, struct rid rid)
 {
 	struct device_info info;
 	uint64_t cursor = 0;
 
-	while (broker_device_next(share->broker, actor, (struct set_id){0}, &cursor, &info)) {
+	while (broker_device_next(broker, actor, (struct set_id){0}, &cursor, &info)) {
 		if (info.kind == DEVICE_SHARED && info.rid.v == rid.v && info.state == DEVICE_READY)
 			return true;
 	}
@@ -85,7 +84,7 @@ static void sharing_submit(struct sharing *sharing, size_t device)
 	const struct actor actor = {.role = ROLE_ADMIN, .session = SHARE_SESSION, .peer = &self};
 	struct error error;
 
-	if (of->use != POLICY_USE_SHARED || sharing_stands(share, &actor, of->rid))
+	if (of->use != POLICY_USE_SHARED || share_stands(share->broker, &actor, of->rid))
 		return;
 	if (broker_device_share(share->broker, &actor, of->rid, sharing_cookie(device), &error) ==
 		0)

@@ -22,4 +22,7 @@ struct share {
 /* Opens them. One that fails, or hangs, is told and left out; those that stand are left alone. */
 void share_configured(const struct share *share);
 
+/* Is it shared already, by an earlier run or an admin, with a worker that lives? */
+bool share_stands(struct broker *broker, const struct actor *actor, struct rid rid);
+
 #endif

@@ -40,7 +40,7 @@ uint64_t policy_match_cgroups(const struct policy *policy, const char *path)
 	uint64_t matched = 0;
 
 	for (size_t i = 0; i < policy->cgroup_count && i < POLICY_CGROUPS_MAX; i++)
-		if (policy_is_below(path, policy->cgroups[i]))
+		if (policy->cgroups[i] && policy_is_below(path, policy->cgroups[i]))
 			matched |= UINT64_C(1) << i;
 	return matched;
 }
@@ -86,4 +86,75 @@ bool policy_allows_device(const struct policy *policy, const struct policy_peer 
 	}
 	/* What the configuration says about a device counts, in a simulation too. */
 	return policy->any_device && !named;
+}
+
+/* ------------------------------------------------------------------ another policy */
+
+#define NO_RULE POLICY_CGROUPS_MAX
+
+static size_t rule_find(const struct policy *policy, const char *path)
+{
+	for (size_t i = 0; i < policy->cgroup_count; i++)
+		if (policy->cgroups[i] && strcmp(policy->cgroups[i], path) == 0)
+			return i;
+	return NO_RULE;
+}
+
+/* Where each rule goes: the known ones first, the others where there is room. */
+static uint64_t rules_place(const struct policy *next, const struct policy *present,
+	const char **rules, uint8_t *ret_places)
+{
+	uint64_t same = 0;
+	size_t room = 0;
+
+	for (size_t i = 0; i < next->cgroup_count; i++) {
+		const size_t place = rule_find(present, next->cgroups[i]);
+
+		ret_places[i] = (uint8_t)place;
+		if (place == NO_RULE)
+			continue;
+		rules[place] = next->cgroups[i];
+		same |= UINT64_C(1) << place;
+	}
+	for (size_t i = 0; i < next->cgroup_count; i++) {
+		if (ret_places[i] != NO_RULE)
+			continue;
+		while (rules[room])
+			room++;
+		rules[room] = next->cgroups[i];
+		ret_places[i] = (uint8_t)room;
+	}
+	return same;
+}
+
+static void who_renumber(struct policy_who *who, const uint8_t *places, size_t count)
+{
+	uint64_t cgroups = 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (who->cgroups & UINT64_C(1) << i)
+			cgroups |= UINT64_C(1) << places[i];
+	who->cgroups = cgroups;
+}
+
+uint64_t policy_renumber(struct policy *next, struct policy_device *devices,
+	const struct policy *present, const char **rules)
+{
+	struct policy_who *const lists[] = {&next->admins, &next->observers, &next->vmms,
+		&next->participants, &next->global, &next->rids};
+	uint8_t places[POLICY_CGROUPS_MAX];
+	uint64_t same;
+	size_t count = POLICY_CGROUPS_MAX;
+
+	memset(rules, 0, POLICY_CGROUPS_MAX * sizeof(*rules));
+	same = rules_place(next, present, rules, places);
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+		who_renumber(lists[i], places, next->cgroup_count);
+	for (size_t i = 0; i < next->device_count; i++)
+		who_renumber(&devices[i].who, places, next->cgroup_count);
+	while (count > 0 && !rules[count - 1])
+		count--;
+	next->cgroups = rules;
+	next->cgroup_count = count;
+	return same;
 }

@@ -51,8 +51,9 @@ struct policy_device {
 struct policy {
 	struct policy_who admins, observers, vmms, participants;
 	struct policy_who global, rids; /* whose sets may have numbers of that scope */
-	const char *const *cgroups; /* the rules: absolute paths without a '/' at the end, or "/" */
-	size_t cgroup_count;        /* at most POLICY_CGROUPS_MAX */
+	/* the rules: absolute paths without a '/' at the end, or "/"; NULL: no rule has that bit */
+	const char *const *cgroups;
+	size_t cgroup_count; /* at most POLICY_CGROUPS_MAX */
 	const struct policy_device *devices;
 	size_t device_count;
 	bool any_device; /* simulation: every device for everyone, as either kind */
@@ -60,6 +61,16 @@ struct policy {
 
 /* The rules that name this cgroup v2 path or one above it. */
 uint64_t policy_match_cgroups(const struct policy *policy, const char *path);
+
+/*
+ * Numbers the rules of the next policy so that those that the present one has, too, keep their
+ * bits, as far as there is room for that, in `rules`, which has POLICY_CGROUPS_MAX places and is to
+ * be the next one's. `next` has no gaps in its rules yet; `devices` are its devices. Returns the
+ * bits that mean the same in both: what a peer matched of others is nothing that the next policy
+ * knows.
+ */
+uint64_t policy_renumber(struct policy *next, struct policy_device *devices,
+	const struct policy *present, const char **rules);
 
 /* Who was admitted may be anything, whatever the rules say of its credentials. */
 bool policy_allows_role(

@@ -15,6 +15,7 @@
 
 /* ---------------------------------------------------------------- one wake-up */
 
+/* First thing in every callback: reads the time, and has the wake-up end with settling. */
 void server_wake(struct server *server)
 {
 	if (server->awake)
@@ -364,6 +365,7 @@ static int server_start_dispatch(struct server *server)
 		.changed = server_changed,
 		.settled = server_settled,
 		.refused = server_refused,
+		.ended = server_ended,
 		.close_own = server_close_own,
 		.ctx = server,
 	};

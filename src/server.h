@@ -19,6 +19,7 @@
 #define SERVER_STOP_MS        500 /* that a shutdown waits for operations; a restart is to be short */
 #define SERVER_ACCEPT_MS      1000 /* that accepting rests when there is no room, at most */
 
+struct event_base;
 struct server;
 
 struct server_options {
@@ -35,6 +36,15 @@ struct server_options {
 	uint32_t hello_ms;
 	uint32_t stalled_ms;
 	uint32_t received_max; /* descriptors of a connection that are not closed; 0: no limit */
+	/* What has ended in hardware, and was none of a client's; NULL: nobody wants to know. */
+	void (*ended)(void *ctx, const struct outcome *outcome);
+	void *ended_ctx;
+};
+
+/* What of the options may be another one while it serves. */
+struct server_settings {
+	uint32_t hello_ms, stalled_ms, received_max;
+	const struct dispatch_config *dispatch; /* see dispatch_configure() */
 };
 
 /* What `options` points to is borrowed until server_free(). Returns 0 or -errno. */
@@ -47,6 +57,15 @@ int server_new(const struct server_options *options, struct server **ret_server)
 int server_run(struct server *server);
 /* From within the loop or before it. */
 void server_stop(struct server *server);
+
+/* From within the loop; `same` and the result are those of dispatch_configure(). */
+uint32_t server_configure(
+	struct server *server, const struct server_settings *settings, uint64_t same);
+void server_set_notes(struct server *server, const char *const *notes, size_t count);
+/* For events of others, each of whose callbacks calls server_wake() before it does anything. */
+struct event_base *server_base(struct server *server);
+void server_wake(struct server *server);
+bool server_is_stopping(const struct server *server);
 
 /* Closes all connections. NULL is fine. */
 void server_free(struct server *server);

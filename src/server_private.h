@@ -37,8 +37,6 @@ struct server {
 
 /* ---------------------------------------------------------------- server.c */
 
-/* First thing in every callback: reads the time, and has the wake-up end with settling. */
-void server_wake(struct server *server);
 /* Arms the events of a connection by what it may do now. */
 void server_watch(struct server *server, struct conn *conn, bool blocked);
 /* The socket is of no more use: its session is parked, or ends now with peer_dead. */
@@ -55,6 +53,11 @@ void server_close_own(void *ctx, int fd);
 void server_identify(void *ctx, struct conn *conn, struct msghdr *header);
 /* It has a session: its process is known and watched from here on. -errno: it cannot be watched. */
 int server_hand_greeted(struct server *server, struct conn *conn);
+
+/* ---------------------------------------------------------------- server_configure.c */
+
+/* A port of the dispatcher. */
+void server_ended(void *ctx, const struct outcome *outcome);
 
 /* ---------------------------------------------------------------- server_hang.c */
 

@@ -102,6 +102,20 @@ uint32_t sessions_count(const struct sessions *sessions)
 	return sessions->count;
 }
 
+void sessions_configure(struct sessions *sessions, uint32_t grace_ms, uint32_t reply_max)
+{
+	sessions->config.grace_ms = grace_ms;
+	sessions->config.reply_max = reply_max;
+}
+
+void sessions_keep_cgroups(struct sessions *sessions, uint64_t kept)
+{
+	for (size_t i = 0; i < SESSION_BUCKETS; i++) {
+		for (struct session *s = sessions->by_token[i]; s; s = s->next)
+			s->peer->cgroups &= kept;
+	}
+}
+
 /* ---------------------------------------------------------------- sessions */
 
 static struct session **session_bucket(struct sessions *sessions, const uint8_t *token)
@@ -257,12 +271,19 @@ const struct session *session_by_id(const struct sessions *sessions, uint64_t id
 
 void session_park(struct sessions *sessions, struct session *session, uint64_t now, void *user)
 {
+	struct session *before = TAILQ_LAST(&sessions->parked, session_list);
+
 	assert(session->parked_until == 0);
 	session->link = NULL;
 	session->parked_user = user;
-	/* One period for all keeps the list in the order of their ends. */
 	session->parked_until = now + sessions->config.grace_ms;
-	TAILQ_INSERT_TAIL(&sessions->parked, session, parked);
+	/* In the order of their ends: it is the last one, but where the time was made shorter. */
+	while (before && before->parked_until > session->parked_until)
+		before = TAILQ_PREV(before, session_list, parked);
+	if (before)
+		TAILQ_INSERT_AFTER(&sessions->parked, before, session, parked);
+	else
+		TAILQ_INSERT_HEAD(&sessions->parked, session, parked);
 }
 
 void *session_unpark(struct sessions *sessions, struct session *session)

@@ -128,6 +128,10 @@ int sessions_new(const struct session_config *config, session_random_fn *random,
 /* Frees all sessions that are left; their records stay for the next run. NULL is fine. */
 void sessions_free(struct sessions *sessions);
 uint32_t sessions_count(const struct sessions *sessions);
+/* Other numbers at run time; those that are parked keep their time. */
+void sessions_configure(struct sessions *sessions, uint32_t grace_ms, uint32_t reply_max);
+/* Of what the processes of sessions matched of the policy's cgroups only these bits are left. */
+void sessions_keep_cgroups(struct sessions *sessions, uint64_t kept);
 /* All that was done until now has happened, for good. */
 void sessions_settle(struct sessions *sessions);
 

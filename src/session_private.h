@@ -48,7 +48,7 @@ struct sessions {
 	struct session_pool session_pool, reply_pool;
 	uint64_t last_session;
 	uint32_t count;
-	TAILQ_HEAD(, session) parked; /* first to end first */
+	TAILQ_HEAD(session_list, session) parked; /* first to end first */
 	struct remembered_list spare;
 	struct session_chunk *chunks; /* kept: at most what all sessions needed at once */
 	struct session *by_token[SESSION_BUCKETS];

@@ -119,6 +119,18 @@ void reserve_fill(struct ledger *ledger);
  * were configured last first. */
 void reserve_yield(struct ledger *ledger);
 
+/*
+ * Other reservations, at run time. First what was set aside is nobody's again (ledger_unreserve),
+ * and each set loses what it had of a reservation (reserve_detach). Then there are new ones
+ * (ledger_reserve_again), each set gets what it has of them (reserve_attach; those that are gone
+ * come first), and the rest is set aside (reserve_fill).
+ */
+void ledger_unreserve(struct ledger *ledger);
+void ledger_reserve_again(struct ledger *ledger, struct reservation *reservations, uint32_t count);
+void reserve_detach(struct set *set);
+void reserve_attach(
+	struct ledger *ledger, struct set *set, uint32_t uid, const char *name, bool gone);
+
 /* Of set.c: what is set aside for the set; takes up to n of it before a promise, and says what came
  * of that; and what follows when the set's quota is less than before. */
 uint32_t reserve_aside(const struct set *set);

@@ -15,12 +15,26 @@
 #include <assert.h>
 #include <string.h>
 
-void ledger_reserve(struct ledger *ledger, struct reservation *reservations, uint32_t count)
+void ledger_unreserve(struct ledger *ledger)
+{
+	for (uint32_t i = 0; i < ledger->reservation_count; i++)
+		limits_release(ledger->limits, NULL, LIMITS_NO_USER, RESOURCE_PROMISED,
+			ledger->reservations[i].aside);
+	ledger->reservation_count = 0;
+	ledger->missing = 0;
+}
+
+void ledger_reserve_again(struct ledger *ledger, struct reservation *reservations, uint32_t count)
 {
 	ledger->reservations = reservations;
 	ledger->reservation_count = count;
 	for (uint32_t i = 0; i < count; i++)
 		ledger->missing += reservations[i].account.limit;
+}
+
+void ledger_reserve(struct ledger *ledger, struct reservation *reservations, uint32_t count)
+{
+	ledger_reserve_again(ledger, reservations, count);
 	reserve_fill(ledger);
 }
 
@@ -53,6 +67,29 @@ static void cover(struct set *set, uint32_t n)
 {
 	set->covered += n;
 	account_add(&set->reservation->account, n);
+}
+
+void reserve_detach(struct set *set)
+{
+	set->reservation = NULL;
+	set->covered = 0;
+}
+
+void reserve_attach(
+	struct ledger *ledger, struct set *set, uint32_t uid, const char *name, bool gone)
+{
+	struct reservation *reservation = ledger_reservation(ledger, name);
+	uint32_t n;
+
+	if (!reservation || reservation->uid != uid)
+		return;
+	set->reservation = reservation;
+	n = least(reservation_missing(reservation), set_quota(set));
+	if (n)
+		cover(set, n);
+	ledger->missing -= n;
+	if (!gone)
+		reservation->live = set;
 }
 
 void reserve_fill(struct ledger *ledger)

@@ -65,6 +65,29 @@ START_TEST(who_has_had_its_time_is_late_until_it_acknowledges)
 	}
 END_TEST
 
+START_TEST(a_shorter_wait_counts_for_those_who_wait_already)
+	{
+		struct hpasid y = fixture_allocate(&f, &a);
+
+		ck_assert_int_eq(fixture_bind(&f, &a, y, &device, 1), 0);
+		wait_unbind(x, 5);
+		wait_pass(WAIT_MS - 100);
+		wait_unbind(y, 6);
+		f.config.unbind_wait_ms = 200;
+		ck_assert_int_eq(broker_configure(f.broker, &f.config, &f.limits_config), 0);
+		wait_pass(100);
+		ck_assert_int_eq(wait_ended(5), 0); /* it had less left */
+		wait_nothing_ended();
+		wait_pass(100);
+		ck_assert_int_eq(wait_ended(6), 0);
+		f.config.unbind_wait_ms = 0;
+		ck_assert_int_eq(broker_configure(f.broker, &f.config, &f.limits_config), 0);
+		ck_assert_int_eq(fixture_bind(&f, &a, y, &device, 1), 0);
+		wait_unbind(y, 7);
+		ck_assert_int_eq(wait_ended(7), 0);
+	}
+END_TEST
+
 START_TEST(one_that_never_answers_costs_one_wait)
 	{
 		struct hpasid y = fixture_allocate(&f, &a), z = fixture_allocate(&f, &a);
@@ -356,6 +379,7 @@ int main(void)
 	const TTest *const tests[] = {
 		an_unbind_waits_for_all_who_participate,
 		who_has_had_its_time_is_late_until_it_acknowledges,
+		a_shorter_wait_counts_for_those_who_wait_already,
 		one_that_never_answers_costs_one_wait,
 		others_go_on_and_are_not_told_apart_by_their_order,
 		the_end_of_a_session_ends_the_wait,

@@ -1,85 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* The settings in several files: which are read, how they are merged, what errors say of where. */
-#include "config.h"
 #include "config_place.h"
+#include "config_rig.h"
+#include "suite.h"
 
-#include <check.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#define OWN_UID 4242
-
-static char directory[64];
-static struct config *config;
-static struct config_files *files;
-static struct config_error error;
-
-static void setup(void)
-{
-	(void)snprintf(directory, sizeof(directory), "/tmp/test-config-XXXXXX");
-	ck_assert_ptr_nonnull(mkdtemp(directory));
-	config = NULL;
-	files = NULL;
-	memset(&error, 0, sizeof(error));
-}
-
-static void teardown(void)
-{
-	char command[128];
-
-	config_free(config);
-	config_files_free(files);
-	(void)snprintf(command, sizeof(command), "rm -rf %s", directory);
-	ck_assert_int_eq(system(command), 0); /* NOLINT(cert-env33-c) */
-}
-
-static const char *path_of(const char *name)
-{
-	static char path[2][128];
-	static unsigned next;
-
-	next++;
-	(void)snprintf(path[next % 2], sizeof(path[0]), "%s/%s", directory, name);
-	return path[next % 2];
-}
-
-static void put(const char *name, const char *text)
-{
-	FILE *file;
-
-	(void)mkdir(path_of("p.json.d"), 0755);
-	file = fopen(path_of(name), "we");
-	ck_assert_ptr_nonnull(file);
-	ck_assert_int_ge(fputs(text, file), 0);
-	ck_assert_int_eq(fclose(file), 0);
-	ck_assert_int_eq(chmod(path_of(name), 0644), 0);
-}
-
-static int load(void)
-{
-	int r;
-
-	config_free(config);
-	config_files_free(files);
-	config = NULL;
-	files = NULL;
-	r = config_files_read(path_of("p.json"), false, &files, &error);
-	return r ? r : config_merge(files, OWN_UID, &config, &error);
-}
-
-static void loaded(void)
-{
-	int r = load();
-
-	ck_assert_msg(r == 0, "refused: %s", error.text);
-}
 
 /* Refused, with this text behind the name of the directory. */
 static void refused(int status, const char *message)
@@ -149,8 +80,6 @@ START_TEST(a_list_of_who_is_replaced_as_one)
 		ck_assert(policy_allows_role(&config->policy, &one, ROLE_OBSERVER));
 	}
 END_TEST
-
-#define DEVICE(address) "{\"address\": \"" address "\", \"use\": \"shared\", \"everyone\": true}"
 
 START_TEST(devices_and_reservations_are_appended)
 	{
@@ -358,239 +287,24 @@ START_TEST(all_files_together_have_a_limit)
 	}
 END_TEST
 
-/* ---------------------------------------------------------------- written and shown */
-
-static const char everything[] =
-	"{\"socket\": {\"path\": \"/x\", \"mode\": \"0660\", \"group\": 5}, \"namespace\": "
-	"{\"policy\": \"randomized\", \"pasid_width\": 16, \"capacity\": 9999}, \"roles\": "
-	"{\"admins\": {\"users\": [7, 0], \"groups\": [8], \"cgroups\": [\"/b\", \"/a\"]}, "
-	"\"observers\": {}, \"vmms\": {\"cgroups\": [\"/a\"]}}, \"scopes\": {\"rids\": {\"users\": "
-	"[4294967294]}}, \"devices\": [{\"address\": \"ffff:3a:1f.7\", \"use\": \"exclusive\", "
-	"\"groups\": [3]}, " DEVICE("1:2.3") "], \"simulate\": {\"devices\": [{\"address\": "
-	"\"1:0.0\", \"width\": 3, \"group\": 4, \"unit\": 5}], \"iommu\": \"smmuv3\", "
-	"\"nesting\": false, \"latency_us\": 5}, \"log\": {\"level\": \"warning\"}, \"limits\": "
-	"{\"pasids\": {\"user\": 4294967294}, \"operations\": {\"set\": 1, \"user\": 2, \"host\": "
-	"3}, \"unread_events\": 77}, \"reservations\": [{\"name\": \"a\", \"user\": 3, "
-	"\"pasids\": 55}], \"quarantine\": {\"cooling_ms\": 12}}";
-
-START_TEST(what_is_written_reads_as_the_same)
-	{
-		char *first, *second;
-
-		put("p.json", everything);
-		loaded();
-		first = config_write(config);
-		ck_assert_ptr_nonnull(first);
-		config_free(config);
-		config = NULL;
-		ck_assert_msg(config_parse("again", first, strlen(first), 1, &config, &error) == 0,
-			"%s", error.text);
-		ck_assert_uint_eq(config->policy.devices[0].rid.v, 0xffff3aff);
-		ck_assert_uint_eq(config->limits.of[RESOURCE_PASIDS].user, UINT32_MAX - 1);
-		ck_assert_uint_eq(config->simulate.devices[0].unit, 5);
-		second = config_write(config);
-		ck_assert_str_eq(first, second);
-		free(first);
-		free(second);
-	}
-END_TEST
-
-/* Every key of one is in the other, and is of the same kind. */
-/* NOLINTNEXTLINE(misc-no-recursion) */
-static void same_keys(const char *path, json_t *a, json_t *b)
-{
-	const char *key;
-	json_t *value;
-
-	json_object_foreach (a, key, value) {
-		json_t *other = json_object_get(b, key);
-
-		ck_assert_msg(other != NULL, "%s.%s is in one and not in the other", path, key);
-		same_keys(key, value, other);
-	}
-	if (json_is_array(a) && json_is_object(json_array_get(a, 0)))
-		same_keys(path, json_array_get(a, 0), json_array_get(b, 0));
-}
-
-START_TEST(everything_is_written)
-	{
-		json_t *given = json_loads(everything, 0, NULL), *written;
-		char *text;
-
-		put("p.json", everything);
-		loaded();
-		text = config_write(config);
-		written = json_loads(text, 0, NULL);
-		same_keys("", given, written);
-		ck_assert_str_eq(json_string_value(json_object_get(
-					 json_object_get(written, "socket"), "mode")),
-			"0660");
-		ck_assert_uint_eq(
-			json_array_size(json_object_get(
-				json_object_get(json_object_get(written, "roles"), "vmms"),
-				"cgroups")),
-			1);
-		json_decref(given);
-		json_decref(written);
-		free(text);
-	}
-END_TEST
-
-START_TEST(each_value_is_shown_with_its_file)
-	{
-		char *text;
-		json_t *shown, *by;
-
-		put("p.json",
-			"{\"quota\": {\"set_max\": 5000},\n \"devices\": [" DEVICE("1:0.0") "]}");
-		put("p.json.d/1.json", "{\"devices\": [" DEVICE("2:0.0") "], \"roles\": {\n\"vmms\": "
-				       "{}}}");
-		put("p.json.d/2", "");
-		loaded();
-		text = config_show(config, files, false);
-		ck_assert_ptr_nonnull(strstr(text, "quota.set_default = 1024  # default\n"));
-		ck_assert_ptr_nonnull(strstr(text, "quota.set_max = 5000  # /tmp/"));
-		ck_assert_ptr_nonnull(strstr(text, "p.json:1:12\n"));
-		ck_assert_ptr_nonnull(strstr(text, "# ignored: /tmp/"));
-		free(text);
-		text = config_show(config, files, true);
-		shown = json_loads(text, 0, NULL);
-		ck_assert(json_is_true(json_object_get(shown, "ok")));
-		ck_assert_uint_eq(json_array_size(json_object_get(shown, "files")), 2);
-		ck_assert_uint_eq(json_array_size(json_object_get(shown, "ignored")), 1);
-		by = json_object_get(shown, "set_by");
-		ck_assert_uint_eq(json_object_size(by), 4);
-		ck_assert_str_eq(json_string_value(json_object_get(
-					 json_object_get(by, "devices[1]"), "file")),
-			path_of("p.json.d/1.json"));
-		ck_assert_int_eq(json_integer_value(json_object_get(
-					 json_object_get(by, "roles.vmms"), "line")),
-			2);
-		json_decref(shown);
-		free(text);
-		text = config_show_error(&(struct config_error){"a \"b\""});
-		ck_assert_str_eq(text, "{\"ok\":false,\"error\":\"a \\\"b\\\"\"}");
-		free(text);
-	}
-END_TEST
-
-/* ---------------------------------------------------------------- documentation */
-
-static char *read_documentation(void)
-{
-	static const char document[] = "/../../docs/CONFIGURATION.md";
-	char path[PATH_MAX + sizeof(document)] = __FILE__;
-	char *text = calloc(1, 1 << 17);
-	FILE *file;
-
-	memcpy(strrchr(path, '/'), document, sizeof(document));
-	file = fopen(path, "re");
-	ck_assert_msg(file != NULL, "%s: %s", path, strerror(errno));
-	ck_assert_uint_lt(fread(text, 1, (1 << 17) - 1, file), (1 << 17) - 1);
-	fclose(file);
-	return text;
-}
-
-/* The keys in the first column of the tables under "## name", as members of an object. */
-static json_t *documented_keys(const char *text, const char *name)
-{
-	json_t *keys = json_object();
-	char heading[64];
-	const char *at, *end;
-
-	(void)snprintf(heading, sizeof(heading), "\n## %s\n", name);
-	at = strstr(text, heading);
-	ck_assert_msg(at != NULL, "docs/CONFIGURATION.md has no section %s", name);
-	end = strstr(at + 4, "\n## ");
-	while ((at = strchr(at + 1, '\n')) != NULL && (end == NULL || at < end)) {
-		const char *column = at + 3;
-
-		if (strncmp(at, "\n| `", 4) != 0)
-			continue;
-		while (*column == '`') {
-			const size_t length = strcspn(++column, "`");
-			char key[64];
-
-			(void)snprintf(key, sizeof(key), "%.*s", (int)length, column);
-			json_object_set_new(keys, key, json_true());
-			column += length + 1;
-			column += strspn(column, ", ");
-		}
-	}
-	return keys;
-}
-
-START_TEST(every_key_is_documented_and_every_documented_key_is_one)
-	{
-		char *text = read_documentation(), *written;
-		char *begin = strstr(text, "```json\n") + 8;
-		char *end = strstr(begin, "```");
-		json_t *example = json_loadb(begin, (size_t)(end - begin), 0, NULL), *known;
-		const char *section;
-		json_t *value;
-
-		put("p.json", everything);
-		loaded();
-		written = config_write(config);
-		known = json_loads(written, 0, NULL);
-		/* the example has every key, too; of a list the first entry */
-		json_object_foreach (known, section, value) {
-			json_t *documented = documented_keys(text, section);
-			json_t *entry = json_is_array(value) ? json_array_get(value, 0) : value;
-			json_t *shown = json_object_get(example, section);
-			const char *key;
-			json_t *unused;
-
-			ck_assert_msg(shown != NULL, "the example has no %s", section);
-			shown = json_is_array(shown) ? json_array_get(shown, 0) : shown;
-			json_object_foreach (entry, key, unused) {
-				ck_assert_msg(json_object_get(documented, key) != NULL,
-					"%s.%s is not documented", section, key);
-				ck_assert_msg(json_object_get(shown, key) != NULL ||
-						      strcmp(section, "devices") == 0,
-					"%s.%s is not in the example", section, key);
-			}
-			json_object_foreach (documented, key, unused)
-				ck_assert_msg(json_object_get(entry, key) != NULL,
-					"%s.%s is documented, and is no key", section, key);
-			json_decref(documented);
-		}
-		json_decref(known);
-		json_decref(example);
-		free(written);
-		free(text);
-	}
-END_TEST
-
 int main(void)
 {
-	Suite *suite = suite_create("config_files");
-	TCase *tc = tcase_create("files");
-	SRunner *runner;
-	int failed;
+	const TTest *const tests[] = {
+		no_file_at_all_is_the_defaults,
+		a_directory_needs_no_file_beside_it,
+		files_are_merged_in_the_order_of_their_names,
+		a_list_of_who_is_replaced_as_one,
+		devices_and_reservations_are_appended,
+		what_two_files_name_is_refused_with_both,
+		values_that_contradict_each_other_name_both_files,
+		bad_values_have_the_place_of_their_key,
+		places_are_found_in_what_is_no_json,
+		what_is_ignored_is_said,
+		what_cannot_be_trusted_is_refused,
+		a_directory_that_is_none_is_refused,
+		all_files_together_have_a_limit,
+	};
 
-	tcase_add_checked_fixture(tc, setup, teardown);
-	tcase_add_test(tc, no_file_at_all_is_the_defaults);
-	tcase_add_test(tc, a_directory_needs_no_file_beside_it);
-	tcase_add_test(tc, files_are_merged_in_the_order_of_their_names);
-	tcase_add_test(tc, a_list_of_who_is_replaced_as_one);
-	tcase_add_test(tc, devices_and_reservations_are_appended);
-	tcase_add_test(tc, what_two_files_name_is_refused_with_both);
-	tcase_add_test(tc, values_that_contradict_each_other_name_both_files);
-	tcase_add_test(tc, bad_values_have_the_place_of_their_key);
-	tcase_add_test(tc, places_are_found_in_what_is_no_json);
-	tcase_add_test(tc, what_is_ignored_is_said);
-	tcase_add_test(tc, what_cannot_be_trusted_is_refused);
-	tcase_add_test(tc, a_directory_that_is_none_is_refused);
-	tcase_add_test(tc, all_files_together_have_a_limit);
-	tcase_add_test(tc, what_is_written_reads_as_the_same);
-	tcase_add_test(tc, everything_is_written);
-	tcase_add_test(tc, each_value_is_shown_with_its_file);
-	tcase_add_test(tc, every_key_is_documented_and_every_documented_key_is_one);
-	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(
+		"config: files", "files", tests, ARRAY_SIZE(tests), config_setup, config_teardown);
 }

@@ -2,6 +2,7 @@
 #include "policy.h"
 
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 static const uint32_t root[] = {0};
@@ -150,6 +151,74 @@ static const struct policy_device devices[] = {
 	{.rid = {0x0200}, .use = POLICY_USE_SHARED, .who = {.everyone = true}},
 };
 
+START_TEST(rules_that_both_have_keep_their_bits)
+	{
+		static const char *const before[] = {"/a", "/b", "/c"};
+		static const char *const after[] = {"/x", "/c", "/y"};
+		const char *rules[POLICY_CGROUPS_MAX], *more[POLICY_CGROUPS_MAX];
+		const struct policy present = {.cgroups = before, .cgroup_count = 3};
+		struct policy_device device = {.who = {.cgroups = 2}};
+		struct policy next = {.cgroups = after,
+			.cgroup_count = 3,
+			.admins = {.cgroups = 1},
+			.vmms = {.cgroups = 6},
+			.devices = &device,
+			.device_count = 1};
+		struct policy last = {.cgroups = (const char *const[]){"/y"}, .cgroup_count = 1};
+		const struct policy none = {.cgroup_count = 0};
+
+		ck_assert_uint_eq(policy_renumber(&next, &device, &present, rules), 4);
+		/* the new ones are where there was room, and "/c" is where it was */
+		ck_assert_str_eq(next.cgroups[0], "/x");
+		ck_assert_str_eq(next.cgroups[1], "/y");
+		ck_assert_str_eq(next.cgroups[2], "/c");
+		ck_assert_uint_eq(next.cgroup_count, 3);
+		ck_assert_uint_eq(next.admins.cgroups, 1);
+		ck_assert_uint_eq(next.vmms.cgroups, 6);
+		ck_assert_uint_eq(device.who.cgroups, 4);
+		/* what is left of them keeps its place, and the others are gaps */
+		last.admins.cgroups = 1;
+		ck_assert_uint_eq(policy_renumber(&last, NULL, &next, more), 2);
+		ck_assert_uint_eq(last.cgroup_count, 2);
+		ck_assert_ptr_null(last.cgroups[0]);
+		ck_assert_uint_eq(last.admins.cgroups, 2);
+		ck_assert_uint_eq(policy_match_cgroups(&last, "/y/z"), 2);
+		ck_assert_uint_eq(policy_match_cgroups(&last, "/x"), 0);
+		/* from gaps, and to nothing */
+		next = (struct policy){.cgroups = after, .cgroup_count = 3};
+		ck_assert_uint_eq(policy_renumber(&next, NULL, &last, rules), 2);
+		ck_assert_str_eq(next.cgroups[0], "/x");
+		ck_assert_str_eq(next.cgroups[1], "/y");
+		ck_assert_str_eq(next.cgroups[2], "/c");
+		last = none;
+		ck_assert_uint_eq(policy_renumber(&last, NULL, &next, more), 0);
+		ck_assert_uint_eq(last.cgroup_count, 0);
+	}
+END_TEST
+
+START_TEST(as_many_rules_as_there_can_be_are_renumbered)
+	{
+		static char names[POLICY_CGROUPS_MAX][8];
+		const char *before[POLICY_CGROUPS_MAX], *after[POLICY_CGROUPS_MAX];
+		const char *rules[POLICY_CGROUPS_MAX];
+		const struct policy present = {
+			.cgroups = before, .cgroup_count = POLICY_CGROUPS_MAX};
+		struct policy next = {.cgroups = after,
+			.cgroup_count = POLICY_CGROUPS_MAX,
+			.admins = {.cgroups = 1}};
+
+		for (unsigned i = 0; i < POLICY_CGROUPS_MAX; i++) {
+			(void)snprintf(names[i], sizeof(names[i]), "/%u", i);
+			before[i] = names[i];
+			after[POLICY_CGROUPS_MAX - 1 - i] = names[i];
+		}
+		after[0] = "/new"; /* in place of the last one */
+		ck_assert_uint_eq(policy_renumber(&next, NULL, &present, rules), UINT64_MAX >> 1);
+		ck_assert_uint_eq(next.admins.cgroups, UINT64_C(1) << 63);
+		ck_assert_str_eq(next.cgroups[63], "/new");
+	}
+END_TEST
+
 START_TEST(device_needs_rid_use_and_peer)
 	{
 		const struct policy policy = {.devices = devices, .device_count = 2};
@@ -193,6 +262,8 @@ int main(void)
 	tcase_add_test(tc, role_by_cgroup);
 	tcase_add_test(tc, cgroups_match_at_the_boundary_of_a_path);
 	tcase_add_test(tc, participants_are_a_role_of_their_own);
+	tcase_add_test(tc, rules_that_both_have_keep_their_bits);
+	tcase_add_test(tc, as_many_rules_as_there_can_be_are_renumbered);
 	tcase_add_test(tc, device_needs_rid_use_and_peer);
 	tcase_add_test(tc, simulation_opens_only_what_is_not_configured);
 	suite_add_tcase(suite, tc);

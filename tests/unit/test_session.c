@@ -242,6 +242,30 @@ START_TEST(what_is_remembered_is_charged_to_the_user)
 	}
 END_TEST
 
+START_TEST(a_shorter_time_ends_those_first_that_have_it)
+	{
+		struct session *second, *third;
+		int a, b, c;
+
+		ck_assert_int_eq(session_open(sessions, peer, ROLE_VMM, &second, &error), 0);
+		ck_assert_int_eq(session_open(sessions, peer, ROLE_VMM, &third, &error), 0);
+		session_park(sessions, session, 1000, &a);
+		sessions_configure(sessions, 5, REPLY_MAX);
+		session_park(sessions, second, 1020, &b);
+		ck_assert_ptr_eq(sessions_parked(sessions), second);
+		ck_assert_uint_eq(sessions_next_expiry(sessions), 1025);
+		sessions_configure(sessions, 50, REPLY_MAX);
+		session_park(sessions, third, 1030, &c); /* between both */
+		ck_assert_ptr_eq(sessions_expired(sessions, 1025), second);
+		ck_assert_ptr_eq(session_unpark(sessions, second), &b);
+		ck_assert_ptr_eq(sessions_parked(sessions), third);
+		ck_assert_ptr_eq(session_unpark(sessions, third), &c);
+		ck_assert_ptr_eq(session_unpark(sessions, session), &a);
+		session_close(sessions, second);
+		session_close(sessions, third);
+	}
+END_TEST
+
 START_TEST(parked_sessions_end_in_their_order)
 	{
 		struct session *second;
@@ -476,6 +500,7 @@ static Suite *suite(void)
 		a_user_has_so_many_sessions_and_others_are_not_affected,
 		what_is_remembered_is_charged_to_the_user,
 		parked_sessions_end_in_their_order,
+		a_shorter_time_ends_those_first_that_have_it,
 		an_idle_session_is_small,
 		the_same_request_gets_the_same_reply,
 		an_empty_reply_is_a_reply,

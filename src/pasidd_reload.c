@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: MIT */
+#include "pasidd_reload.h"
+
+#include "log.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/wait.h>
+#include <systemd/sd-daemon.h>
+#include <time.h>
+#include <unistd.h>
+
+#define RELOAD_ARGS_MAX 8
+#define RELOAD_CHUNK    65536u
+
+struct reload {
+	struct reload_handler handler;
+	struct server *server;
+	const char *args[RELOAD_ARGS_MAX];
+	struct event hangup, output, exit, deadline;
+	pid_t pid; /* who reads; 0: nobody does */
+	int pidfd, pipe;
+	char *text;
+	size_t length, room;
+	bool again;      /* SIGHUP came meanwhile */
+	const char *why; /* it was ended by us; NULL: it was not */
+};
+
+static volatile sig_atomic_t reload_wanted;
+
+static void reload_remember(int signal)
+{
+	(void)signal;
+	reload_wanted = 1;
+}
+
+void reload_expect(void)
+{
+	struct sigaction action = {.sa_handler = reload_remember, .sa_flags = SA_RESTART};
+
+	(void)sigaction(SIGHUP, &action, NULL);
+}
+
+/* ---------------------------------------------------------------- the other process */
+
+static int reload_spawn_files(posix_spawn_file_actions_t *files, int output)
+{
+	int r = posix_spawn_file_actions_adddup2(files, output, STDOUT_FILENO);
+
+	if (r == 0)
+		r = posix_spawn_file_actions_addopen(files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+	if (r == 0) /* the error is in what it prints */
+		r = posix_spawn_file_actions_addopen(
+			files, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+	if (r == 0)
+		r = posix_spawn_file_actions_addclosefrom_np(files, STDERR_FILENO + 1);
+	return -r;
+}
+
+static int reload_spawn_attributes(posix_spawnattr_t *attributes)
+{
+	sigset_t none, all;
+	int r;
+
+	(void)sigemptyset(&none);
+	(void)sigfillset(&all);
+	r = posix_spawnattr_setsigmask(attributes, &none);
+	if (r == 0)
+		r = posix_spawnattr_setsigdefault(attributes, &all);
+	if (r == 0)
+		r = posix_spawnattr_setflags(attributes,
+			POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
+	return -r;
+}
+
+static int reload_spawn(struct reload *reload, int output)
+{
+	posix_spawn_file_actions_t files;
+	posix_spawnattr_t attributes;
+	int r = -posix_spawn_file_actions_init(&files);
+
+	if (r < 0)
+		return r;
+	r = -posix_spawnattr_init(&attributes);
+	if (r < 0)
+		goto out_files;
+	r = reload_spawn_files(&files, output);
+	if (r == 0)
+		r = reload_spawn_attributes(&attributes);
+	if (r == 0)
+		r = -posix_spawn(&reload->pid, "/proc/self/exe", &files, &attributes,
+			(char *const *)(uintptr_t)reload->args, environ);
+	(void)posix_spawnattr_destroy(&attributes);
+out_files:
+	(void)posix_spawn_file_actions_destroy(&files);
+	return r;
+}
+
+/* It is dead, or will be at once. */
+static void reload_reap(struct reload *reload, siginfo_t *ret_info)
+{
+	memset(ret_info, 0, sizeof(*ret_info));
+	while (waitid(P_PID, (id_t)reload->pid, ret_info, WEXITED) < 0 && errno == EINTR)
+		continue;
+	reload->pid = 0;
+}
+
+static void reload_kill(struct reload *reload)
+{
+	siginfo_t info;
+
+	if (reload->pid == 0)
+		return;
+	(void)kill(reload->pid, SIGKILL);
+	reload_reap(reload, &info);
+}
+
+static void reload_close(struct reload *reload)
+{
+	struct event *const events[] = {&reload->output, &reload->exit, &reload->deadline};
+
+	for (size_t i = 0; i < ARRAY_SIZE(events); i++)
+		if (event_initialized(events[i]))
+			(void)event_del(events[i]);
+	if (reload->pipe >= 0)
+		close(reload->pipe);
+	if (reload->pidfd >= 0)
+		close(reload->pidfd);
+	reload->pipe = reload->pidfd = -1;
+	free(reload->text);
+	reload->text = NULL;
+	reload->length = reload->room = 0;
+	reload->why = NULL;
+}
+
+/* ---------------------------------------------------------------- what it prints */
+
+static bool reload_grow(struct reload *reload)
+{
+	char *text;
+
+	if (reload->room - reload->length >= RELOAD_CHUNK)
+		return true;
+	if (reload->room >= RELOAD_TEXT_MAX)
+		return false;
+	text = realloc(reload->text, reload->room * 2 + RELOAD_CHUNK);
+	if (text == NULL)
+		return false;
+	reload->text = text;
+	reload->room = reload->room * 2 + RELOAD_CHUNK;
+	return true;
+}
+
+/* Reads what is there, a bounded part at a time. false: there is no more for now. */
+static bool reload_read(struct reload *reload)
+{
+	ssize_t n;
+
+	if (!reload_grow(reload)) {
+		reload->why = "what was read is too large";
+		(void)kill(reload->pid, SIGKILL);
+		return false;
+	}
+	n = read(reload->pipe, reload->text + reload->length, RELOAD_CHUNK);
+	if (n > 0)
+		reload->length += (size_t)n;
+	if (n == 0) /* nothing more will come */
+		(void)event_del(&reload->output);
+	return n > 0;
+}
+
+static void reload_on_output(evutil_socket_t fd, short what, void *arg)
+{
+	struct reload *reload = arg;
+
+	(void)fd;
+	(void)what;
+	server_wake(reload->server);
+	(void)reload_read(reload);
+}
+
+static void reload_on_deadline(evutil_socket_t fd, short what, void *arg)
+{
+	struct reload *reload = arg;
+
+	(void)fd;
+	(void)what;
+	server_wake(reload->server);
+	reload->why = "reading them took too long; does looking up a user or group hang?";
+	(void)kill(reload->pid, SIGKILL);
+}
+
+static void reload_take(struct reload *reload, const siginfo_t *info)
+{
+	const bool killed = info->si_code != CLD_EXITED;
+	struct config_error error = {""};
+	struct config_files *files;
+	struct config *config;
+
+	if (reload->why == NULL && killed) {
+		(void)snprintf(error.text, sizeof(error.text), "who read them was ended by %s",
+			strsignal(info->si_status));
+		reload->why = error.text;
+	}
+	if (reload->why == NULL && config_read_shown(reload->text != NULL ? reload->text : "",
+					   reload->length, geteuid(), &config, &files, &error) != 0)
+		reload->why = error.text;
+	if (reload->why != NULL) {
+		reload->handler.fail(reload->handler.ctx, reload->why);
+		return;
+	}
+	reload->handler.take(reload->handler.ctx, config, files);
+	config_files_free(files);
+}
+
+static void reload_start(struct reload *reload);
+
+static void reload_on_exit(evutil_socket_t fd, short what, void *arg)
+{
+	struct reload *reload = arg;
+	siginfo_t info;
+
+	(void)fd;
+	(void)what;
+	server_wake(reload->server);
+	reload_reap(reload, &info);
+	while (reload->why == NULL && reload_read(reload))
+		continue;
+	if (!server_is_stopping(reload->server))
+		reload_take(reload, &info);
+	reload_close(reload);
+	if (server_is_stopping(reload->server))
+		return;
+	if (reload->again) {
+		reload->again = false;
+		reload_start(reload);
+	} else {
+		(void)sd_notify(0, "READY=1");
+	}
+}
+
+/* ---------------------------------------------------------------- SIGHUP */
+
+static void reload_tell_begin(void)
+{
+	struct timespec now = {0};
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	(void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu",
+		(unsigned long long)now.tv_sec * 1000000 + (unsigned long long)now.tv_nsec / 1000);
+}
+
+static int reload_watch(struct reload *reload)
+{
+	const struct timeval patience = {.tv_sec = RELOAD_MS / 1000};
+	struct event_base *base = server_base(reload->server);
+
+	if (event_assign(&reload->output, base, reload->pipe, EV_READ | EV_PERSIST,
+		    reload_on_output, reload) < 0 ||
+		event_assign(&reload->exit, base, reload->pidfd, EV_READ, reload_on_exit, reload) <
+			0 ||
+		event_assign(&reload->deadline, base, -1, 0, reload_on_deadline, reload) < 0 ||
+		event_add(&reload->output, NULL) < 0 || event_add(&reload->exit, NULL) < 0 ||
+		event_add(&reload->deadline, &patience) < 0)
+		return -ENOMEM;
+	return 0;
+}
+
+static int reload_begin(struct reload *reload)
+{
+	int pipes[2], r;
+
+	if (pipe2(pipes, O_CLOEXEC) < 0)
+		return -errno;
+	reload->pipe = pipes[0];
+	r = fcntl(pipes[0], F_SETFL, O_NONBLOCK) < 0 ? -errno : reload_spawn(reload, pipes[1]);
+	close(pipes[1]);
+	if (r < 0)
+		return r;
+	reload->pidfd = pidfd_open(reload->pid, 0);
+	return reload->pidfd < 0 ? -errno : reload_watch(reload);
+}
+
+static void reload_start(struct reload *reload)
+{
+	char text[128];
+	int r;
+
+	reload_tell_begin();
+	r = reload_begin(reload);
+	if (r == 0)
+		return;
+	reload_kill(reload);
+	reload_close(reload);
+	(void)snprintf(text, sizeof(text), "they cannot be read: %s", strerror(-r));
+	reload->handler.fail(reload->handler.ctx, text);
+	(void)sd_notify(0, "READY=1");
+}
+
+static void reload_ask(struct reload *reload)
+{
+	if (server_is_stopping(reload->server))
+		return;
+	if (reload->pid != 0)
+		reload->again = true;
+	else
+		reload_start(reload);
+}
+
+static void reload_on_hangup(evutil_socket_t signal, short what, void *arg)
+{
+	struct reload *reload = arg;
+
+	(void)signal;
+	(void)what;
+	server_wake(reload->server);
+	reload_ask(reload);
+}
+
+/* ---------------------------------------------------------------- life */
+
+static void reload_arguments(struct reload *reload, const struct options *options)
+{
+	size_t n = 0;
+
+	reload->args[n++] = "pasidd";
+	reload->args[n++] = "--check-config";
+	reload->args[n++] = "--json";
+	if (options->config != NULL) {
+		reload->args[n++] = "--config";
+		reload->args[n++] = options->config;
+	}
+	if (options->simulate)
+		reload->args[n++] = "--simulate";
+	reload->args[n] = NULL;
+}
+
+int reload_new(const struct options *options, struct server *server,
+	const struct reload_handler *handler, struct reload **ret_reload)
+{
+	struct reload *reload = calloc(1, sizeof(*reload));
+
+	if (reload == NULL)
+		return -ENOMEM;
+	reload->handler = *handler;
+	reload->server = server;
+	reload->pipe = reload->pidfd = -1;
+	reload_arguments(reload, options);
+	if (event_assign(&reload->hangup, server_base(server), SIGHUP, EV_SIGNAL | EV_PERSIST,
+		    reload_on_hangup, reload) < 0 ||
+		event_add(&reload->hangup, NULL) < 0) {
+		free(reload);
+		return -ENOMEM;
+	}
+	if (reload_wanted) /* while we started */
+		event_active(&reload->hangup, EV_SIGNAL, 1);
+	*ret_reload = reload;
+	return 0;
+}
+
+void reload_free(struct reload *reload)
+{
+	if (reload == NULL)
+		return;
+	reload_kill(reload);
+	reload_close(reload);
+	(void)event_del(&reload->hangup);
+	free(reload);
+}
