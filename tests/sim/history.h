@@ -50,6 +50,7 @@
 	S(GO_ON, "go-on", 8)                                                                       \
 	S(LOSE, "worker-dies", 3)                                                                  \
 	S(PORT, "port-refuses", 2)                                                                 \
+	S(CONFIGURE, "configure", 3)                                                               \
 	S(RESTART, "restart", 3)
 
 enum step_kind {
@@ -81,7 +82,7 @@ struct history {
 	uint8_t vms;      /* 2 to 4; the upper half of them is another user's */
 	uint8_t tight;    /* 1: every limit is so low that it is met */
 	uint8_t policy;   /* enum broker_policy */
-	uint8_t reserved; /* numbers that are kept for the first VM's sets; 0: none are */
+	uint8_t reserved; /* numbers that are kept for the first VM's sets at first; 0: none are */
 	unsigned count;
 	struct step steps[HISTORY_MAX];
 };

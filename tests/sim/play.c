@@ -265,6 +265,17 @@ static void do_hang(struct play *play)
 	play_note(play, hw->hung_lane ? REASON_NONE : REASON_BUSY);
 }
 
+/* What is reserved changes while the daemon serves. Others may have it by now, and owe it then. */
+static void do_configure(struct play *play)
+{
+	const uint32_t numbers = play_arg(play, 0, 3) ? play_arg(play, 1, 13) : 0;
+
+	world_configure(&play->world, numbers);
+	play->world.owing = true;
+	play_say(play, ", %u are reserved", numbers);
+	play_note(play, REASON_NONE);
+}
+
 static void do_world(struct play *play)
 {
 	struct model *hw = &play->world.hw;
@@ -281,6 +292,9 @@ static void do_world(struct play *play)
 		return;
 	case STEP_HANG:
 		do_hang(play);
+		return;
+	case STEP_CONFIGURE:
+		do_configure(play);
 		return;
 	case STEP_LOSE:
 		do_lose(play);

@@ -424,23 +424,34 @@ static void compare_bound(struct play *play)
 		world_fail("K: %u of %u bindings that were told are there", found, wanted);
 }
 
-/* V: others were promised nothing of what is reserved, and all of it is there. */
+/*
+ * V: others were promised nothing of what is reserved, and all of it is there, but for what they
+ * were promised before it was reserved: so much is owed, and nothing is left to be promised.
+ */
 static void compare_reserved(struct play *play)
 {
 	const unsigned first = truth_promised_first(&play->now, true);
-	const unsigned reserved = play->history->reserved;
-	struct reservation_info info;
+	const unsigned reserved = play->world.reservation.pasids;
+	const unsigned wanted = first < reserved ? reserved - first : 0;
+	const unsigned live = truth_promised_first(&play->now, false);
+	const struct account *promised =
+		limits_account(play->world.limits, LIMITS_NO_USER, RESOURCE_PROMISED);
+	struct reservation_info info = {.missing = 0};
 	uint64_t cursor = 0;
 
-	if (truth_promised(&play->now, 0) + (first < reserved ? reserved - first : 0) >
-		WORLD_CAPACITY)
-		world_fail("V: of %u reserved numbers %u are promised, and others have the rest",
-			reserved, first);
 	while (broker_reservation_next(play->world.broker, &play->world.admin, &cursor, &info)) {
-		if (info.missing || info.account.current + info.aside != reserved)
+		if (info.account.current + info.aside + info.missing != reserved ||
+			(info.missing && promised->current != WORLD_CAPACITY) ||
+			info.account.current < (live < reserved ? live : reserved))
 			world_fail("V: of %u reserved numbers %u are promised and %u set aside",
 				reserved, info.account.current, info.aside);
 	}
+	if (info.missing && !play->world.owing)
+		world_fail("V: %u reserved numbers are missing", info.missing);
+	play->world.owing = info.missing != 0;
+	if (!info.missing && truth_promised(&play->now, 0) + wanted > WORLD_CAPACITY)
+		world_fail("V: of %u reserved numbers %u are promised, and others have the rest",
+			reserved, first);
 }
 
 void play_compare_sets(struct play *play)

@@ -17,7 +17,7 @@ static uint32_t least(uint32_t a, uint32_t b)
  */
 static uint32_t set_aside(struct play *play, bool most)
 {
-	uint32_t reserved = play->history->reserved;
+	uint32_t reserved = play->world.reservation.pasids;
 
 	return reserved - least(reserved, truth_promised_first(&play->now, !most));
 }
@@ -116,8 +116,8 @@ static void do_create(struct play *play)
 	actor.session = own ? own->session : ++play->sessions;
 	made.uid = actor.peer->uid;
 	made.quota = create.has_quota ? quota : 4;
-	if (!create.has_quota && vm == 0 && play->history->reserved)
-		made.quota = play->history->reserved;
+	if (!create.has_quota && vm == 0 && play->world.reservation.pasids)
+		made.quota = play->world.reservation.pasids;
 	play_say(play, "vm%u creates its set, %s, with a quota of %u", vm, mode_name(create.mode),
 		made.quota);
 	taken = name_is_taken(play, vm);

@@ -229,8 +229,18 @@ void world_open(struct world *world, const struct history *history)
 	world->reservation =
 		(struct broker_reservation){"vm0", world->vms[0].peer->uid, history->reserved};
 	world->config.reservation_count = history->reserved ? 1 : 0;
+	world->owing = false;
 	daemon_start(world);
 	world_settle(world);
+}
+
+void world_configure(struct world *world, uint32_t numbers)
+{
+	world->reservation.pasids = numbers;
+	world->config.reservations = &world->reservation;
+	world->config.reservation_count = numbers ? 1 : 0;
+	if (broker_configure(world->broker, &world->config, &world->limits_config))
+		world_fail("a configuration was refused");
 }
 
 void world_close(struct world *world)

@@ -61,7 +61,8 @@ struct world {
 	struct world_death death;
 	struct policy policy;
 	struct broker_config config;
-	struct broker_reservation reservation;
+	struct broker_reservation reservation; /* of the first VM; 0 numbers: none */
+	bool owing; /* what is reserved was promised to others before, and not all of it is back */
 	struct limits_config limits_config;
 	struct limits *limits;
 	struct broker *broker;
@@ -90,6 +91,9 @@ void world_die(struct world *world);
 void world_recover(struct world *world, unsigned countdown);
 /* Of the lanes whose worker outlives the daemon, as the step decided. */
 bool world_lane_stands(void *ctx, uint64_t lane);
+
+/* So many numbers are reserved from now on, and in the lives that follow. */
+void world_configure(struct world *world, uint32_t numbers);
 
 /* The change is complete. */
 void world_settle(struct world *world);
