@@ -84,12 +84,13 @@ void reserve_attach(
 	if (!reservation || reservation->uid != uid)
 		return;
 	set->reservation = reservation;
+	if (!gone) {
+		reservation->live = set; /* reserve_fill() covers it before anything is set aside */
+		return;
+	}
 	n = least(reservation_missing(reservation), set_quota(set));
-	if (n)
-		cover(set, n);
+	cover(set, n);
 	ledger->missing -= n;
-	if (!gone)
-		reservation->live = set;
 }
 
 void reserve_fill(struct ledger *ledger)

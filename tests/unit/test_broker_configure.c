@@ -248,6 +248,9 @@ START_TEST(what_lasts_as_long_as_the_broker_stays)
 		f.config.reserved_last = 0;
 		f.config.name_key ^= 1;
 		f.config.random_key[0] ^= 1;
+		f.config.pasid_width = 16;
+		configured();
+		ck_assert_uint_eq(f.broker->config.pasid_width, 16);
 		f.config.pasid_width = 0;
 		f.limits_config.of[RESOURCE_OPERATIONS].host = 1;
 		configured();
