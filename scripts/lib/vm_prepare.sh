@@ -156,11 +156,11 @@ vm_make_kernel() {
 
 # The disk of a guest with systemd and what pasidd's packages depend on, which dpkg finds there. Its one
 # service of ours runs what a second disk brings, so that this one changes seldom. What mmdebstrap mounts
-# in the system must not come along.
+# in the system must not come along, nor what keeps services from being started there.
 vm_make_guest() {
     local folder=$1 unit=$2 mirror
     local packages=systemd,systemd-sysv,udev,kmod,dbus,procps,adduser
-    packages+=,libevent-core-2.1-7,libevent-extra-2.1-7,libjansson4,libprotobuf-c1,libseccomp2,libsystemd0
+    packages+=,libevent-core-2.1-7,libevent-extra-2.1-7,libjansson4,libprotobuf-c-dev,libseccomp2,libsystemd0
     mirror=$(vm_mirror)
     [[ -n $mirror ]] || vm_die "apt names no Debian mirror: see its sources, run 'apt-get update'"
     vm_read_apt_options
@@ -171,7 +171,7 @@ vm_make_guest() {
         --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
         --customize-hook="copy-in $(printf %q "$unit") /etc/systemd/system" \
         --customize-hook='chroot "$1" systemctl enable guest.service' \
-        --customize-hook='mkdir "$1.copy" && tar -C "$1" --one-file-system --exclude="./var/*/apt/*" -c . | tar -C "$1.copy" -x' \
+        --customize-hook='mkdir "$1.copy" && tar -C "$1" --one-file-system --exclude="./var/*/apt/*" --exclude=./usr/sbin/policy-rc.d -c . | tar -C "$1.copy" -x' \
         --customize-hook="mke2fs -q -t ext4 -d \"\$1.copy\" \"\$1/image\" $vm_guest_size; rm -rf \"\$1.copy\"" \
         --customize-hook="copy-out /image $(printf %q "$folder")" \
         "$vm_guest_release" - "deb $mirror $vm_guest_release main" >&2

@@ -14,13 +14,14 @@ import sys
 import tempfile
 
 import initramfs
+import machine as vm
 import report as reports
 import views
 
 SCENARIOS = ("pasidd", "descriptors", "scopes", "dma", "smoke", "second_stage")
 IOMMUFD_SELFTEST = ("selftest", "selftest_pasidd")
 ON_ARM64 = ("smmuv3_pasidd", "smmuv3_dma", "smmuv3_smoke", "smmuv3_units", "smmuv3_demo")
-WITH_SYSTEMD = ("restart",)
+WITH_SYSTEMD = ("restart", "service")
 BENCHES = ("bench",)
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -123,7 +124,7 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     signal.signal(signal.SIGALRM, out_of_time)
     if not options.shell:
-        signal.alarm(options.timeout)
+        signal.alarm(int(options.timeout * vm.PATIENCE))
     report = reports.Report(verbose=not options.quiet)
     if options.bench:
         return run_benches(options, report)

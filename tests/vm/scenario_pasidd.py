@@ -97,7 +97,7 @@ class Scenario:
         return self.machine.output(find).split()
 
     def eventually(self, true, what, timeout=10):
-        end = time.monotonic() + timeout
+        end = time.monotonic() + timeout * vm.PATIENCE
         while not (good := true()) and time.monotonic() < end:
             time.sleep(0.1)
         self.report.check(good, f"{what} (within {timeout} s)")

@@ -1,0 +1,302 @@
+# SPDX-License-Identifier: MIT
+"""The packages in a Debian with systemd: from their installation by dpkg to their removal.
+
+The service runs as it is installed, as a user of its own without capabilities, in its sandbox; only what a call
+that the sandbox refuses does to a process is made worse, so that none goes unnoticed. The VMMs are no root.
+(F37, F40 of docs/FEATURES.md)
+"""
+
+import json
+import re
+import time
+
+import machine as vm
+from scenario_pasidd import Vmm
+from scenario_smoke import IOVA, ProbeError
+from systemd_service import ServiceScenario
+import table_reader
+
+PORTS = ("vm1", "vm2", "vm3")
+A, B, C, SHARED = (f"0000:00:{slot:02x}.0" for slot in range(4, 8))
+USERS = {"vm1": 3001, "vm2": 3002, "vm3": 3003}
+GUEST_PASID = 7
+PACKAGES = ("pasidd", "libpasid1", "libpasid-dev", "pasidctl")
+UNITS = ("pasidd.socket", "pasidd-admin.socket", "pasidd.service")
+CONFIGURATION = "/etc/pasidd/pasidd.json"
+DROP_IN = "/run/systemd/system/pasidd.service.d/test.conf"
+WATCHDOG_S = 10  # the machine may be busy, and the daemon late
+
+SETTINGS = {
+    "devices": [
+        {"address": A, "use": "exclusive", "users": [USERS["vm1"]]},
+        {"address": C, "use": "exclusive", "users": [USERS["vm3"]]},
+        {"address": SHARED, "use": "shared", "users": list(USERS.values())},
+    ],
+    "quota": {"set_default": 64},
+}
+
+# What a host's administrator adds for VMMs that are no root: an iommufd is empty until its owner puts something in, and
+# whoever runs the second VMM owns the node of its function.
+RULES = f"""SUBSYSTEM=="misc", KERNEL=="iommu", MODE="0666"
+SUBSYSTEM=="vfio-dev", KERNELS=="{B}", OWNER="{USERS['vm2']}"
+"""
+
+
+class UserVmm(Vmm):
+    """A VMM of an account of its own, with the nodes that the host's rules give it."""
+
+    def __init__(self, machine, name):
+        self.name, user = name, USERS[name]
+        self.program = f"as_user {user} {user} vmm"
+        super().__init__(machine, name)
+
+
+class Scenario(ServiceScenario):
+    """Steps that build on each other: what VM 1 and VM 2 have is there until they end."""
+
+    def run(self):
+        self.prepare()
+        self.install()
+        self.first_client()
+        self.sandbox()
+        self.bind_all()
+        self.permissions()
+        self.watchdog()
+        self.upgrade()
+        self.planted_refusal()
+        self.remove()
+        self.purge()
+
+    # --- helpers -----------------------------------------------------------------------------
+
+    def write(self, path, text):
+        folder = path.rpartition("/")[0]
+        lines = text.replace("\\", "\\\\").replace("\n", "\\n").replace("'", "'\\''")
+        self.machine.output(f"mkdir -p {folder}; printf '%b' '{lines}' >{path}")
+
+    def nothing_wrong(self, when):
+        """No unit failed, and no call was refused by a filter of calls, which would be a death by signal 31."""
+        failed = self.machine.output("systemctl --failed --plain --no-legend").splitlines()
+        self.report.none(failed, f"{when}: no failed unit")
+        self.report.none(self.refused_calls(), f"{when}: no call was refused by a filter")
+
+    def refused_calls(self):
+        return re.findall(r".*(?:fatal signal 31\b|type=1326\b).*", self.machine.output("dmesg"))
+
+    def journal(self, options=""):
+        return self.machine.output(f"journalctl -u pasidd -o cat --no-pager {options}")
+
+    def status_of(self, package):
+        return self.machine.run(f"dpkg-query -W -f '${{db:Status-Status}}' {package} 2>/dev/null")[1]
+
+    def version(self):
+        """Of the program that runs, not of the file that was started."""
+        return self.machine.output(f"/proc/{self.instance()}/exe --version").strip()
+
+    # --- steps -------------------------------------------------------------------------------
+
+    def prepare(self):
+        self.report.step("A host before pasidd")
+        # A filter's refusal is an error that a program may get over; here it is the end of the process.
+        self.machine.output("echo 1 >/proc/sys/kernel/print-fatal-signals")
+        self.write(DROP_IN, f"[Service]\nSystemCallErrorNumber=\nWatchdogSec={WATCHDOG_S}\n")
+        self.write("/etc/udev/rules.d/70-vms.rules", RULES)
+        self.write(CONFIGURATION, json.dumps(SETTINGS))
+        self.nothing_wrong("at the start")
+
+    def install(self):
+        self.report.step("dpkg installs the packages")
+        began = time.monotonic()
+        self.report.note(self.machine.output("dpkg -i /mnt/packages/1/*.deb 2>&1", 120))
+        self.report.note(f"that took {time.monotonic() - began:.1f} s")
+        states = {package: self.status_of(package) for package in PACKAGES}
+        self.report.equal(set(states.values()), {"installed"}, f"all are installed: {', '.join(PACKAGES)}")
+        enabled = {unit: self.machine.run(f"systemctl is-enabled {unit}")[1].strip() for unit in UNITS}
+        self.report.equal(set(enabled.values()), {"enabled"}, f"units are enabled: {', '.join(UNITS)}")
+        for unit in UNITS[:2]:
+            self.report.equal(self.show("ActiveState", unit), "active", f"{unit} listens")
+        nodes = self.machine.output("stat -c %G:%a /dev/vfio/devices/* /dev/iommu").split()
+        self.report.equal(set(nodes[:-1]), {"pasidd:660"}, "the nodes of functions are the service's group's")
+        self.report.equal(nodes[-1], "pasidd:666", "that of iommufd, which the host's own rule opens, too")
+        self.nothing_wrong("installed")
+
+    def first_client(self):
+        self.report.step("The service is started by its first client, a VMM")
+        self.machine.output("systemctl stop pasidd.service 2>&1")
+        self.report.equal(self.show("ActiveState"), "inactive", "the service does not run")
+        self.vmms = {name: UserVmm(self.machine, name) for name in ("vm1", "vm2")}
+        self.vmms["vm1"].ask("connect")
+        self.report.equal(self.show("ActiveState"), "active", "a VMM that is no root connects, and it runs")
+        self.report.equal(self.control("status")["backend"], "vtd", "it has found the IOMMU")
+        self.first_version = self.version()
+        self.report.note(f"{self.first_version}; {self.machine.output('systemctl --version').splitlines()[0]}")
+        self.vmms["vm2"].ask("connect")
+
+    def sandbox(self):
+        self.report.step("Its processes have no power")
+        processes = self.service_processes()
+        self.report.check(len(processes) > 1, f"it has workers: {len(processes)} processes")
+        wanted = {"CapEff": "0" * 16, "CapBnd": "0" * 16, "NoNewPrivs": "1", "Seccomp": "2"}
+        user = self.machine.output("id -u pasidd").strip()
+        for process in sorted(processes, key=int):
+            fields = dict(
+                line.split(":\t", 1) for line in self.machine.output(f"cat /proc/{process}/status").splitlines()
+            )
+            found = {name: fields[name] for name in wanted}
+            self.report.equal(found, wanted, f"{process}: no capabilities, no new ones, a filter of calls")
+            self.report.equal(set(fields["Uid"].split()), {user}, f"{process}: a user of its own")
+
+    def bind_all(self):
+        self.report.step("Two VMMs bind: what pasidd opens for one, what the other may open, a slice of what both share")
+        vm1, vm2 = self.vmms["vm1"], self.vmms["vm2"]
+        for name, vmm in self.vmms.items():
+            vmm.ask(f"set {name}")
+        vm1.device = vm1.ask(f"device-open {A}")[0]
+        handle = vm2.ask(f"node {B}")[0]
+        vm2.device = vm2.ask(f"device {handle}")[0]
+        vm2.table = f"hwpt:{vm2.space(handle, 'vm2-process')}"
+        vm1.table = f"ioas:{self.memory_of(vm1)}"
+        for vmm, function in ((vm1, A), (vm2, B)):
+            self.bind(vmm, function)
+            slice_ = vmm.ask(f"slice {SHARED}")[0]
+            vmm.ask(f"memory {slice_} 0 {IOVA:#x} {vmm.name}-memory")
+            (host,) = map(int, vmm.ask(f"allocate {GUEST_PASID}"))
+            vmm.ask(f"bind g{GUEST_PASID} {slice_}:space:0")
+            self.expect(SHARED, host, f"{vmm.name}-slice")
+        view = self.compare("bound")
+        for (rid, pasid), name in self.claim.items():
+            text = name.replace("-slice", "-memory") if name.endswith("slice") else f"{name}-process"
+            self.reaches(view, table_reader.function_name(rid), pasid, text)
+
+    def memory_of(self, vmm):
+        (ioas,) = vmm.ask("ioas")
+        vmm.ask(f"map {ioas} {IOVA:#x} {vmm.name}-process")
+        return ioas
+
+    def bind(self, vmm, function):
+        (host,) = map(int, vmm.ask("allocate"))
+        vmm.ask(f"bind {host} {vmm.device}:{vmm.table}")
+        self.expect(function, host, vmm.name)
+
+    def permissions(self):
+        self.report.step("Nobody gets what the host did not give")
+        vm2 = self.vmms["vm2"]
+        self.report.equal(vm2.result(f"node {A}"), "EACCES", "a VMM may not open another's node")
+        self.report.equal(vm2.refusal(f"device-open {A}").split()[0], "denied", "nor have pasidd open it")
+        admin = self.machine.run("as_user 3002 3002 pasidctl status")
+        self.report.check(admin[0] != 0, "no user but root sees the state", [admin[1]])
+        self.compare("after the refusals")
+
+    def watchdog(self):
+        self.report.step(f"The daemon stands still, and its watchdog of {WATCHDOG_S} s ends")
+        vm1, instance, workers = self.vmms["vm1"], self.instance(), self.service_processes()
+        before = self.numbers()
+        with self.watch(self.claim) as watcher:
+            began = time.monotonic()
+            self.machine.output(f"kill -STOP {instance}")
+            vm1.channel.send_line("allocate")
+            self.eventually(lambda: self.instance() not in (instance, "0"), "systemd starts another", 6 * WATCHDOG_S)
+            self.eventually(self.answers, "which answers", 30)
+            self.report.note(f"{time.monotonic() - began:.1f} s after the stop")
+            answer = vm1.channel.read_line(30)
+        self.report.equal(answer.split()[0], "ok", "what a VMM asked meanwhile is answered")
+        self.never_absent(watcher, self.claim, "meanwhile")
+        self.report.check("Watchdog timeout" in self.journal(), "the journal says why")
+        self.kept(workers, instance)
+        self.report.equal(self.numbers(), before, "the same numbers belong to the same sets")
+        self.compare("after the watchdog")
+        self.nothing_wrong("after the watchdog")
+
+    def kept(self, before, instance):
+        """Another daemon serves, and the workers are those that were there."""
+        now = self.service_processes()
+        self.report.check(instance not in now and self.instance() in now, "another daemon serves")
+        self.report.none(before - {instance} - now, "its workers are those of before")
+
+    def upgrade(self):
+        self.report.step("An upgrade to packages of a later version")
+        instance, workers, before = self.instance(), self.service_processes(), self.numbers()
+        vm1 = self.vmms["vm1"]
+        with self.watch(self.claim) as watcher:
+            self.report.note(self.machine.output("dpkg --unpack /mnt/packages/2/*.deb 2>&1", 120))
+            self.between_versions()
+            vm1.channel.send_line("churn 8000")
+            self.report.note(self.machine.output("dpkg --configure -a 2>&1", 120))
+            rounds, longest, failed = map(int, vm1._words(vm1.channel.read_line(60)))
+            self.eventually(self.answers, "pasidd answers")
+        text = f"{rounds} numbers allocated and freed meanwhile, the longest took {longest / 1000:.0f} ms"
+        self.report.equal(failed, 0, f"{text}; failures")
+        self.never_absent(watcher, self.claim.keys() - self.late, "during the upgrade")
+        versions = self.version(), self.first_version
+        self.report.check(versions[0] == versions[1] + "+rebuilt", "the daemon is the new version", versions)
+        self.report.check("(deleted)" not in self.machine.output(f"readlink /proc/{self.instance()}/exe"), "and its file")
+        self.kept(workers, instance)
+        after = self.numbers()
+        self.report.equal({n: after.get(n) for n in before}, before, "the same numbers belong to the same sets")
+        self.compare("after the upgrade")
+        for name, function in (("vm1", A), ("vm2", B), ("vm3", C)):
+            self.bind(self.vmms[name], function)
+        self.compare("bound by the new daemon and workers of the old one")
+        self.nothing_wrong("upgraded")
+
+    def between_versions(self):
+        """A VMM comes while the daemon is of the old version and its file of the new one."""
+        vm3 = self.vmms["vm3"] = UserVmm(self.machine, "vm3")
+        vm3.ask("connect")
+        vm3.ask("set vm3")
+        vm3.device = vm3.ask(f"device-open {C}")[0]
+        vm3.table = f"ioas:{self.memory_of(vm3)}"
+        known = set(self.claim)
+        self.bind(vm3, C)
+        self.late = self.claim.keys() - known
+
+    def planted_refusal(self):
+        self.report.step("A refused call would be noticed")
+        # A service of its own, so that no unit of pasidd's is counted as failed.
+        options = "-p SystemCallFilter=~chdir -p SystemCallErrorNumber= -p WorkingDirectory=/"
+        status = self.machine.run(f"systemd-run --quiet --wait --collect {options} sh -c 'cd /tmp' 2>&1", 30)[0]
+        self.report.check(status != 0 and self.refused_calls(), "a program whose call is refused is in the kernel's log")
+        self.machine.output("dmesg --clear")
+
+    def remove(self):
+        self.report.step("The packages are removed while VMMs go on")
+        shared = table_reader.parse_function(SHARED)
+        self.report.note(self.machine.output(f"dpkg -r {' '.join(PACKAGES)} 2>&1", 120))
+        states = {package: self.status_of(package) for package in PACKAGES}
+        self.report.none([p for p, state in states.items() if state == "installed"], "none is installed")
+        self.eventually(lambda: self.machine.run("pgrep -x pasidd")[0] != 0, "the daemon and its workers end")
+        for unit in UNITS:
+            self.report.equal(self.show("LoadState", unit), "not-found", f"there is no {unit}")
+        sockets = self.machine.run("ls /run/pasidd/*.socket 2>/dev/null")[1].split()
+        self.report.none(sockets, "there are no sockets")
+        self.claim = {key: name for key, name in self.claim.items() if key[0] != shared}
+        self.observer.compare(self.report, self.claim, "entries of functions that VMMs hold stay, others go")
+        self.report.equal(self.machine.run(f"cat {CONFIGURATION}")[0], 0, "what the administrator wrote stays")
+        self.report.equal(self.machine.run("ls /var/lib/pasidd/*")[0], 0, "and what the service remembers")
+        for vmm in self.vmms.values():
+            vmm.kill()
+        self.observer.compare(self.report, {}, "the VMMs end")
+        self.nothing_wrong("removed")
+
+    def purge(self):
+        self.report.step("The packages are purged")
+        self.machine.output(f"rm -r {DROP_IN.rpartition('/')[0]} /etc/udev/rules.d/70-vms.rules")
+        self.report.note(self.machine.output(f"dpkg -P {' '.join(PACKAGES)} 2>&1", 120))
+        states = {package: self.status_of(package) for package in PACKAGES}
+        self.report.none([p for p, state in states.items() if state != ""], "dpkg knows none of them")
+        left = self.machine.output("find / -xdev -name '*pasid*' -not -path '/sys/*'; find /run -name '*pasid*'")
+        self.report.none(left.split(), "nothing of theirs is left")
+        self.report.equal(self.machine.run("id pasidd")[0], 0, "but the user, whose number nobody else shall get")
+        self.nothing_wrong("purged")
+
+
+def run(machine, observer, report):
+    try:
+        Scenario(machine, observer, report).run()
+    except (ProbeError, vm.MachineError):
+        report.note(machine.run("systemctl status pasidd --no-pager; journalctl -b --no-pager | tail -n 50")[1])
+        raise
+
+
+def make_machine(*parts):
+    return vm.Machine(*parts, [vm.Endpoint(slot) for slot in range(4, 8)], PORTS)
