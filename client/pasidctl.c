@@ -175,7 +175,7 @@ static int ctl_open(struct ctl *ctl, const char *path, struct pasid_error *ret_e
 	return r;
 }
 
-int ctl_open_any(struct ctl *ctl, struct pasid_error *ret_error) int ctl_connect(struct ctl *ctl)
+int ctl_open_any(struct ctl *ctl, struct pasid_error *ret_error)
 {
 	char admin[128];
 	int r = -1;
@@ -186,7 +186,7 @@ int ctl_open_any(struct ctl *ctl, struct pasid_error *ret_error) int ctl_connect
 	return r;
 }
 
-static int ctl_connect(struct ctl *ctl)
+int ctl_connect(struct ctl *ctl)
 {
 	struct pasid_error error = {0};
 	int r = ctl_open_any(ctl, &error);

@@ -439,7 +439,8 @@ static int daemon_await_reload(struct daemon *daemon)
 	};
 	r = apply_begin(&daemon->apply);
 	if (r == 0)
-		r = reload_new(&daemon->options, daemon->server, &handler, &daemon->reload);
+		r = reload_new(daemon->options.config, daemon->server, daemon->executor, &handler,
+			&daemon->reload);
 	return r != 0 ? daemon_out_of_memory(r) : EXIT_STATUS_OK;
 }
 

@@ -8,23 +8,21 @@
 #include <event2/event_struct.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <systemd/sd-daemon.h>
 #include <time.h>
 #include <unistd.h>
 
-#define RELOAD_ARGS_MAX 8
-#define RELOAD_CHUNK    65536u
+#define RELOAD_CHUNK 65536u
 
 struct reload {
 	struct reload_handler handler;
 	struct server *server;
-	const char *args[RELOAD_ARGS_MAX];
+	struct executor *executor;
+	const char *path; /* of the settings; NULL: the default */
 	struct event hangup, output, exit, deadline;
 	pid_t pid; /* who reads; 0: nobody does */
 	int pidfd, pipe;
@@ -50,59 +48,6 @@ void reload_expect(void)
 }
 
 /* ---------------------------------------------------------------- the other process */
-
-static int reload_spawn_files(posix_spawn_file_actions_t *files, int output)
-{
-	int r = posix_spawn_file_actions_adddup2(files, output, STDOUT_FILENO);
-
-	if (r == 0)
-		r = posix_spawn_file_actions_addopen(files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-	if (r == 0) /* the error is in what it prints */
-		r = posix_spawn_file_actions_addopen(
-			files, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
-	if (r == 0)
-		r = posix_spawn_file_actions_addclosefrom_np(files, STDERR_FILENO + 1);
-	return -r;
-}
-
-static int reload_spawn_attributes(posix_spawnattr_t *attributes)
-{
-	sigset_t none, all;
-	int r;
-
-	(void)sigemptyset(&none);
-	(void)sigfillset(&all);
-	r = posix_spawnattr_setsigmask(attributes, &none);
-	if (r == 0)
-		r = posix_spawnattr_setsigdefault(attributes, &all);
-	if (r == 0)
-		r = posix_spawnattr_setflags(attributes,
-			POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
-	return -r;
-}
-
-static int reload_spawn(struct reload *reload, int output)
-{
-	posix_spawn_file_actions_t files;
-	posix_spawnattr_t attributes;
-	int r = -posix_spawn_file_actions_init(&files);
-
-	if (r < 0)
-		return r;
-	r = -posix_spawnattr_init(&attributes);
-	if (r < 0)
-		goto out_files;
-	r = reload_spawn_files(&files, output);
-	if (r == 0)
-		r = reload_spawn_attributes(&attributes);
-	if (r == 0)
-		r = -posix_spawn(&reload->pid, "/proc/self/exe", &files, &attributes,
-			(char *const *)(uintptr_t)reload->args, environ);
-	(void)posix_spawnattr_destroy(&attributes);
-out_files:
-	(void)posix_spawn_file_actions_destroy(&files);
-	return r;
-}
 
 /* It is dead, or will be at once. */
 static void reload_reap(struct reload *reload, siginfo_t *ret_info)
@@ -281,12 +226,12 @@ static int reload_begin(struct reload *reload)
 	if (pipe2(pipes, O_CLOEXEC) < 0)
 		return -errno;
 	reload->pipe = pipes[0];
-	r = fcntl(pipes[0], F_SETFL, O_NONBLOCK) < 0 ? -errno : reload_spawn(reload, pipes[1]);
+	r = fcntl(pipes[0], F_SETFL, O_NONBLOCK) < 0
+		    ? -errno
+		    : executor_read_settings(reload->executor, reload->path, pipes[1], &reload->pid,
+			      &reload->pidfd);
 	close(pipes[1]);
-	if (r < 0)
-		return r;
-	reload->pidfd = pidfd_open(reload->pid, 0);
-	return reload->pidfd < 0 ? -errno : reload_watch(reload);
+	return r < 0 ? r : reload_watch(reload);
 }
 
 static void reload_start(struct reload *reload)
@@ -327,23 +272,7 @@ static void reload_on_hangup(evutil_socket_t signal, short what, void *arg)
 
 /* ---------------------------------------------------------------- life */
 
-static void reload_arguments(struct reload *reload, const struct options *options)
-{
-	size_t n = 0;
-
-	reload->args[n++] = "pasidd";
-	reload->args[n++] = "--check-config";
-	reload->args[n++] = "--json";
-	if (options->config != NULL) {
-		reload->args[n++] = "--config";
-		reload->args[n++] = options->config;
-	}
-	if (options->simulate)
-		reload->args[n++] = "--simulate";
-	reload->args[n] = NULL;
-}
-
-int reload_new(const struct options *options, struct server *server,
+int reload_new(const char *path, struct server *server, struct executor *executor,
 	const struct reload_handler *handler, struct reload **ret_reload)
 {
 	struct reload *reload = calloc(1, sizeof(*reload));
@@ -352,8 +281,9 @@ int reload_new(const struct options *options, struct server *server,
 		return -ENOMEM;
 	reload->handler = *handler;
 	reload->server = server;
+	reload->executor = executor;
+	reload->path = path;
 	reload->pipe = reload->pidfd = -1;
-	reload_arguments(reload, options);
 	if (event_assign(&reload->hangup, server_base(server), SIGHUP, EV_SIGNAL | EV_PERSIST,
 		    reload_on_hangup, reload) < 0 ||
 		event_add(&reload->hangup, NULL) < 0) {

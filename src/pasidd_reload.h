@@ -7,7 +7,7 @@
 #define PASIDD_PASIDD_RELOAD_H
 
 #include "config.h"
-#include "options.h"
+#include "hw/executor.h"
 #include "server.h"
 
 #define RELOAD_MS       30000       /* that reading may take */
@@ -26,10 +26,11 @@ struct reload_handler {
 void reload_expect(void);
 
 /*
- * From now on SIGHUP reads what the options name. One that comes while that goes on has it read
- * once more. The service manager is told. 0 or -errno.
+ * From now on SIGHUP reads the settings at `path`, or where they are by default with NULL. One that
+ * comes while that goes on has them read once more. The service manager is told. `path`, `server`
+ * and `executor` outlive it. 0 or -errno.
  */
-int reload_new(const struct options *options, struct server *server,
+int reload_new(const char *path, struct server *server, struct executor *executor,
 	const struct reload_handler *handler, struct reload **ret_reload);
 /* Ends a process that reads. NULL is fine. */
 void reload_free(struct reload *reload);

@@ -12,6 +12,8 @@
 
 #include "hw.h"
 
+#include <sys/types.h>
+
 #define EXECUTOR_LANE_OPS 256 /* operations under way in a lane before hw_submit() says -EAGAIN */
 
 struct executor;
@@ -83,6 +85,14 @@ void executor_on_closed(
 
 /* How many descriptors given to executor_dispose() are not closed yet. */
 uint32_t executor_backlog(const struct executor *executor);
+
+/*
+ * Starts another process that reads the settings, from `path`, or from where they are by default
+ * with NULL, and prints them to `output`, as pasidd --check-config --json does. It is the caller's
+ * child, to be waited for. 0 or -errno.
+ */
+int executor_read_settings(
+	struct executor *executor, const char *path, int output, pid_t *ret_pid, int *ret_pidfd);
 
 /* What a lane is doing, for status. */
 struct executor_lane {

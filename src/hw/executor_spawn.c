@@ -289,3 +289,22 @@ int executor_spawn(
 	*ret_socket = TAKE_FD(ours);
 	return 0;
 }
+
+int executor_read_settings(
+	struct executor *e, const char *path, int output, pid_t *ret_pid, int *ret_pidfd)
+{
+	struct spawner_request request = {.kind = SPAWNER_SETTINGS};
+	struct spawner_reply reply = {0};
+	int r;
+
+	if (path != NULL && strlen(path) >= sizeof(request.path))
+		return -ENAMETOOLONG;
+	if (path != NULL)
+		strcpy(request.path, path);
+	r = executor_spawner_ask_any(e, &request, output, &reply);
+	if (r == 0)
+		r = executor_spawn_pidfd(&reply, ret_pidfd);
+	if (r == 0)
+		*ret_pid = reply.pid;
+	return r;
+}

@@ -5,7 +5,8 @@
  * close can take for ever, also that of a copy. This one has none.
  *
  * It is not confined as the daemon is (confine.h), whose children would be so, too. So it also does
- * what the daemon may not do any more: it starts a spare one of its kind, and compares open files.
+ * what the daemon may not do any more: it starts a spare one of its kind, compares open files, and
+ * starts who reads the settings anew (the same program, pasidd --check-config --json).
  */
 #ifndef PASIDD_HW_SPAWNER_H
 #define PASIDD_HW_SPAWNER_H
@@ -16,9 +17,11 @@ enum spawner_kind {
 	SPAWNER_WORKER = 1, /* start a worker; its end of its socket is attached */
 	SPAWNER_SPARE,      /* start another spawner; the same */
 	SPAWNER_COMPARE,    /* which of `others` is the same open file as `file`? */
+	SPAWNER_SETTINGS,   /* start who reads the settings; its standard output is attached */
 };
 
-#define SPAWNER_FILES 32
+#define SPAWNER_FILES    32
+#define SPAWNER_PATH_MAX 4096
 
 /* Descriptor `fd` of a process. */
 struct spawner_file {
@@ -26,9 +29,10 @@ struct spawner_file {
 };
 
 struct spawner_request {
-	uint32_t kind;  /* enum spawner_kind */
-	uint32_t count; /* of `others` */
-	char lane[32];  /* shown to operators */
+	uint32_t kind;               /* enum spawner_kind */
+	uint32_t count;              /* of `others` */
+	char lane[32];               /* shown to operators */
+	char path[SPAWNER_PATH_MAX]; /* of the settings; empty: where they are by default */
 	struct spawner_file file, others[SPAWNER_FILES];
 };
 
