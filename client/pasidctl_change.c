@@ -58,7 +58,9 @@ int ctl_set_adjust(struct ctl *ctl)
 	uint64_t quota;
 	if (!ctl_number(ctl->args[1], "QUOTA", PASID_MAX, &quota))
 		return EXIT_USAGE;
-	struct pasid_set_adjust_args args = {.set.name = ctl->args[0], .quota = (uint32_t)quota};
+	struct pasid_set_adjust_args args = {.quota = (uint32_t)quota};
+	if (!ctl_set(ctl->args[0], &args.set))
+		return EXIT_USAGE;
 	int r = change_done(ctl, pasid_set_adjust(ctl->client, &args, &info));
 	if (r == EXIT_DONE)
 		change_add(ctl, "set", ctl_json_set(&info));
@@ -67,8 +69,9 @@ int ctl_set_adjust(struct ctl *ctl)
 
 int ctl_set_destroy(struct ctl *ctl)
 {
-	struct pasid_set_destroy_args args = {
-		.set.name = ctl->args[0], .force = (ctl->given & CTL_FORCE) != 0};
+	struct pasid_set_destroy_args args = {.force = (ctl->given & CTL_FORCE) != 0};
+	if (!ctl_set(ctl->args[0], &args.set))
+		return EXIT_USAGE;
 	return change_done(ctl, pasid_set_destroy(ctl->client, &args));
 }
 

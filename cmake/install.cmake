@@ -4,7 +4,8 @@
 #   runtime   libpasid.so.1
 #   devel     headers, libpasid.so, libpasid.a, pkg-config and CMake files, the protocol's description
 #   daemon    pasidd, its service and sockets for systemd, its user, its folders, its rules for udev
-#   tools     pasidctl, pasid-sim, the service that shows metrics, rules for alerts
+#   tools     pasidctl, pasid-sim, completion for bash and zsh, the service that shows metrics, rules for alerts
+#   libvirt   the hook that makes a guest's set, into etc/libvirt/hooks/qemu.d (CMAKE_INSTALL_SYSCONFDIR)
 #   manuals   man pages, and documents for operators and integrators
 #   examples  sources that are built against the installed library
 #
@@ -58,6 +59,12 @@ install(TARGETS pasidctl pasid-sim DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT
 file(RELATIVE_PATH BIN_TO_LIB ${CMAKE_INSTALL_FULL_BINDIR} ${CMAKE_INSTALL_FULL_LIBDIR})
 set_target_properties(pasidctl PROPERTIES INSTALL_RPATH "$ORIGIN/${BIN_TO_LIB}")
 
+# Completion for shells; Debian keeps that of packages for zsh in vendor-completions.
+set(PASIDD_BASH_DIR ${CMAKE_INSTALL_DATAROOTDIR}/bash-completion/completions CACHE STRING "The same for bash's completion")
+set(PASIDD_ZSH_DIR ${CMAKE_INSTALL_DATAROOTDIR}/zsh/site-functions CACHE STRING "The same for zsh's completion")
+install(FILES completions/pasidctl.bash DESTINATION ${PASIDD_BASH_DIR} RENAME pasidctl COMPONENT tools)
+install(FILES completions/_pasidctl DESTINATION ${PASIDD_ZSH_DIR} COMPONENT tools)
+
 # The service names the daemon by its path, which is known only now that the prefix is: --prefix may have changed it.
 install(CODE "
   set(PASIDD_PATH \"${CMAKE_INSTALL_SBINDIR}/pasidd\")
@@ -81,6 +88,23 @@ install(FILES systemd/60-pasidd.rules DESTINATION ${PASIDD_UDEV_DIR} COMPONENT d
 
 # journalctl --update-catalog, then journalctl -x explains lines of pasidd.
 install(FILES systemd/pasidd.catalog DESTINATION lib/systemd/catalog COMPONENT daemon)
+
+# libvirt runs the first as root, which starts the second with Python; by its path, as the service its daemon.
+install(FILES libvirt/qemu.py DESTINATION ${CMAKE_INSTALL_DATAROOTDIR}/pasidd/libvirt COMPONENT libvirt)
+install(CODE "
+  set(SCRIPT \"${CMAKE_INSTALL_DATAROOTDIR}/pasidd/libvirt/qemu.py\")
+  set(HOOK_DIR \"${CMAKE_INSTALL_SYSCONFDIR}/libvirt/hooks/qemu.d\")
+  foreach(path IN ITEMS SCRIPT HOOK_DIR)
+    if(NOT IS_ABSOLUTE \"\${\${path}}\")
+      get_filename_component(\${path} \"\${\${path}}\" ABSOLUTE BASE_DIR \"\${CMAKE_INSTALL_PREFIX}\")
+    endif()
+  endforeach()
+  file(READ \"${CMAKE_CURRENT_SOURCE_DIR}/libvirt/qemu\" HOOK)
+  string(REPLACE \":-/usr/share/pasidd/libvirt/qemu.py}\" \":-\${SCRIPT}}\" HOOK \"\${HOOK}\")
+  file(WRITE \"${CMAKE_CURRENT_BINARY_DIR}/libvirt-hook/pasidd\" \"\${HOOK}\")
+  file(INSTALL \"${CMAKE_CURRENT_BINARY_DIR}/libvirt-hook/pasidd\" DESTINATION \"\${HOOK_DIR}\"
+    PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE WORLD_READ WORLD_EXECUTE)
+" COMPONENT libvirt)
 
 # --- manuals and examples -----------------------------------------------------------------------------
 include(cmake/manuals.cmake)

@@ -63,7 +63,10 @@ COMPONENTS = {
         "bin/pasid-sim",
         "lib/systemd/system/pasidd-metrics.service",
         "share/doc/pasidd/alerts.yml",
+        "share/bash-completion/completions/pasidctl",
+        "share/zsh/site-functions/_pasidctl",
     },
+    "libvirt": {"etc/libvirt/hooks/qemu.d/pasidd", "share/pasidd/libvirt/qemu.py"},
     "manuals": {f"share/man/man{page[-1]}/{page}" for page in pages()}
     | {f"share/doc/pasidd/{name}" for name in DOCUMENTS},
     "examples": {

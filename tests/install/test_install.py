@@ -70,6 +70,14 @@ class Parts(unittest.TestCase):
         said = subprocess.run(["systemd-analyze", "verify", "--man=no", *units], text=True, capture_output=True, check=False)
         self.assertEqual([line for line in said.stderr.splitlines() if "pasidd" in line], [])
 
+    def test_hook_of_libvirt_finds_its_script(self):
+        hook = PREFIX / "etc/libvirt/hooks/qemu.d/pasidd"
+        for text, status, said in (("<domain/>", 0, ""), ("<domain>urn:pasidd:domain:1</domain>", 1, "no domain with a UUID")):
+            ended = subprocess.run([hook, "guest", "prepare", "begin", "-"], input=text, text=True, capture_output=True,
+                                   env=environment(PREFIX), timeout=60, check=False)
+            self.assertEqual((ended.returncode, ended.stdout), (status, ""))
+            self.assertIn(said, ended.stderr)
+
     @unittest.skipUnless(shutil.which("groff"), "there is no groff")
     def test_manuals_are_set_without_a_warning(self):
         for page in sorted(PREFIX.glob("share/man/man*/*")):

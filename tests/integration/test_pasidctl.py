@@ -534,6 +534,21 @@ class CommandLine(unittest.TestCase):
         self.assertRegex(pasidctl("--version").stdout, r"^pasidctl \d+\.\d+\.\d+\n$")
 
 
+class SetById(WithDaemon):
+    """Names come again, ids do not: who made a set and means that one says its id."""
+
+    # F10
+    def test_set_is_adjusted_and_destroyed_by_its_id(self):
+        made = self.done("set", "create", "vm1", "--quota", "8")["set"]["id"]
+        self.assertEqual(self.done("set", "adjust", f"id:{made}", "9")["set"]["pasids"]["limit"], 9)
+        self.done("set", "destroy", f"id:{made}")
+        again = self.done("set", "create", "vm1")["set"]["id"]
+        self.refused("no-set", "set", "destroy", f"id:{made}", "--force")
+        self.assertEqual([entry["id"] for entry in self.done("sets")], [again])
+        for words in (("destroy", "id:x"), ("adjust", "id:x", "5")):
+            self.assertEqual(self.ctl("set", *words).returncode, 2)
+
+
 class Stream(WithDaemon):
     """A guest's stream table entry; the simulated IOMMU takes none."""
 
