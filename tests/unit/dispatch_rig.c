@@ -136,6 +136,9 @@ static void rig_open_dispatch(struct rig *r)
 		.notice_end = rig_notice_end,
 		.revive = rig_revive,
 		.close_own = rig_close_own,
+		.changed = r->changed,
+		.settled = r->settled,
+		.refused = r->refused,
 		.ctx = r,
 	};
 

@@ -47,6 +47,11 @@ struct rig {
 	int own_closed[64];
 	unsigned own_closed_count;
 
+	/* the audit trail's ports, for who sets them before the dispatcher is made; NULL: none */
+	void (*changed)(void *ctx, const struct change *change, const struct dispatch_cause *cause);
+	void (*settled)(void *ctx);
+	void (*refused)(void *ctx, const struct dispatch_refusal *refusal);
+
 	/* what the client writes */
 	uint8_t datagram[WIRE_DATAGRAM_MAX];
 	struct wire_out out;

@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: MIT */
+/* What the dispatcher tells of for an audit trail: each change once, who caused it, when it is
+ * final; and what was refused. */
+#include "broker_private.h"
+#include "dispatch_rig.h"
+#include "suite.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define TOLD_MAX 4096
+
+static struct rig rig, *const r = &rig;
+
+static struct {
+	struct {
+		struct change change;
+		struct dispatch_cause cause;
+	} of[TOLD_MAX];
+	size_t count, settled, settles;
+	uint64_t missed;
+	struct dispatch_refusal refusal; /* the last one */
+	struct error error;
+	char set_name[STATE_NAME_MAX + 1];
+	size_t refusals;
+} told;
+
+static void on_change(void *ctx, const struct change *change, const struct dispatch_cause *cause)
+{
+	ck_assert_ptr_eq(ctx, r);
+	if (change->kind == 0) {
+		told.missed += change->device;
+		return;
+	}
+	if (told.count == TOLD_MAX)
+		return;
+	told.of[told.count].change = *change;
+	told.of[told.count++].cause = *cause;
+}
+
+/* Nothing that was not told before is ever final. */
+static void on_settled(void *ctx)
+{
+	ck_assert_ptr_eq(ctx, r);
+	ck_assert_uint_eq(r->journal.count, 0);
+	told.settled = told.count;
+	told.settles++;
+}
+
+static void on_refused(void *ctx, const struct dispatch_refusal *refusal)
+{
+	ck_assert_ptr_eq(ctx, r);
+	told.refusal = *refusal;
+	told.error = *refusal->error;
+	if (refusal->subject.set_name)
+		(void)snprintf(
+			told.set_name, sizeof(told.set_name), "%s", refusal->subject.set_name);
+	told.refusals++;
+}
+
+/* The last change of that kind. */
+static const struct change *last(enum change_kind kind, struct dispatch_cause *ret_cause)
+{
+	for (size_t i = told.count; i-- > 0;) {
+		if (told.of[i].change.kind != (uint32_t)kind)
+			continue;
+		*ret_cause = told.of[i].cause;
+		return &told.of[i].change;
+	}
+	ck_abort_msg("no change of kind %d was told", (int)kind);
+}
+
+static void caused(enum change_kind kind, struct link *link, uint32_t operation)
+{
+	struct dispatch_cause cause;
+
+	(void)last(kind, &cause);
+	ck_assert(cause.has_peer);
+	ck_assert_uint_eq(cause.session, link_session(link));
+	ck_assert_uint_eq(cause.operation, operation);
+	ck_assert_uint_eq(cause.uid, RIG_VMM_UID);
+}
+
+static void open_rig(void)
+{
+	memset(&told, 0, sizeof(told));
+	rig_config(r);
+	r->changed = on_change;
+	r->settled = on_settled;
+	r->refused = on_refused;
+	rig_open(r);
+}
+
+static void close_rig(void)
+{
+	rig_close(r);
+}
+
+START_TEST(each_change_is_told_once_and_before_it_is_final)
+	{
+		struct link *vmm = rig_vmm(r, "vm", SET_TRANSLATED);
+		Pasid__V1__Free all = PASID__V1__FREE__INIT;
+
+		(void)rig_allocate(r, vmm);
+		ck_assert_uint_eq(told.settled, told.count);
+		all.all = true;
+		(void)rig_ok(r, vmm, OPERATION(FREE), &all);
+		ck_assert_uint_eq(told.settled, told.count);
+		ck_assert_uint_gt(told.settles, 2);
+		for (size_t i = 0; i < told.count; i++)
+			ck_assert_uint_eq(
+				told.of[i].change.sequence, told.of[0].change.sequence + i);
+		ck_assert_uint_eq(told.missed, 0);
+	}
+END_TEST
+
+START_TEST(the_request_is_the_cause)
+	{
+		struct link *vmm = rig_vmm(r, "vm", SET_TRANSLATED);
+		struct dispatch_cause cause;
+		const struct change *change;
+
+		caused(CHANGE_SET_CREATED, vmm, OPERATION(SET_CREATE));
+		(void)rig_allocate(r, vmm);
+		caused(CHANGE_GRANT_ALLOCATED, vmm, OPERATION(ALLOCATE));
+		(void)rig_device(r, vmm, 1, 10);
+		caused(CHANGE_DEVICE_ADDED, vmm, OPERATION(DEVICE_ADD));
+		change = last(CHANGE_DEVICE_ADDED, &cause);
+		ck_assert_uint_eq(change->rid, 1);
+		ck_assert_str_eq(broker_set_name(r->f.broker, (struct set_id){change->set}), "vm");
+	}
+END_TEST
+
+/* Nobody asked for what time does, and a session's end is its user's. */
+START_TEST(what_nobody_asked_for_is_nobodys)
+	{
+		struct link *vmm = rig_vmm(r, "vm", SET_TRANSLATED);
+		const uint64_t set = link_set(vmm).v, session = link_session(vmm);
+		Pasid__V1__Free all = PASID__V1__FREE__INIT;
+		struct dispatch_cause cause;
+
+		(void)rig_allocate(r, vmm);
+		all.all = true;
+		(void)rig_ok(r, vmm, OPERATION(FREE), &all);
+		caused(CHANGE_GRANT_QUARANTINED, vmm, OPERATION(FREE));
+		fixture_pass_second(&r->f);
+		dispatch_tick(r->d);
+		ck_assert_uint_eq(last(CHANGE_GRANT_RELEASED, &cause)->set, set);
+		ck_assert(!cause.has_peer);
+		ck_assert_uint_eq(cause.session, 0);
+		(void)dispatch_disconnect(r->d, vmm, true, NULL);
+		rig_run(r);
+		(void)last(CHANGE_SET_ENDING, &cause);
+		ck_assert(cause.has_peer);
+		ck_assert_uint_eq(cause.session, session);
+		ck_assert_uint_eq(cause.operation, 0);
+	}
+END_TEST
+
+START_TEST(a_refusal_is_told_with_what_it_is_about)
+	{
+		struct link *vmm = rig_vmm(r, "vm", SET_TRANSLATED);
+		struct link *admin = rig_hello(r, ROLE_ADMIN);
+		Pasid__V1__SetRef ref = PASID__V1__SET_REF__INIT;
+		Pasid__V1__Unbind unbind = PASID__V1__UNBIND__INIT;
+		Pasid__V1__PasidRef pasid = PASID__V1__PASID_REF__INIT;
+		Pasid__V1__SetCreate create = PASID__V1__SET_CREATE__INIT;
+		uint64_t devices[] = {4711, 4712};
+
+		pasid.key_case = PASID__V1__PASID_REF__KEY_GUEST;
+		pasid.guest = 7;
+		unbind.pasid = &pasid;
+		unbind.n_devices = 2;
+		unbind.devices = devices;
+		rig_refused(r, vmm, OPERATION(UNBIND), &unbind, REASON_GUEST_UNKNOWN);
+		ck_assert_uint_eq(told.refusals, 1);
+		ck_assert_uint_eq(told.error.reason, REASON_GUEST_UNKNOWN);
+		ck_assert(told.refusal.is_change);
+		ck_assert_uint_eq(told.refusal.cause.operation, OPERATION(UNBIND));
+		ck_assert_uint_eq(told.refusal.cause.session, link_session(vmm));
+		ck_assert_uint_eq(told.refusal.subject.set, link_set(vmm).v);
+		ck_assert(told.refusal.subject.has_number && told.refusal.subject.guest);
+		ck_assert_uint_eq(told.refusal.subject.number, 7);
+		ck_assert_uint_eq(told.refusal.subject.device, 4711);
+		create.name = (char *)"vm";
+		rig_refused(r, admin, OPERATION(SET_CREATE), &create, REASON_SET_EXISTS);
+		ck_assert_str_eq(told.set_name, "vm");
+		ref.key_case = PASID__V1__SET_REF__KEY_NAME;
+		ref.name = (char *)"none";
+		unbind.set = &ref;
+		rig_refused(r, admin, OPERATION(UNBIND), &unbind, REASON_NO_SET);
+		ck_assert_str_eq(told.set_name, "none");
+		ck_assert_uint_eq(told.refusal.subject.set, 0);
+		ck_assert_uint_eq(told.refusals, 3);
+	}
+END_TEST
+
+START_TEST(a_datagram_that_is_none_is_a_refusal)
+	{
+		struct link *vmm = rig_vmm(r, "vm", SET_TRANSLATED);
+		const uint8_t bytes[] = {0xff, 0xff, 0xff};
+
+		ck_assert_int_eq(
+			dispatch_receive(r->d, vmm, bytes, sizeof(bytes), NULL, 0, false), 0);
+		ck_assert_uint_eq(told.refusals, 1);
+		ck_assert_uint_eq(told.error.reason, REASON_MALFORMED);
+		ck_assert_uint_eq(told.refusal.cause.operation, 0);
+		ck_assert_uint_eq(told.refusal.cause.uid, RIG_VMM_UID);
+	}
+END_TEST
+
+/* Sent again it is answered again, and told of once. */
+START_TEST(a_refusal_that_is_answered_again_is_none)
+	{
+		struct link *vmm = rig_vmm(r, "vm", SET_TRANSLATED);
+		Pasid__V1__GuestDetach detach = PASID__V1__GUEST_DETACH__INIT;
+
+		detach.guest_pasid = 5;
+		for (int i = 0; i < 2; i++) {
+			rig_begin(r);
+			rig_add_as(r, 100, RIG_NO_DEADLINE, 0, OPERATION(GUEST_DETACH), &detach);
+			ck_assert_int_eq(rig_send(r, vmm, NULL, 0), 0);
+			rig_expect(r, rig_reply(r, vmm, 100), REASON_GUEST_UNKNOWN);
+		}
+		ck_assert_uint_eq(told.refusals, 1);
+	}
+END_TEST
+
+/* The deadline has passed and the work goes on: nothing was refused. */
+START_TEST(a_passed_deadline_is_no_refusal)
+	{
+		struct link *vmm = rig_vmm(r, "vm", SET_TRANSLATED);
+		Pasid__V1__DeviceAdd add = PASID__V1__DEVICE_ADD__INIT;
+		const int fds[] = {10, 11};
+
+		rig_begin(r);
+		rig_add_as(r, 100, 0, 2, OPERATION(DEVICE_ADD), &add);
+		ck_assert_int_eq(rig_send(r, vmm, fds, 2), 0);
+		rig_expect(r, rig_reply(r, vmm, 100), REASON_DEADLINE);
+		ck_assert_uint_eq(told.refusals, 0);
+		rig_run(r);
+	}
+END_TEST
+
+START_TEST(changes_that_came_too_fast_are_counted)
+	{
+		static struct hpasid numbers[BROKER_ALLOCATE_MAX];
+		struct set_create create = {
+			.name = "vm", .mode = SET_TRANSLATED, .has_quota = true, .quota = 30000};
+		struct allocate many = {.max = PASID_LAST, .count = BROKER_ALLOCATE_MAX};
+
+		ck_assert_int_eq(
+			broker_set_create(r->f.broker, &r->f.admin, &create, &many.set, &r->error),
+			0);
+		dispatch_pump(r->d);
+		for (unsigned n = 0; n <= BROKER_CHANGES; n += BROKER_ALLOCATE_MAX)
+			ck_assert_int_eq(broker_allocate(r->f.broker, &r->f.admin, &many, numbers,
+						 &r->error),
+				0);
+		dispatch_pump(r->d);
+		ck_assert_uint_eq(told.missed, BROKER_ALLOCATE_MAX);
+	}
+END_TEST
+
+/* The names that records have, while there is one who can be named. */
+START_TEST(names_outlast_what_they_name_by_a_turn)
+	{
+		struct link *vmm = rig_vmm(r, "vm", SET_TRANSLATED);
+		const struct set_id set = link_set(vmm), none = {0},
+				    other = {set.v + (UINT64_C(1) << WORD_GENERATION_SHIFT)};
+		const struct device_id device = {rig_device(r, vmm, 1, 10)};
+		struct rid rid = {0};
+
+		ck_assert_str_eq(broker_set_name(r->f.broker, set), "vm");
+		ck_assert_ptr_null(broker_set_name(r->f.broker, none));
+		ck_assert_ptr_null(broker_set_name(r->f.broker, other));
+		ck_assert(broker_device_rid(r->f.broker, device, &rid));
+		ck_assert_uint_eq(rid.v, 1);
+		ck_assert(!broker_device_rid(r->f.broker, (struct device_id){0}, &rid));
+		(void)dispatch_disconnect(r->d, vmm, true, NULL);
+		rig_run(r);
+		ck_assert(!broker_set_lives(r->f.broker, set));
+		ck_assert_str_eq(broker_set_name(r->f.broker, set), "vm");
+		ck_assert(!broker_device_rid(r->f.broker, device, &rid));
+		(void)rig_vmm(r, "next", SET_TRANSLATED);
+		ck_assert_ptr_null(broker_set_name(r->f.broker, set));
+	}
+END_TEST
+
+START_TEST(what_a_recovery_changes_is_told)
+	{
+		struct link *vmm = rig_vmm(r, "vm", SET_TRANSLATED);
+
+		(void)rig_device(r, vmm, 1, 10);
+		memset(&told, 0, sizeof(told));
+		fixture_settle(&r->f);
+		rig_restart(r);
+		rig_run(r);
+		ck_assert_uint_eq(told.settled, told.count);
+		for (size_t i = 0; i < told.count; i++)
+			ck_assert(!told.of[i].cause.has_peer);
+	}
+END_TEST
+
+int main(void)
+{
+	const TTest *const tests[] = {
+		each_change_is_told_once_and_before_it_is_final,
+		the_request_is_the_cause,
+		what_nobody_asked_for_is_nobodys,
+		a_refusal_is_told_with_what_it_is_about,
+		a_datagram_that_is_none_is_a_refusal,
+		a_refusal_that_is_answered_again_is_none,
+		a_passed_deadline_is_no_refusal,
+		changes_that_came_too_fast_are_counted,
+		names_outlast_what_they_name_by_a_turn,
+		what_a_recovery_changes_is_told,
+	};
+
+	return suite_run("dispatch, audit", "all", tests, ARRAY_SIZE(tests), open_rig, close_rig);
+}
