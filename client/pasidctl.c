@@ -21,6 +21,7 @@ static const struct ctl_group *const ctl_groups[] = {
 	&ctl_run_commands,
 	&ctl_history_commands,
 	&ctl_explain_commands,
+	&ctl_demo_commands,
 };
 
 /* ------------------------------------------------------------ help */

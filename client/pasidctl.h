@@ -155,6 +155,7 @@ extern const struct ctl_group ctl_metrics_commands;
 extern const struct ctl_group ctl_doctor_commands;
 extern const struct ctl_group ctl_run_commands;
 extern const struct ctl_group ctl_history_commands;
+extern const struct ctl_group ctl_demo_commands;
 
 /* ------------------------------------------------------------ pasidctl_socket.c */
 

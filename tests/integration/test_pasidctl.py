@@ -32,7 +32,7 @@ COMMANDS = (
     "alloc", "free", "guest attach", "guest detach", "guest find", "share", "slice", "remove", "drained", "release",
     "memory map", "memory unmap", "bind", "unbind", "replace", "connect", "fsck", "recover", "translate", "hold",
     "holds", "move", "moves", "extend", "participate", "tree", "map", "stream install", "stream replace",
-    "stream remove", "doctor", "metrics", "run", "history", "explain",
+    "stream remove", "doctor", "metrics", "run", "history", "explain", "demo",
 )  # fmt: skip
 
 

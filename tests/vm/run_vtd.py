@@ -62,9 +62,8 @@ def make_root(scenario, options, parts):
     if options.guest:
         return options.guest, os.path.join(options.programs, "disk.image")
     programs = [os.path.join(options.programs, program) for program in scenario.PROGRAMS]
-    found, files = scenario.from_sysroot(options.sysroot) if hasattr(scenario, "from_sysroot") else ([], ())
     initrd = parts.enter_context(tempfile.NamedTemporaryFile(prefix="pasidd-initrd-"))
-    initramfs.build(initrd.name, os.path.join(HERE, "guest/init"), programs + found, files, options.sysroot)
+    initramfs.build(initrd.name, os.path.join(HERE, "guest/init"), programs, sysroot=options.sysroot)
     return initrd.name
 
 
