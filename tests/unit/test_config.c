@@ -318,9 +318,6 @@ START_TEST(socket_mode_and_group)
 		refused("{\"socket\": {\"mode\": \"0777\"}}",
 			"test.json: socket.mode: found \"0777\", expected an octal mode of read and write "
 			"bits such as \"0660\"");
-		refused("{\"socket\": {\"mode\": 660}}",
-			"test.json: socket.mode: found 660, expected an octal mode of read and write bits "
-			"such as \"0660\"");
 		refused("{\"socket\": {\"path\": \"\"}}",
 			"test.json: socket.path: found \"\", expected a text of 1 to 107 bytes");
 	}
