@@ -371,6 +371,7 @@ static void daemon_confine(struct daemon *daemon)
 	};
 
 	confine_process(&confine);
+	executor_confine(daemon->executor);
 }
 
 /* ---------------------------------------------------------------- serving */
@@ -388,6 +389,7 @@ static int daemon_start_server(struct daemon *daemon)
 		.dispatch = &daemon->dispatch,
 		.exports = daemon->exports,
 		.audit = daemon->audit,
+		.kept = runtime_store_keeps(daemon->store),
 		.limits = daemon->limits,
 		.ended = apply_ended,
 		.ended_ctx = &daemon->apply,

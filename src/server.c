@@ -293,6 +293,13 @@ static void server_on_executor(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	server_wake(server);
 	executor_dispatch(server->options.executor, &handler);
+	if (executor_is_helpless(server->options.executor) && !server->helpless) {
+		server->helpless = true;
+		log_write(LOG_LEVEL_ERROR, NULL,
+			"both processes that start workers were ended: no set can have devices any "
+			"more until pasidd is started anew%s",
+			server->options.kept ? ", which it is now" : "; restart it");
+	}
 }
 
 static void server_on_signal(evutil_socket_t signal, short what, void *arg)
@@ -481,7 +488,7 @@ int server_run(struct server *server)
 	/* Each turn runs what is ready. Settling as an event of its own would cost twice the time.
 	 */
 	server_wake(server);
-	while (r == 0 && !server->stopped) {
+	while (r == 0 && !server->stopped && !(server->helpless && server->options.kept)) {
 		if (server->awake)
 			server_settle(server);
 		else
@@ -489,6 +496,8 @@ int server_run(struct server *server)
 	}
 	if (r == 0)
 		server_audit_run(server, AUDIT_STOPPED);
+	if (r == 0 && server->helpless && server->options.kept)
+		return -ECHILD;
 	return r < 0 ? -EIO : 0;
 }
 

@@ -33,6 +33,7 @@ struct server_options {
 	struct export_memory *exports; /* of the broker's port */
 	struct audit *audit;           /* NULL: there is no trail */
 	struct limits *limits; /* of the dispatcher, too: connections are charged to users */
+	bool kept; /* somebody keeps what is to outlive us, and starts us anew when we fail */
 	uint32_t hello_ms;
 	uint32_t stalled_ms;
 	uint32_t received_max; /* descriptors of a connection that are not closed; 0: no limit */

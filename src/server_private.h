@@ -31,6 +31,7 @@ struct server {
 	int deaths_fd;        /* an epoll descriptor over all pidfds */
 	int spare_fd;         /* given up to accept one more when there are no descriptors */
 	bool awake, stopping, stopped;
+	bool helpless;    /* executor_is_helpless() */
 	bool audit_short; /* that its disk is full was logged */
 	bool freed;       /* a descriptor was closed, or a connection is gone */
 };

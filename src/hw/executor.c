@@ -189,8 +189,8 @@ struct hw executor_hw(struct executor *executor)
 
 /* --- results --- */
 
-static void executor_fail(
-	const struct executor_item *item, int wait_status, struct hw_result *ret_result)
+static void executor_fail(const struct executor_worker *worker, const struct executor_item *item,
+	int wait_status, struct hw_result *ret_result)
 {
 	memset(ret_result, 0, sizeof(*ret_result));
 	ret_result->id = item->op.id;
@@ -198,6 +198,13 @@ static void executor_fail(
 	ret_result->fds[0] = ret_result->fds[1] = -1;
 	/* however it ended: an answer may be lost, so nobody knows what was done */
 	ret_result->status = -EPIPE;
+	if (worker->version != 0) {
+		(void)error_set(&ret_result->error, REASON_WORKER_LOST,
+			"the worker process of this set is of another version of pasidd (%u, this "
+			"one %u), and was ended",
+			worker->version, WORKER_VERSION);
+		return;
+	}
 	if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == WORKER_EXIT_UNPLUGGED) {
 		(void)error_set(&ret_result->error, REASON_WORKER_LOST,
 			"the device is being unplugged from the host, and its worker let go of it "
@@ -319,7 +326,7 @@ static void executor_bury(
 	if (ended)
 		executor_unlink(worker); /* the lane may begin again at once */
 	while ((item = executor_worker_pop(worker)) != NULL) {
-		executor_fail(item, wait_status, &result);
+		executor_fail(worker, item, wait_status, &result);
 		if (ended && item->op.kind == HW_END) {
 			result.status = 0;
 			memset(&result.error, 0, sizeof(result.error));

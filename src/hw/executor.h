@@ -53,6 +53,14 @@ typedef void executor_lane_fn(void *ctx, uint64_t lane, int32_t pid, int socket,
 /* Who is told; NULL: nobody. */
 void executor_on_lane(struct executor *executor, executor_lane_fn *changed, void *ctx);
 
+/*
+ * From now on this process cannot start what workers are started by (confine.h); of what was
+ * started there are two, which make up for each other.
+ */
+void executor_confine(struct executor *executor);
+/* Both have ended at once: no lane can begin any more, until this process is started anew. */
+bool executor_is_helpless(const struct executor *executor);
+
 /* Readable when executor_dispatch() has something to do. Stays the executor's. */
 int executor_fd(const struct executor *executor);
 

@@ -129,8 +129,10 @@ static int executor_spawner_ask(const struct executor *e, const struct spawner_r
 		control.align.cmsg_len = CMSG_LEN(sizeof(int));
 		memcpy(CMSG_DATA(&control.align), &fd, sizeof(fd));
 	}
-	if (e->spawner.socket < 0 || sendmsg(e->spawner.socket, &msg, MSG_NOSIGNAL) < 0)
+	if (e->spawner.socket < 0)
 		return -EPIPE;
+	if (sendmsg(e->spawner.socket, &msg, MSG_NOSIGNAL) < 0) /* ETOOMANYREFS: it lives */
+		return errno == ECONNRESET ? -EPIPE : -errno;
 	do
 		n = recv(e->spawner.socket, ret_reply, sizeof(*ret_reply), 0);
 	while (n < 0 && errno == EINTR);
@@ -173,7 +175,7 @@ int executor_spawner_start(struct executor *e)
 		executor_spawner_add_spare(e);
 		return 0;
 	}
-	r = executor_spawner_pair(&ours, &theirs);
+	r = e->confined ? -EPERM : executor_spawner_pair(&ours, &theirs);
 	if (r == 0)
 		r = executor_spawn_process(e, theirs, &pid);
 	if (r < 0)
@@ -181,6 +183,16 @@ int executor_spawner_start(struct executor *e)
 	executor_spawner_enter(e, &e->spawner, TAKE_FD(ours), pid);
 	executor_spawner_add_spare(e);
 	return 0;
+}
+
+void executor_confine(struct executor *executor)
+{
+	executor->confined = true;
+}
+
+bool executor_is_helpless(const struct executor *executor)
+{
+	return executor->confined && executor->spawner.socket < 0 && executor->spare.socket < 0;
 }
 
 static bool executor_spawner_is_gone(const struct executor_spawner *spawner)

@@ -31,6 +31,7 @@ struct executor_worker {
 	int socket;        /* -1 after end of file, or when pid is 0 */
 	uint64_t greeting; /* of one that was adopted: until its answer all others are old; 0: none
 			    */
+	uint32_t version;  /* not ours, and it is ended for that; 0: ours */
 	uint32_t count;    /* items that are not internal */
 	uint32_t load;     /* all items */
 	uint64_t since_ns;
@@ -127,6 +128,7 @@ struct executor {
 	struct executor_key *keys;
 	uint64_t last_key;
 	struct executor_spawner spawner, spare;
+	bool confined; /* we can start no spawner any more that is not as confined as we are */
 	struct executor_closer closer;
 	bool closing; /* no more janitors */
 	struct executor_orphan *orphans;

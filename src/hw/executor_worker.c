@@ -195,8 +195,10 @@ struct executor_item *executor_worker_pop(struct executor_worker *worker)
 static int executor_worker_send(
 	struct executor_worker *worker, const struct executor_item *item, uint32_t type)
 {
-	struct worker_message message = {
-		.type = type, .fd_count = item->op.fd_count, .op = item->op};
+	struct worker_message message = {.version = WORKER_VERSION,
+		.type = type,
+		.fd_count = item->op.fd_count,
+		.op = item->op};
 	union executor_control control = {0};
 	struct iovec iov = {.iov_base = &message, .iov_len = sizeof(message)};
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
@@ -342,28 +344,69 @@ void executor_worker_drop_refused(struct executor_worker *worker)
 		executor_dispose(worker->executor, worker->refused[--worker->refused_count]);
 }
 
-/* One message: a result, or a part of one when only descriptors came. As the kernel's recvmsg. */
+/* Whatever else it is, it cannot be gone on with. */
+static void executor_worker_another_version(struct executor_worker *worker, uint32_t version)
+{
+	worker->version = version;
+	(void)fprintf(stderr,
+		"pasidd: the worker of lane %" PRIu64
+		" (process %d) speaks version %u, and this "
+		"pasidd %u: it cannot be gone on with, and what it holds is detached\n",
+		worker->lane, worker->pid, version, WORKER_VERSION);
+}
+
+/* An answer of `size` bytes, with a result that is complete, whatever build of ours wrote it. */
+static bool executor_worker_understands(
+	struct executor_worker *worker, const struct worker_answer *answer, size_t size)
+{
+	if (size < offsetof(struct worker_answer, result))
+		return false;
+	if (answer->version != WORKER_VERSION) {
+		executor_worker_another_version(worker, answer->version);
+		return false;
+	}
+	return size >= WORKER_ANSWER_LEAST && size <= sizeof(*answer) + WORKER_EXTRA_MAX;
+}
+
+/*
+ * One message: a result, or a part of one when only descriptors came. Its size, 0 at the end, or -1
+ * as the kernel's recvmsg, also with EBADMSG.
+ */
 static ssize_t executor_worker_read(struct executor_worker *worker, struct hw_result *ret_result)
 {
 	union executor_control control;
-	struct iovec iov = {.iov_base = ret_result, .iov_len = sizeof(*ret_result)};
+	uint8_t extra[WORKER_EXTRA_MAX];
+	struct worker_answer answer;
+	struct iovec iov[] = {{&answer, sizeof(answer)}, {extra, sizeof(extra)}};
 	struct msghdr msg = {
-		.msg_iov = &iov,
-		.msg_iovlen = 1,
+		.msg_iov = iov,
+		.msg_iovlen = ARRAY_SIZE(iov),
 		.msg_control = &control,
 		.msg_controllen = sizeof(control),
 	};
 	ssize_t n;
 
 	do
-		n = recvmsg(worker->socket, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+		n = recvmsg(worker->socket, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC | MSG_TRUNC);
 	while (n < 0 && errno == EINTR);
+	if (n <= 0)
+		return n;
 	if (n == WORKER_REFUSED_SIZE) {
 		executor_worker_drop_refused(worker);
 		worker->refused_count = executor_worker_fds(&msg, worker->refused);
-	} else if (n == sizeof(*ret_result)) {
-		executor_worker_take_fds(worker, &msg, ret_result);
+		return n;
 	}
+	if (!executor_worker_understands(worker, &answer, (size_t)n)) {
+		answer.result.fd_count = executor_worker_fds(&msg, answer.result.fds);
+		for (uint32_t i = 0; i < answer.result.fd_count; i++)
+			executor_dispose(worker->executor, answer.result.fds[i]);
+		errno = EBADMSG;
+		return -1;
+	}
+	if ((size_t)n < sizeof(answer))
+		memset((uint8_t *)&answer + n, 0, sizeof(answer) - (size_t)n);
+	*ret_result = answer.result;
+	executor_worker_take_fds(worker, &msg, ret_result);
 	return n;
 }
 
@@ -376,7 +419,7 @@ int executor_worker_receive(struct executor_worker *worker, struct hw_result *re
 	do
 		n = executor_worker_read(worker, ret_result);
 	while (n == WORKER_REFUSED_SIZE);
-	if (n == sizeof(*ret_result))
+	if (n > 0)
 		return 1;
 	if (n < 0 && executor_worker_later(-errno))
 		return 0; /* asked again at once: epoll says so as long as something is there */

@@ -131,6 +131,7 @@ struct hw_op {
 	/* CLOCK_BOOTTIME: until then an attach or detach that a reset refuses is tried again. */
 	uint64_t until_ms;
 	struct hw_table table;
+	uint64_t spare[8]; /* 0; what a later version adds is here or behind it (worker.h) */
 };
 
 enum hw_iommu {
@@ -180,6 +181,7 @@ struct hw_result {
 	int32_t fds[HW_FDS_MAX];
 	struct hw_info info;
 	struct error error;
+	uint64_t spare[8]; /* 0; as in an operation */
 };
 
 struct hw_ops {

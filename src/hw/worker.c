@@ -24,6 +24,7 @@ struct worker {
 	struct backend *backend;
 	int fds[HW_FDS_MAX]; /* came ahead, belong to the next operation */
 	uint32_t fd_count;
+	bool unknown; /* the message asks for something that is not known here */
 };
 
 static void worker_close_fds(struct worker *worker)
@@ -53,41 +54,70 @@ static void worker_keep_fds(struct worker *worker, struct msghdr *msg)
 	}
 }
 
+static bool worker_is_zero(const uint8_t *bytes, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (bytes[i] != 0)
+			return false;
+	return true;
+}
+
+/* What came is one of ours, or a shorter or longer one of another build (worker.h). 1 or -errno. */
+static int worker_check(struct worker *worker, const struct worker_message *message, size_t size,
+	const uint8_t *extra)
+{
+	const size_t more = size > sizeof(*message) ? size - sizeof(*message) : 0;
+
+	if (size < offsetof(struct worker_message, fd_count) || more > WORKER_EXTRA_MAX)
+		return -EBADMSG;
+	if (message->version != WORKER_VERSION)
+		return message->type == WORKER_GREET ? 1 : -EBADMSG;
+	if (size < WORKER_MESSAGE_LEAST)
+		return -EBADMSG;
+	worker->unknown =
+		!worker_is_zero(extra, more) ||
+		!worker_is_zero((const uint8_t *)message->op.spare, sizeof(message->op.spare));
+	return 1;
+}
+
 /* 1 with a message, 0 at the end of the conversation, or -errno. */
 static int worker_receive(struct worker *worker, struct worker_message *message)
 {
+	uint8_t extra[WORKER_EXTRA_MAX];
 	union {
 		struct cmsghdr align;
 		char space[CMSG_SPACE(HW_FDS_MAX * sizeof(int))];
 	} control;
-	struct iovec iov = {.iov_base = message, .iov_len = sizeof(*message)};
+	struct iovec iov[] = {{message, sizeof(*message)}, {extra, sizeof(extra)}};
 	struct msghdr msg = {
-		.msg_iov = &iov,
-		.msg_iovlen = 1,
+		.msg_iov = iov,
+		.msg_iovlen = ARRAY_SIZE(iov),
 		.msg_control = &control,
 		.msg_controllen = sizeof(control),
 	};
 	ssize_t n;
 
+	memset(message, 0, sizeof(*message));
 	do
-		n = recvmsg(worker->socket, &msg, MSG_CMSG_CLOEXEC);
+		n = recvmsg(worker->socket, &msg, MSG_CMSG_CLOEXEC | MSG_TRUNC);
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return errno == ECONNRESET ? 0 : -errno;
 	worker_keep_fds(worker, &msg);
 	if (n == 0)
 		return 0;
-	return (size_t)n == sizeof(*message) ? 1 : -EBADMSG;
+	return worker_check(worker, message, (size_t)n, extra);
 }
 
-/* The first `length` bytes of a result, with all its descriptors. 0 or -errno. */
+/* The first `length` bytes of the answer with a result, with all its descriptors. 0 or -errno. */
 static int worker_send(struct worker *worker, const struct hw_result *result, size_t length)
 {
+	struct worker_answer answer = {.version = WORKER_VERSION, .result = *result};
 	union {
 		struct cmsghdr align;
 		char space[CMSG_SPACE(HW_FDS_MAX * sizeof(int))];
 	} control = {0};
-	struct iovec iov = {.iov_base = (void *)(uintptr_t)result, .iov_len = length};
+	struct iovec iov = {.iov_base = &answer, .iov_len = length};
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 	size_t size = result->fd_count * sizeof(int);
 	ssize_t n;
@@ -124,22 +154,35 @@ static int worker_refuse(struct worker *worker, struct hw_result *result)
 	return r;
 }
 
+/* What came ahead of the operation goes back with its result, whose status is set. */
+static void worker_give_back(
+	struct worker *worker, const struct hw_op *op, struct hw_result *result)
+{
+	result->id = op->id;
+	result->device = op->device;
+	result->fd_count = worker->fd_count;
+	memcpy(result->fds, worker->fds, sizeof(result->fds));
+	worker->fd_count = 0;
+}
+
 /* The operation with what came ahead of it. */
 static void worker_execute(
 	struct worker *worker, const struct worker_message *message, struct hw_result *result)
 {
 	struct hw_op op = message->op;
 
-	if (worker->fd_count != message->fd_count) {
-		memset(result, 0, sizeof(*result));
-		result->id = op.id;
-		result->device = op.device;
+	memset(result, 0, sizeof(*result));
+	if (worker->unknown)
+		result->status = error_set(&result->error, REASON_FEATURE,
+			"this set's worker is of an earlier version of pasidd, and does not know "
+			"that operation; it does when the set's devices were removed and "
+			"registered anew");
+	else if (worker->fd_count != message->fd_count)
 		result->status = error_set(&result->error, REASON_FD_TRUNCATED,
 			"%u of %u descriptors arrived: the worker has too many open",
 			worker->fd_count, message->fd_count);
-		result->fd_count = worker->fd_count;
-		memcpy(result->fds, worker->fds, sizeof(result->fds));
-		worker->fd_count = 0;
+	if (result->status != 0) {
+		worker_give_back(worker, &op, result);
 		return;
 	}
 	op.fd_count = worker->fd_count;
@@ -154,6 +197,10 @@ static int worker_serve(struct worker *worker, const struct worker_message *mess
 	struct hw_result result = {.id = message->op.id};
 	int r;
 
+	if (message->version != WORKER_VERSION) {
+		r = worker_send(worker, &result, offsetof(struct worker_answer, result));
+		return r < 0 ? r : -EPROTO;
+	}
 	switch ((enum worker_type)message->type) {
 	case WORKER_FDS:
 		return 1;
@@ -171,7 +218,7 @@ static int worker_serve(struct worker *worker, const struct worker_message *mess
 	}
 	r = worker_refuse(worker, &result);
 	if (r == 0)
-		r = worker_send(worker, &result, sizeof(result));
+		r = worker_send(worker, &result, sizeof(struct worker_answer));
 	if (r < 0)
 		return r;
 	return message->type != WORKER_OP || message->op.kind != HW_END;

@@ -101,9 +101,7 @@ class HangingFiles(unittest.TestCase):
         attacker = self.client()
         attacker.send(attacker.request("ping", [self.file]), fds=[self.file])
         eventually(self.kept)
-        for pid in self.children():
-            if self.daemon.is_spawner(pid):
-                os.kill(pid, signal.SIGKILL)
+        os.kill(next(pid for pid in self.children() if self.daemon.is_spawner(pid)), signal.SIGKILL)
         fresh = self.client()
         fresh.create("fresh")
         fresh.add(self.daemon, ONE)

@@ -186,7 +186,8 @@ START_TEST(descriptors_whose_operation_never_followed_are_closed)
 	{
 		FD_AUTO int iommufd = sim_fd_of(true, 0);
 		FD_AUTO int node = sim_fd_of(false, RID_A);
-		struct worker_message message = {.type = WORKER_FDS, .fd_count = 1};
+		struct worker_message message = {
+			.version = WORKER_VERSION, .type = WORKER_FDS, .fd_count = 1};
 		union {
 			struct cmsghdr align;
 			char space[CMSG_SPACE(sizeof(int))];

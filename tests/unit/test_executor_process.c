@@ -307,19 +307,20 @@ END_TEST
 static int bad_worker(const char *how)
 {
 	struct worker_message message;
-	struct hw_result result = {.id = 4711};
-	size_t size = strcmp(how, "nonsense") == 0 ? 3 : sizeof(result);
+	struct worker_answer answer = {.version = WORKER_VERSION, .result.id = 4711};
+	struct hw_result *result = &answer.result;
+	size_t size = strcmp(how, "nonsense") == 0 ? 3 : sizeof(answer);
 
 	while (recv(WORKER_SOCKET, &message, sizeof(message), 0) > 0) {
 		if (strcmp(how, "unplugged") == 0)
 			return WORKER_EXIT_UNPLUGGED;
 		if (strcmp(how, "wrong-id") != 0)
-			result.id = message.op.id;
-		result.iommufd_key = 999; /* no descriptor of ours */
-		result.fd_count = strcmp(how, "lost-descriptor") == 0;
+			result->id = message.op.id;
+		result->iommufd_key = 999; /* no descriptor of ours */
+		result->fd_count = strcmp(how, "lost-descriptor") == 0;
 		/* Tells the test what came after the first operation. */
-		result.group = message.op.kind;
-		(void)send(WORKER_SOCKET, &result, size, MSG_NOSIGNAL);
+		result->group = message.op.kind;
+		(void)send(WORKER_SOCKET, &answer, size, MSG_NOSIGNAL);
 	}
 	return EXIT_SUCCESS;
 }

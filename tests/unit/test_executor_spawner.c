@@ -81,6 +81,7 @@ static void in_daemon(void (*test)(void))
 		start(&(struct executor_options){.simulate_dir = dir});
 		confine_daemon(folders, NULL, &result);
 		ck_assert_int_eq(result.calls, 0);
+		executor_confine(executor);
 		test();
 		_exit(0);
 	}
@@ -162,6 +163,9 @@ static void without(void)
 	ck_assert_int_lt(r, 0);
 	(void)run(ping(1));
 	ck_assert_int_gt(pid_of(1), 0);
+	executor_dispatch(executor, &handler);
+	executor_dispatch(executor, &handler);
+	ck_assert(executor_is_helpless(executor));
 }
 
 START_TEST(without_any_of_them_a_lane_is_refused_and_the_others_go_on)
