@@ -289,7 +289,7 @@ int config_files_read(const char *path, bool required, struct config_files **ret
 	char directory[PATH_MAX];
 	int r = config_files_none(&files, ret_error);
 
-	if (r != 0)
+	if (files == NULL)
 		return r;
 	r = files_read(files, AT_FDCWD, path, path, ret_error);
 	if (r == -ENOENT && required)
