@@ -3,9 +3,11 @@
 #include "doctor.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+#define COUNT(a)    (sizeof(a) / sizeof((a)[0]))
+#define VERSION_MAX 999
 
 /* What pasidd uses, and since when it is there. */
 static const struct {
@@ -23,12 +25,19 @@ static const struct {
 
 bool doctor_version(const char *release, unsigned *ret_major, unsigned *ret_minor)
 {
-	unsigned major, minor;
+	unsigned long major, minor;
+	char *end;
 
-	if (!release || sscanf(release, "%3u.%3u", &major, &minor) != 2)
+	if (!release || release[0] < '0' || release[0] > '9')
 		return false;
-	*ret_major = major;
-	*ret_minor = minor;
+	major = strtoul(release, &end, 10);
+	if (*end != '.' || end[1] < '0' || end[1] > '9')
+		return false;
+	minor = strtoul(end + 1, NULL, 10);
+	if (major > VERSION_MAX || minor > VERSION_MAX)
+		return false;
+	*ret_major = (unsigned)major;
+	*ret_minor = (unsigned)minor;
 	return true;
 }
 

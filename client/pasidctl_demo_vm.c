@@ -75,7 +75,7 @@ static int vm_map(struct vm *vm, const struct demo_order *order, uint64_t *ret_i
 {
 	struct pasid_memory_args args = {
 		.device = order->devices[0], .length = VM_MEMORY, .writeable = true};
-	struct stat st;
+	struct stat st = {0};
 	int r;
 
 	args.memfd = memfd_create("guest memory", MFD_CLOEXEC);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define DAEMON_USER "pasidd"
+#define LIBRARY     "libsystemd-shared-" /* and systemd's version */
 
 struct look {
 	const struct doctor_host *host;
@@ -206,28 +207,28 @@ static bool look_physical(const struct look *look, const char *address, struct d
 	return true;
 }
 
-static void look_bound(struct look *look, struct doctor_function *function)
+static void look_bound(struct look *look, struct doctor_function function)
 {
 	char path[DOCTOR_PATH_MAX], group[DOCTOR_LINK_MAX], bridge[DOCTOR_LINK_MAX];
 
-	look->address = function->address;
+	look->address = function.address;
 	look->others = look->strangers = 0;
 	look->node[0] = '\0';
-	if (doctor_path(path, "/sys/bus/pci/devices/%s/iommu_group", function->address) &&
+	if (doctor_path(path, "/sys/bus/pci/devices/%s/iommu_group", function.address) &&
 		doctor_link(look->host, path, group)) {
-		function->group = group;
+		function.group = group;
 		if (doctor_path(path, "/sys/kernel/iommu_groups/%s/devices", group))
 			(void)doctor_each(look->host, path, "", look_neighbour, look);
-		function->group_others = look->others;
-		function->group_strangers = look->strangers;
+		function.group_others = look->others;
+		function.group_strangers = look->strangers;
 	}
-	if (doctor_path(path, "/sys/bus/pci/devices/%s/vfio-dev", function->address) &&
+	if (doctor_path(path, "/sys/bus/pci/devices/%s/vfio-dev", function.address) &&
 		doctor_each(look->host, path, "vfio", look_node_name, look) > 0)
-		function->node = look->node;
-	if (look_path(look, function->address, bridge))
-		function->blocking = bridge;
+		function.node = look->node;
+	if (look_path(look, function.address, bridge))
+		function.blocking = bridge;
 	look->functions.bound++;
-	look->functions.usable += doctor_check_function(look->report, function);
+	look->functions.usable += doctor_check_function(look->report, &function);
 }
 
 static void look_function(void *ctx, const char *address)
@@ -239,7 +240,7 @@ static void look_function(void *ctx, const char *address)
 	look_pci(look, address, &function.pci);
 	function.is_virtual = look_physical(look, address, &function.pci);
 	if (look_driver_is_vfio(look, address)) {
-		look_bound(look, &function);
+		look_bound(look, function);
 		return;
 	}
 	all->unread += !function.pci.readable && !function.pci.bridge;
@@ -285,10 +286,11 @@ static void look_nodes(struct look *look)
 
 static void look_library(void *ctx, const char *name)
 {
-	unsigned *version = ctx, found;
+	unsigned *version = ctx;
+	unsigned long found = strtoul(name + strlen(LIBRARY), NULL, 10);
 
-	if (sscanf(name, "libsystemd-shared-%5u", &found) == 1 && found > *version)
-		*version = found;
+	if (found > *version && found < 10000)
+		*version = (unsigned)found;
 }
 
 struct look_systemd {
@@ -303,16 +305,14 @@ static void look_architecture(void *ctx, const char *name)
 	char path[DOCTOR_PATH_MAX];
 
 	if (strstr(name, "-linux-") != NULL && doctor_path(path, "/usr/lib/%s/systemd", name))
-		(void)doctor_each(
-			systemd->host, path, "libsystemd-shared-", look_library, &systemd->version);
+		(void)doctor_each(systemd->host, path, LIBRARY, look_library, &systemd->version);
 }
 
 static void look_systemd(const struct look *look)
 {
 	struct look_systemd systemd = {.host = look->host};
 
-	(void)doctor_each(look->host, "/usr/lib/systemd", "libsystemd-shared-", look_library,
-		&systemd.version);
+	(void)doctor_each(look->host, "/usr/lib/systemd", LIBRARY, look_library, &systemd.version);
 	(void)doctor_each(look->host, "/usr/lib", "", look_architecture, &systemd);
 	/* The folder is there on a host that systemd has booted; a copy of a host's files seldom
 	 * has it. */

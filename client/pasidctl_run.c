@@ -398,7 +398,7 @@ static int run_exec(struct run *run)
 	char **words = run_words(run);
 	int code;
 
-	if (words != NULL && run_environment(run)) {
+	if (words != NULL && words[0] != NULL && run_environment(run)) {
 		(void)fflush(stdout);
 		(void)signal(SIGPIPE, SIG_DFL);
 		(void)execvp(words[0], words);

@@ -63,6 +63,11 @@ static bool run_value(enum run_kind kind, const struct run_names *names,
 	return kind == RUN_SET ? names->set != NULL : number >= 0;
 }
 
+static bool run_begins(const char *text, const char *with)
+{
+	return strncmp(text, with, strlen(with)) == 0;
+}
+
 /* How long a name at the beginning of text is, 0: none is there; -1: one that means nothing. */
 static long run_name(const char *text, const struct run_names *names, char *ret_text, size_t size)
 {
@@ -70,7 +75,7 @@ static long run_name(const char *text, const struct run_names *names, char *ret_
 		const struct run_device *device = NULL;
 		size_t length = strlen(run_kinds[i].begin);
 
-		if (strncmp(text, run_kinds[i].begin, length) != 0)
+		if (!run_begins(text, run_kinds[i].begin))
 			continue;
 		if (run_kinds[i].begin[length - 1] == ':') {
 			size_t address = strcspn(text + length, "}");
