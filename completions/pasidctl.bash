@@ -20,6 +20,19 @@ _pasidctl_usage() {
   "$1" $2 --help 2>/dev/null | sed -n "1 { s/^Usage: [^ ]* $2//; s/[][()|]/ /g; s/\.\.\.//g; p; q; }"
 }
 
+# _pasidctl_takes OPTION USAGE: the word in capitals that stands for its value, if it has one.
+_pasidctl_takes() {
+  local words=() i
+  # No pattern is made from what somebody types.
+  read -r -d '' -a words <<<"$2"
+  for ((i = 0; i + 1 < ${#words[@]}; i++)); do
+    if [[ ${words[i]} == "$1" && ${words[i + 1]} == [A-Z]* ]]; then
+      echo "${words[i + 1]}"
+      return
+    fi
+  done
+}
+
 # _pasidctl_names PROGRAM OPTIONS WHAT KEY: of `sets` or `devices`.
 _pasidctl_names() {
   local program=$1 options=$2 what=$3 key=$4
@@ -72,7 +85,7 @@ _pasidctl() {
     elif [[ $word == --socket=* ]]; then
       options=$word
     elif [[ $word == --* ]]; then
-      meta=$(sed -n "s/.*$word \([A-Z][A-Z]*\).*/\1/p" <<<"$known"$'\n'"$usage" | head -n 1)
+      meta=$(_pasidctl_takes "$word" "$known $usage")
       [ -z "$meta" ] || expects=${word#--}
     else
       given+=("$word")
@@ -93,7 +106,7 @@ _pasidctl() {
     candidates=$(_pasidctl_values "$program" "$options" "$meta" "$current")
   elif [[ $current == --*=* ]]; then
     prefix=${current%%=*}=
-    meta=$(sed -n "s/.*${prefix%=} \([A-Z][A-Z]*\).*/\1/p" <<<"$known"$'\n'"$usage" | head -n 1)
+    meta=$(_pasidctl_takes "${prefix%=}" "$known $usage")
     candidates=$(_pasidctl_values "$program" "$options" "$meta" "${current#*=}")
     current=${current#*=}
   elif [[ $current == -* ]]; then
@@ -103,7 +116,9 @@ _pasidctl() {
     if [ ${#given[@]} -eq 0 ]; then
       candidates=$(cut -d ' ' -f 1 <<<"$commands")
     else
-      candidates=$(sed -n "s/^${given[0]} //p" <<<"$commands")
+      candidates=$(while read -r word; do
+        [[ $word != "${given[0]} "* ]] || echo "${word#* }"
+      done <<<"$commands")
     fi
   else
     candidates=$(_pasidctl_words "$program" "$options" "$command" "$usage" "$current")

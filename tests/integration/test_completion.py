@@ -86,6 +86,9 @@ class Shell:
         self.assertIn("root", self.complete("set create x --owner "))
         self.assertEqual(self.complete("--colour "), {"auto", "always", "never"})
         self.assertEqual(self.complete("set create x --quota "), set())
+        self.assertEqual(self.complete("map --range "), set())
+        for nonsense in ("--[ ", "--a/e;b ", "--*/= ", "set/e; ", "[ * "):
+            self.complete(nonsense)
 
     def test_without_a_daemon_nothing_is_offered_and_soon(self):
         started = time.monotonic()
