@@ -135,6 +135,8 @@ void audit_write(struct audit *audit, enum audit_ring ring, struct audit_record 
 	record->time_ms = audit->wall_ms + (audit->now_ms - audit->clock_at_ms);
 	record->boot = audit->boot;
 	slot_store(slot, record);
+	audit->header->next[ring] = audit->rings[ring].next;
+	audit->header->sequence = audit->sequence;
 }
 
 void audit_settled(struct audit *audit)
@@ -269,40 +271,107 @@ static void slot_doubt(struct audit_record *slot)
 	slot_store(slot, &record);
 }
 
-/*
- * Where the ring goes on, behind the last record; space for what is there is made sure of before it
- * is touched. Files have holes where nothing was written, and those are not read.
- */
-static bool ring_scan(struct audit *audit, struct ring *ring)
+/* Space for what is there is made sure of before it is touched; files have holes behind it. */
+static bool ring_open(struct audit *audit, struct ring *ring)
 {
 	const off_t end = (off_t)(ring->offset + (uint64_t)ring->capacity * sizeof(ring->slots[0]));
-	uint64_t last = 0;
 
 	while (ring->reserved < ring->capacity) {
-		const uint32_t first = ring->reserved;
-		const off_t at = (off_t)(ring->offset + (uint64_t)first * sizeof(ring->slots[0]));
+		const off_t at =
+			(off_t)(ring->offset + (uint64_t)ring->reserved * sizeof(ring->slots[0]));
 		const off_t data = lseek(audit->fd, at, SEEK_DATA);
 
 		if ((data < 0 && errno == ENXIO) || data >= end)
 			break;
 		if (!ring_reserve(audit, ring, true))
 			return false;
-		for (uint32_t i = first; i < ring->reserved; i++) {
-			const struct audit_record record = ring->slots[i];
+	}
+	return ring->reserved > 0 || ring_reserve(audit, ring, false);
+}
 
-			if (!audit_is_whole(&record))
-				continue;
-			if (record.sequence > last) {
-				last = record.sequence;
-				ring->next = i + 1;
-			}
-			if (record.boot == audit->boot && record.sequence > audit->header->settled)
-				slot_doubt(&ring->slots[i]);
-		}
+/* Where it goes on, behind the last record, and which that is. */
+static void ring_scan(struct audit *audit, struct ring *ring)
+{
+	uint64_t last = 0;
+
+	for (uint32_t i = 0; i < ring->reserved; i++) {
+		const struct audit_record record = ring->slots[i];
+
+		if (!audit_is_whole(&record) || record.sequence < last)
+			continue;
+		last = record.sequence;
+		ring->next = i + 1;
 	}
 	if (last > audit->sequence)
 		audit->sequence = last;
-	return true;
+}
+
+/* The same as the header has it, which is behind by one record if the daemon was killed then. */
+static void ring_resume(struct audit *audit, struct ring *ring, uint32_t next)
+{
+	const uint32_t places[] = {next, 0};
+	const uint64_t sequence = audit->header->sequence + 1;
+
+	ring->next = next;
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+		struct audit_record record;
+
+		if (places[i] >= ring->reserved)
+			continue;
+		record = ring->slots[places[i]];
+		if (!audit_is_whole(&record) || record.sequence != sequence)
+			continue;
+		ring->next = places[i] + 1;
+		audit->sequence = sequence;
+	}
+}
+
+/* Records of this boot that no settle followed are the last ones. */
+static void ring_doubt(const struct audit *audit, struct ring *ring)
+{
+	uint32_t at = ring->next;
+
+	for (uint32_t i = 0; i < ring->reserved; i++) {
+		struct audit_record record;
+
+		at = (at + ring->reserved - 1) % ring->reserved;
+		record = ring->slots[at];
+		if (!audit_is_whole(&record) || record.boot != audit->boot ||
+			record.sequence <= audit->header->settled)
+			return;
+		slot_doubt(&ring->slots[at]);
+	}
+}
+
+static bool audit_knows_where(const struct audit *audit)
+{
+	const struct audit_header *header = audit->header;
+	bool knows = header->boot == audit->boot && header->sequence < AUDIT_SEQUENCES;
+
+	for (unsigned i = 0; i < AUDIT_RINGS; i++)
+		knows = knows && header->next[i] <= audit->rings[i].reserved;
+	return knows;
+}
+
+static void audit_go_on(struct audit *audit)
+{
+	const bool knows = audit_knows_where(audit);
+
+	if (knows)
+		audit->sequence = audit->header->sequence;
+	for (unsigned i = 0; i < AUDIT_RINGS; i++) {
+		struct ring *ring = &audit->rings[i];
+
+		if (knows)
+			ring_resume(audit, ring, audit->header->next[i]);
+		else
+			ring_scan(audit, ring);
+		ring_doubt(audit, ring);
+		audit->header->next[i] = ring->next;
+	}
+	audit->header->sequence = audit->sequence;
+	audit->header->boot = audit->boot;
+	audit_settled(audit);
 }
 
 static int audit_start(struct audit *audit, const struct audit_header *layout, const char *path,
@@ -322,11 +391,10 @@ static int audit_start(struct audit *audit, const struct audit_header *layout, c
 		ring->offset = audit_ring_offset(layout, (enum audit_ring)i);
 		ring->slots = (struct audit_record *)(void *)(base + ring->offset);
 		ring->capacity = layout->capacity[i];
-		if (!ring_scan(audit, ring) ||
-			(ring->reserved == 0 && !ring_reserve(audit, ring, false)))
+		if (!ring_open(audit, ring))
 			return audit_no_room(path, ENOSPC, ret_error);
 	}
-	audit_settled(audit);
+	audit_go_on(audit);
 	return 0;
 }
 

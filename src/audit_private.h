@@ -10,8 +10,9 @@
 
 #define AUDIT_MAGIC       "PASIDAUD"
 #define AUDIT_HEADER_SIZE 4096u
-#define AUDIT_CHUNK       1024u /* records that space is made for at once */
-#define AUDIT_UNIT        8192u /* so that each ring is of whole chunks */
+#define AUDIT_CHUNK       1024u               /* records that space is made for at once */
+#define AUDIT_UNIT        8192u               /* so that each ring is of whole chunks */
+#define AUDIT_SEQUENCES   (UINT64_C(1) << 62) /* more than there ever will be */
 #define AUDIT_WORDS       (sizeof(struct audit_record) / sizeof(uint64_t))
 
 /* In the order of the host: of another byte order the version is another. */
@@ -21,6 +22,10 @@ struct audit_header {
 	uint32_t capacity[4];          /* of each ring, in records; the last one is 0 */
 	uint64_t settled;              /* what is up to this sequence is final */
 	uint64_t lost_ms[AUDIT_RINGS]; /* the time of the last record that was overwritten */
+	/* Where a daemon of this boot goes on; of another one what is here may be older than the
+	   records are. */
+	uint32_t boot, next[AUDIT_RINGS];
+	uint64_t sequence; /* of the last record, or of the one before it */
 };
 
 _Static_assert(AUDIT_UNIT / 8 % AUDIT_CHUNK == 0, "the smallest ring is of whole chunks");
@@ -67,7 +72,8 @@ _Static_assert(offsetof(struct audit_record, check) % sizeof(uint64_t) == 0 &&
 
 static inline bool audit_is_whole(const struct audit_record *record)
 {
-	return record->sequence != 0 && record->check == audit_check(record);
+	return record->sequence != 0 && record->sequence < AUDIT_SEQUENCES &&
+	       record->check == audit_check(record);
 }
 
 /* Fills the error and returns r. */

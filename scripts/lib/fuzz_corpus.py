@@ -135,6 +135,28 @@ def record_states():
     (folder / "raw-sparse").write_bytes(bytes((STATE_RAW | STATE_SPARSE, 0)) + golden_head())
 
 
+def record_audits():
+    """Audit trails: of each kind a record, in the three rings; and what is no trail (tests/fuzz/fuzz_audit.c)."""
+    folder = CORPUS / "audit"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    kinds = [int(n) for n in re.findall(r"CHANGE_\w+ = (\d+)", (TOP / "src/broker_change.h").read_text())]
+    kinds += [int(n) for n in re.findall(r"AUDIT_\w+ = (\d+),", (TOP / "src/audit.h").read_text()) if int(n) >= 64]
+
+    def audit_record(number, kind):
+        return struct.pack("<QQQQIIIIIIIBBBB64s", number, 1000 * number, 1 + number % 3, number % 2, 0, 1024 + number % 4,
+                           5, 1000, 42, number % 5, 7 + number // 30, kind, 48 + number % 4, 20, 3, b"vm1")
+
+    records = [audit_record(number, kind) for number, kind in enumerate(kinds, 1)]
+    for start in range(0, len(records), 12):
+        (folder / f"records-{start}").write_bytes(b"\x0f" + bytes(64) + b"".join(records[start : start + 12]))
+    (folder / "twice").write_bytes(b"\x0f" + bytes(64) + records[0] * 4)
+    (folder / "torn").write_bytes(b"\x0b" + bytes(64) + b"".join(records[:4]))
+    (folder / "packed").write_bytes(b"\x07" + bytes(64) + b"".join(records[:9]))
+    (folder / "raw").write_bytes(b"\x10PASIDAUD" + bytes(100))
+    (folder / "empty").write_bytes(b"")
+
+
 def record_resumes():
     """Daemons that die now, between two requests, and before any of the stores that a request makes."""
     folder = CORPUS / "resume"

@@ -21,7 +21,7 @@
 #define REFUSALS (RECORDS / 8)
 #define HEADER   4096
 #define SEQUENCE 0
-#define CHECK    32
+#define NEXT     68 /* of the header, for the first ring */
 
 static const uint8_t boot[16] = {1, 2, 3, 4}, other_boot[16] = {5, 6, 7, 8};
 static char directory[] = "/tmp/pasidd-audit-XXXXXX", path[64], old[72];
@@ -234,6 +234,36 @@ START_TEST(a_killed_writer_loses_nothing)
 		ck_assert_int_eq(waitpid(child, &status, 0), child);
 		ck_assert(WIFSIGNALED(status));
 		ck_assert_uint_eq(look_for(2), 1);
+	}
+END_TEST
+
+/* The header is written after the record: it is one behind, or says nothing of use. */
+START_TEST(the_header_may_be_behind_or_wrong)
+	{
+		const uint32_t far = UINT32_MAX;
+		uint8_t before[128];
+		int fd;
+
+		put(AUDIT_NUMBERS, CHANGE_GRANT_ALLOCATED, 1, "");
+		audit_settled(audit);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		ck_assert_int_eq(pread(fd, before, sizeof(before), 0), sizeof(before));
+		close(fd);
+		put(AUDIT_BINDINGS, CHANGE_BINDING_BOUND, 2, "");
+		patch(0, before, sizeof(before)); /* killed between the two */
+		end();
+		begin(boot);
+		ck_assert_uint_eq(look_for(2), 1);
+		ck_assert_uint_eq(found.records[0].flags, AUDIT_DOUBTFUL);
+		put(AUDIT_BINDINGS, CHANGE_BINDING_BOUND, 3, "");
+		ck_assert_uint_eq(look((struct audit_query){0}), 3);
+		ck_assert_uint_eq(found.records[2].host, 3);
+		patch(NEXT, &far, sizeof(far));
+		end();
+		begin(boot);
+		put(AUDIT_NUMBERS, CHANGE_GRANT_ALLOCATED, 4, "");
+		ck_assert_uint_eq(look((struct audit_query){0}), 4);
+		ck_assert_uint_eq(found.records[3].host, 4);
 	}
 END_TEST
 
@@ -461,6 +491,7 @@ int main(void)
 		runs_are_told_from_the_first_record_on,
 		what_was_not_settled_is_doubtful,
 		a_killed_writer_loses_nothing,
+		the_header_may_be_behind_or_wrong,
 		a_torn_record_is_passed_over,
 		it_is_read_while_it_is_written,
 		two_do_not_write_to_one,
