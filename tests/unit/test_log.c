@@ -5,9 +5,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -20,6 +23,21 @@ int clock_gettime(clockid_t clock, struct timespec *now)
 
 	now->tv_sec += later_ms / 1000;
 	return (int)r;
+}
+
+/* In place of the library's: what the journal was told last. */
+static char journal_fields[8192];
+
+int sd_journal_sendv(const struct iovec *fields, int count);
+
+int sd_journal_sendv(const struct iovec *fields, int count)
+{
+	size_t at = 0;
+
+	for (int i = 0; i < count; i++)
+		at += (size_t)snprintf(journal_fields + at, sizeof(journal_fields) - at, "%.*s\n",
+			(int)fields[i].iov_len, (const char *)fields[i].iov_base);
+	return 0;
 }
 
 static int reader, kept_stderr;
@@ -198,6 +216,56 @@ START_TEST(journal_only_when_the_stream_is_ours)
 	}
 END_TEST
 
+static void has_field(const char *field)
+{
+	char line[256];
+
+	(void)snprintf(line, sizeof(line), "%s\n", field);
+	ck_assert_msg(strstr(journal_fields, line) != NULL, "no %s in:\n%s", field, journal_fields);
+}
+
+START_TEST(the_journal_gets_fields_and_an_id)
+	{
+		const struct log_about about = {.message = LOG_MESSAGE_BOUND,
+			.operation = "bind",
+			.vm = "vm1",
+			.device = "0000:3a:00.1",
+			.set = 5,
+			.pasid = 1024,
+			.guest = 7,
+			.has_guest = true,
+			.uid = 1000,
+			.has_uid = true};
+		struct stat st;
+		char stream[64];
+
+		ck_assert_int_eq(fstat(STDERR_FILENO, &st), 0);
+		(void)snprintf(stream, sizeof(stream), "%ju:%ju", (uintmax_t)st.st_dev,
+			(uintmax_t)st.st_ino);
+		setenv("JOURNAL_STREAM", stream, 1);
+		log_open(LOG_LEVEL_INFO);
+		log_write(LOG_LEVEL_INFO, &about, "bound");
+		has_field("MESSAGE=bound");
+		has_field("PRIORITY=6");
+		has_field("PASIDD_VM=vm1");
+		has_field("PASIDD_SET=5");
+		has_field("PASIDD_PASID=1024");
+		has_field("PASIDD_GUEST_PASID=7");
+		has_field("PASIDD_DEVICE=0000:3a:00.1");
+		has_field("PASIDD_OPERATION=bind");
+		has_field("PASIDD_UID=1000");
+#define M(name, id)                                                                                \
+	if (LOG_MESSAGE_##name == LOG_MESSAGE_BOUND)                                               \
+		has_field("MESSAGE_ID=" id);
+		LOG_MESSAGES(M)
+#undef M
+		ck_assert_str_eq(written(), "");
+		journal_fields[0] = '\0';
+		log_write(LOG_LEVEL_INFO, NULL, "plain");
+		ck_assert_ptr_null(strstr(journal_fields, "MESSAGE_ID"));
+	}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("log");
@@ -214,6 +282,7 @@ int main(void)
 	tcase_add_test(tc, a_count_of_several_users_names_none);
 	tcase_add_test(tc, a_full_pipe_never_blocks_and_errno_is_kept);
 	tcase_add_test(tc, journal_only_when_the_stream_is_ours);
+	tcase_add_test(tc, the_journal_gets_fields_and_an_id);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
