@@ -180,9 +180,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct audit_found found;
 
 	if (path[0] == '\0') {
-		char folder[] = "/tmp/pasidd-fuzz-XXXXXX";
+		char memory[] = "/dev/shm/pasidd-fuzz-XXXXXX", disk[] = "/tmp/pasidd-fuzz-XXXXXX";
+		const char *folder = mkdtemp(memory);
 
-		FUZZ_CHECK(mkdtemp(folder) != NULL);
+		if (folder == NULL)
+			folder = mkdtemp(disk);
+		FUZZ_CHECK(folder != NULL);
 		(void)snprintf(path, sizeof(path), "%s/audit", folder);
 		(void)atexit(leave);
 	}
