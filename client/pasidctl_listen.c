@@ -5,7 +5,8 @@
  * bounded: the size of a request, for how long a connection is idle, and how many there are.
  *
  * Connections are bounded by descriptors, because libevent tells nobody of a new one: one more is
- * not accepted, and waits in the kernel's queue. Descriptors for the daemon are beyond that bound.
+ * not accepted, and waits in the kernel's queue. Some descriptors are held for the daemon, who
+ * would seem to be away otherwise.
  */
 #include "pasidctl_metrics.h"
 
@@ -15,6 +16,7 @@
 #include <event2/http.h>
 #include <event2/listener.h>
 #include <event2/util.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
@@ -28,7 +30,7 @@
 
 #define LISTEN_CONNECTIONS 64
 #define LISTEN_OWN         24 /* descriptors of the loop, the listener, standard ones */
-#define LISTEN_DAEMON      16 /* of the client of the daemon */
+#define LISTEN_DAEMON      16 /* held for the client of the daemon */
 #define LISTEN_HEADERS     8192
 #define LISTEN_BODY        1024
 #define LISTEN_IDLE        10 /* seconds; beyond what the daemon may take */
@@ -47,7 +49,8 @@ struct listen {
 	struct event *resume, *signals[2];
 	const char *path; /* of our socket, to be unlinked; or NULL */
 	struct pasid_client *client;
-	bool was_away; /* said already */
+	int held[LISTEN_DAEMON]; /* descriptors of nothing; -1 */
+	bool was_away;           /* said already */
 	int64_t asked_ms;
 	char *text[LISTEN_FORMATS]; /* the last answer; NULL: none yet */
 	size_t size[LISTEN_FORMATS];
@@ -65,14 +68,32 @@ static int64_t listen_now_ms(void)
 	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* Lets so many descriptors be opened, as far as we may. */
-static void listen_bound(rlim_t count)
+/* Of descriptors, as many as all that we take needs; fewer are what a unit says. */
+static void listen_bound(void)
 {
 	struct rlimit limit;
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+	rlim_t count = LISTEN_OWN + LISTEN_CONNECTIONS + LISTEN_DAEMON;
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur <= count)
 		return;
-	limit.rlim_cur = count < limit.rlim_max ? count : limit.rlim_max;
+	limit.rlim_cur = count;
 	(void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/* Those that are free now are nobody else's. */
+static void listen_hold(struct listen *listen)
+{
+	for (int i = 0; i < LISTEN_DAEMON; i++)
+		if (listen->held[i] < 0)
+			listen->held[i] = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+}
+
+static void listen_let_go(struct listen *listen)
+{
+	for (int i = 0; i < LISTEN_DAEMON; i++) {
+		if (listen->held[i] >= 0)
+			close(listen->held[i]);
+		listen->held[i] = -1;
+	}
 }
 
 /* Says once that the daemon is away, and once that it is back. */
@@ -92,9 +113,9 @@ static void listen_refresh(struct listen *listen)
 	struct pasid_error error = {0};
 	if (listen->text[0] != NULL && listen_now_ms() - listen->asked_ms < LISTEN_CACHE_MS)
 		return;
-	listen_bound(LISTEN_OWN + LISTEN_CONNECTIONS + LISTEN_DAEMON);
+	listen_let_go(listen);
 	int r = metrics_ask(listen->ctl, &listen->client, &read, &error);
-	listen_bound(LISTEN_OWN + LISTEN_CONNECTIONS);
+	listen_hold(listen);
 	listen_tell(listen, r, &error);
 	for (int i = 0; i < LISTEN_FORMATS; i++) {
 		free(listen->text[i]);
@@ -223,7 +244,8 @@ static bool listen_address(const char *text, struct sockaddr_storage *address, i
 		return true;
 	}
 	if (!listen_parse(text, (struct sockaddr *)address, ret_size)) {
-		ctl_usage("--listen takes IP:PORT, [IPv6]:PORT or a path, such as 127.0.0.1:9942");
+		ctl_usage(
+			"--listen takes IP:PORT, [IPv6]:PORT, a path or fd:N, such as 127.0.0.1:9942");
 		return false;
 	}
 	return true;
@@ -249,16 +271,40 @@ static void listen_say_where(const struct listen *listen, const char *text)
 		fprintf(stderr, "pasidctl: serves /metrics on %s\n", text);
 }
 
+/* A socket that somebody made for us, as systemd does, and that listens. */
+static bool listen_inherited(const char *text, int *ret_fd)
+{
+	uint64_t number;
+	int listens = 0;
+	socklen_t size = sizeof(listens);
+	if (!ctl_number(text, "--listen fd:", 65535, &number))
+		return false;
+	*ret_fd = (int)number;
+	if (getsockopt(*ret_fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) < 0 || listens == 0) {
+		ctl_usage("--listen: descriptor %d is no socket that listens", *ret_fd);
+		return false;
+	}
+	return evutil_make_socket_nonblocking(*ret_fd) == 0 &&
+	       evutil_make_socket_closeonexec(*ret_fd) == 0;
+}
+
 /* An exit code. */
 static int listen_open(struct listen *listen, const char *text)
 {
 	struct sockaddr_storage address;
-	int size;
-	if (!listen_address(text, &address, &size))
-		return EXIT_USAGE;
-	listen->listener = evconnlistener_new_bind(listen->base, NULL, NULL,
-		LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_REUSEABLE,
-		LISTEN_CONNECTIONS, (struct sockaddr *)&address, size);
+	int size, fd;
+	unsigned flags = LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC;
+	if (strncmp(text, "fd:", 3) == 0) {
+		if (!listen_inherited(text + 3, &fd))
+			return EXIT_USAGE;
+		listen->listener = evconnlistener_new(listen->base, NULL, NULL, flags, 0, fd);
+	} else {
+		if (!listen_address(text, &address, &size))
+			return EXIT_USAGE;
+		listen->listener =
+			evconnlistener_new_bind(listen->base, NULL, NULL, flags | LEV_OPT_REUSEABLE,
+				LISTEN_CONNECTIONS, (struct sockaddr *)&address, size);
+	}
 	if (listen->listener == NULL) {
 		fprintf(stderr, "pasidctl: cannot listen on %s: %s\n", text, strerror(errno));
 		return EXIT_FAILED;
@@ -298,6 +344,7 @@ static bool listen_start(struct listen *listen)
 
 static void listen_free(struct listen *listen)
 {
+	listen_let_go(listen);
 	for (int i = 0; i < LISTEN_FORMATS; i++)
 		free(listen->text[i]);
 	for (unsigned i = 0; i < ARRAY_SIZE(listen->signals); i++)
@@ -318,6 +365,8 @@ int metrics_listen(struct ctl *ctl)
 {
 	struct listen listen = {.ctl = ctl};
 	int code = EXIT_FAILED;
+	for (int i = 0; i < LISTEN_DAEMON; i++)
+		listen.held[i] = -1;
 	if (geteuid() == 0 && !(ctl->given & CTL_FORCE))
 		return ctl_usage(
 			"--listen is for an unprivileged user, such as that of "
@@ -330,7 +379,8 @@ int metrics_listen(struct ctl *ctl)
 		code = listen_open(&listen, ctl->listen);
 	if (code == EXIT_DONE) {
 		listen_say_where(&listen, ctl->listen);
-		listen_bound(LISTEN_OWN + LISTEN_CONNECTIONS);
+		listen_bound();
+		listen_hold(&listen);
 		code = event_base_dispatch(listen.base) == 0 ? EXIT_DONE : EXIT_FAILED;
 	}
 	listen_free(&listen);

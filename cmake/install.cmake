@@ -124,6 +124,7 @@ install(CODE "
   file(READ \"${CMAKE_CURRENT_SOURCE_DIR}/systemd/pasidd-metrics.service\" UNIT)
   string(REPLACE \"ExecStart=/usr/bin/pasidctl \" \"ExecStart=\${PASIDCTL_PATH} \" UNIT \"\${UNIT}\")
   file(WRITE \"${CMAKE_CURRENT_BINARY_DIR}/pasidd-metrics.service\" \"\${UNIT}\")
-  file(INSTALL \"${CMAKE_CURRENT_BINARY_DIR}/pasidd-metrics.service\" DESTINATION \"\${UNIT_DIR}\")
+  file(INSTALL \"${CMAKE_CURRENT_BINARY_DIR}/pasidd-metrics.service\"
+    \"${CMAKE_CURRENT_SOURCE_DIR}/systemd/pasidd-metrics.socket\" DESTINATION \"\${UNIT_DIR}\")
 " COMPONENT tools)
-install(FILES metrics/alerts.yml DESTINATION ${DOC_DIR} COMPONENT tools)
+install(FILES metrics/alerts.yml DESTINATION ${CMAKE_INSTALL_DATAROOTDIR}/pasidd COMPONENT tools)

@@ -62,9 +62,10 @@ COMPONENTS = {
         "bin/pasidctl",
         "bin/pasid-sim",
         "lib/systemd/system/pasidd-metrics.service",
-        "share/doc/pasidd/alerts.yml",
         "share/bash-completion/completions/pasidctl",
         "share/zsh/site-functions/_pasidctl",
+        "lib/systemd/system/pasidd-metrics.socket",
+        "share/pasidd/alerts.yml",
     },
     "libvirt": {"etc/libvirt/hooks/qemu.d/pasidd", "share/pasidd/libvirt/qemu.py"},
     "manuals": {f"share/man/man{page[-1]}/{page}" for page in pages()}

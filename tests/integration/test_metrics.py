@@ -36,13 +36,14 @@ def samples(text):
 class Server:
     """pasidctl metrics --listen, as root by force when the test is root."""
 
-    def __init__(self, path, *words, address="127.0.0.1:0", user=None):
+    def __init__(self, path, *words, address="127.0.0.1:0", user=None, pass_fds=()):
         force = ["--force"] if os.geteuid() == 0 and user is None else []
         self.process = subprocess.Popen(
             [PASIDCTL, "--socket", str(path), "metrics", "--listen", address, *force, *words],
             stderr=subprocess.PIPE,
             text=True,
             user=user,
+            pass_fds=pass_fds,
         )
         self.where = self.process.stderr.readline()
         match = re.search(r"http://127\.0\.0\.1:(\d+)/metrics$", self.where)
@@ -125,6 +126,7 @@ class Once(WithDaemon):
         for words in (("--format", "xml"), ("--force",), (*listen, "--output", "x"), (*listen, "--json"),
                       ("--output", "x", "--json"), ("--listen", "127.0.0.1"), ("--listen", ":", "--force"),
                       ("--listen", "localhost:9", "--force"), ("--listen", "127.0.0.1:99999", "--force"),
+                      ("--listen", "fd:x", "--force"), ("--listen", "fd:1", "--force"), ("--listen", "fd:77", "--force"),
                       ("--listen", "[::1]", "--force"), ("--listen", "/" + 200 * "x", "--force")):  # fmt: skip
             self.assertEqual(self.ctl("metrics", *words).returncode, 2, words)
 
@@ -182,6 +184,9 @@ class Listening(WithDaemon):
             time.sleep(1)
             self.assertLess(self.cpu(server) - spent, 0.5)
             self.assertLess(len(os.listdir(descriptors)), 110)
+            # Descriptors for another connection to the daemon are nobody else's.
+            self.kill()
+            self.daemon.start()
             self.assertEqual(server.up(), 1)
         self.assertEqual(server.up(), 1)
 
@@ -246,6 +251,15 @@ class Listening(WithDaemon):
         self.assertTrue(answer.endswith(b"# EOF\n"))
         self.assertEqual(server.end(), 0)
         self.assertFalse(path.exists())
+
+    def test_a_socket_that_listens_already_is_served(self):
+        with socket.socket() as listening:
+            listening.bind(("127.0.0.1", 0))
+            listening.listen()
+            server = self.serve(address=f"fd:{listening.fileno()}", pass_fds=[listening.fileno()])
+            server.port = listening.getsockname()[1]
+        self.assertEqual(server.up(), 1)
+        self.assertEqual(server.up(), 1)
 
     @unittest.skipUnless(os.geteuid() == 0, "needs root, to be somebody else")
     def test_it_is_for_an_unprivileged_user(self):
