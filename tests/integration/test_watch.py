@@ -126,6 +126,7 @@ class Watching(WithDaemon):
         self.grant(4)
         self.assertIn(f"--from {first.lines[0]['sequence'] + 1} ", said)
 
+    # F21
     def test_a_killed_service_goes_on_from_its_file(self):
         granted, told, shown = [], set(), []
         for _ in range(3):
@@ -150,6 +151,7 @@ class Watching(WithDaemon):
         self.told(again, last)
         self.assertEqual(again.granted(), last)
 
+    # F21
     def test_what_a_daemon_took_along_is_said_to_be_lost(self):
         watch = self.watch("--state", str(self.state))
         self.assertTrue(eventually(self.state.exists))
