@@ -66,13 +66,14 @@ static uint64_t landlock_all(int version)
 	return (UINT64_C(1) << bits[row]) - 1;
 }
 
-/* A counter's file is written by whoever ends. */
-static bool landlock_is_wanted(void)
+static int landlock_version(void)
 {
-#ifdef PASIDD_COVERAGE_END_H
-	return false;
+#ifdef PASIDD_COVERAGE_END_H /* whoever ends writes a file of counters */
+	return -EOPNOTSUPP;
 #else
-	return true;
+	const long version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_VERSION);
+
+	return version < 0 ? -errno : (int)version;
 #endif
 }
 
@@ -81,13 +82,11 @@ static int landlock_new(bool scoped, int *ret_version, uint64_t *ret_handled)
 {
 	struct landlock_ruleset ruleset = {0};
 	size_t size = sizeof(ruleset);
-	int version, fd;
+	const int version = landlock_version();
+	int fd;
 
-	if (!landlock_is_wanted())
-		return -EOPNOTSUPP;
-	version = (int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_VERSION);
 	if (version < 0)
-		return -errno;
+		return version;
 	ruleset.files = landlock_all(version);
 	if (version >= 4)
 		ruleset.net = NET_TCP;

@@ -423,7 +423,7 @@ int executor_worker_receive(struct executor_worker *worker, struct hw_result *re
 		return 1;
 	if (n < 0 && executor_worker_later(-errno))
 		return 0; /* asked again at once: epoll says so as long as something is there */
-	if (n == 0 || (n < 0 && errno == ECONNRESET))
+	if (n == 0 || errno == ECONNRESET)
 		executor_worker_close_socket(worker);
 	else /* the copy of our socket that is kept for us would let it wait for ever */
 		executor_worker_kill(worker);

@@ -67,7 +67,8 @@ class Parts(unittest.TestCase):
     @unittest.skipUnless(shutil.which("systemd-analyze"), "there is no systemd-analyze")
     def test_unit_is_understood_by_systemd(self):
         units = sorted((PREFIX / "lib/systemd/system").glob("pasidd*"))
-        said = subprocess.run(["systemd-analyze", "verify", "--man=no", *units], text=True, capture_output=True, check=False)
+        said = subprocess.run(
+            ["systemd-analyze", "verify", "--man=no", *units], text=True, capture_output=True, check=False)
         self.assertEqual([line for line in said.stderr.splitlines() if "pasidd" in line], [])
 
     def test_hook_of_libvirt_finds_its_script(self):

@@ -21,7 +21,8 @@ ROLES = (pb.ROLE_ADMIN, pb.ROLE_OBSERVER, pb.ROLE_PARTICIPANT)
 def pasidctl(*words, path):
     """Without --socket, as an operator calls it."""
     environment = {**os.environ, "PASIDD_SOCKET": str(path)}
-    return subprocess.run([PASIDCTL, *words], env=environment, text=True, capture_output=True, timeout=TIMEOUT, check=False)
+    return subprocess.run(
+        [PASIDCTL, *words], env=environment, text=True, capture_output=True, timeout=TIMEOUT, check=False)
 
 
 class AdminSocket(unittest.TestCase):
