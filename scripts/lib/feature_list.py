@@ -14,6 +14,7 @@ TEST = re.compile(r"`(unit|integration|vm) ([a-z_0-9-]+)(?: ([a-z_0-9]+))?`")
 BEGINS = {"unit": re.compile(r"(?m)^START_TEST\((\w+)\)"), "integration": re.compile(r"(?m)^    def (test_\w+)\(")}
 SCENARIOS = {
     "vtd": ("scenario_pasidd.py",), "scopes": ("scenario_scopes.py",), "restart": ("scenario_restart.py",),
+    "service": ("scenario_service.py",),
     "iommufd-selftest": ("scenario_selftest.py", "scenario_selftest_pasidd.py"),
     "smmuv3": ("scenario_smmuv3_pasidd.py",),
 }

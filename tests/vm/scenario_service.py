@@ -22,9 +22,16 @@ USERS = {"vm1": 3001, "vm2": 3002, "vm3": 3003}
 GUEST_PASID = 7
 PACKAGES = ("pasidd", "libpasid1", "libpasid-dev", "pasidctl")
 UNITS = ("pasidd.socket", "pasidd-admin.socket", "pasidd.service")
-CONFIGURATION = "/etc/pasidd/pasidd.json"
+CONFIGURATION = "/etc/pasidd/pasidd.json.d/50-host.json"
 DROP_IN = "/run/systemd/system/pasidd.service.d/test.conf"
 WATCHDOG_S = 10  # the machine may be busy, and the daemon late
+
+# systemd's filter of calls, and the daemon's own.
+STRICT = f"""[Service]
+SystemCallErrorNumber=
+Environment=PASIDD_REFUSED_CALL=kill
+WatchdogSec={WATCHDOG_S}
+"""
 
 SETTINGS = {
     "devices": [
@@ -32,7 +39,8 @@ SETTINGS = {
         {"address": C, "use": "exclusive", "users": [USERS["vm3"]]},
         {"address": SHARED, "use": "shared", "users": list(USERS.values())},
     ],
-    "quota": {"set_default": 64},
+    "quota": {"set_default": 4096},
+    "session": {"grace_ms": 120000},  # a VMM of ours looks for the daemon when it is told to
 }
 
 # What a host's administrator adds for VMMs that are no root: an iommufd is empty until its owner puts something in, and
@@ -58,9 +66,11 @@ class Scenario(ServiceScenario):
         self.prepare()
         self.install()
         self.first_client()
-        self.sandbox()
         self.bind_all()
+        self.sandbox()
         self.permissions()
+        self.journal_fields()
+        self.reload()
         self.watchdog()
         self.upgrade()
         self.planted_refusal()
@@ -99,9 +109,8 @@ class Scenario(ServiceScenario):
         self.report.step("A host before pasidd")
         # A filter's refusal is an error that a program may get over; here it is the end of the process.
         self.machine.output("echo 1 >/proc/sys/kernel/print-fatal-signals")
-        self.write(DROP_IN, f"[Service]\nSystemCallErrorNumber=\nWatchdogSec={WATCHDOG_S}\n")
+        self.write(DROP_IN, STRICT)
         self.write("/etc/udev/rules.d/70-vms.rules", RULES)
-        self.write(CONFIGURATION, json.dumps(SETTINGS))
         self.nothing_wrong("at the start")
 
     def install(self):
@@ -122,6 +131,7 @@ class Scenario(ServiceScenario):
 
     def first_client(self):
         self.report.step("The service is started by its first client, a VMM")
+        self.write(CONFIGURATION, json.dumps(SETTINGS))
         self.machine.output("systemctl stop pasidd.service 2>&1")
         self.report.equal(self.show("ActiveState"), "inactive", "the service does not run")
         self.vmms = {name: UserVmm(self.machine, name) for name in ("vm1", "vm2")}
@@ -147,7 +157,7 @@ class Scenario(ServiceScenario):
             self.report.equal(set(fields["Uid"].split()), {user}, f"{process}: a user of its own")
 
     def bind_all(self):
-        self.report.step("Two VMMs bind: what pasidd opens for one, what the other may open, a slice of what both share")
+        self.report.step("VMMs bind: what pasidd opens for one, what the other may open, slices of what both share")
         vm1, vm2 = self.vmms["vm1"], self.vmms["vm2"]
         for name, vmm in self.vmms.items():
             vmm.ask(f"set {name}")
@@ -183,13 +193,60 @@ class Scenario(ServiceScenario):
         vm2 = self.vmms["vm2"]
         self.report.equal(vm2.result(f"node {A}"), "EACCES", "a VMM may not open another's node")
         self.report.equal(vm2.refusal(f"device-open {A}").split()[0], "denied", "nor have pasidd open it")
-        admin = self.machine.run("as_user 3002 3002 pasidctl status")
-        self.report.check(admin[0] != 0, "no user but root sees the state", [admin[1]])
+        user = f"as_user {USERS['vm2']} {USERS['vm2']}"
+        status, said = self.machine.run(f"{user} pasidctl drained {SHARED}")
+        self.report.check(status != 0, "only root is an admin", [said])
+        status, said = self.machine.run(f"{user} sh -c 'echo >/run/pasidd/admin.socket'")
+        self.report.check("Permission denied" in said, "and may open the socket for admins", [said])
         self.compare("after the refusals")
+
+    def journal_fields(self):
+        self.report.step("The journal says who did what, in fields")
+        entries = [json.loads(line) for line in self.machine.output("journalctl -u pasidd -o json").splitlines()]
+        (host,) = (pasid for (_, pasid), name in self.claim.items() if name == "vm1")
+        vm1, vm2 = ({"PASIDD_VM": name, "PASIDD_UID": str(user)} for name, user in list(USERS.items())[:2])
+        for wanted, what in (
+            ({"PASIDD_OPERATION": "bind", "PASIDD_DEVICE": A, "PASIDD_PASID": str(host), **vm1}, "VM 1's bind"),
+            ({"PASIDD_REASON": "device-denied", "PASIDD_DEVICE": A, **vm2}, "VM 2's refusal"),
+        ):
+            found = [entry for entry in entries if wanted.items() <= entry.items()]
+            self.report.check(found, f"a line about {what} has {wanted}", [str(entry) for entry in entries[-5:]])
+            text = self.machine.output(f"journalctl --catalog -u pasidd MESSAGE_ID={found[-1]['MESSAGE_ID']}")
+            self.report.check("-- " in text, "the journal's catalogue explains it", [text])
+        history = self.machine.output(f"pasidctl history {host}")
+        self.report.note(history)
+        self.report.check("bound" in history and "vm1" in history, f"and so does the audit trail of PASID {host}")
+
+    def reload(self):
+        self.report.step("Other settings, read while it serves")
+        instance = self.instance()
+        changed = {**SETTINGS, "quota": {"set_default": 3}, "namespace": {"reserved_last": 2047}}
+        self.write(CONFIGURATION, json.dumps(changed))
+        self.machine.output("systemctl reload pasidd")
+        self.eventually(lambda: "settings applied" in self.journal("-n 20"), "it has read them")
+        said = self.journal("-n 20")
+        self.report.check(re.search(r"settings applied:.*quota", said), "what can be applied is", [said])
+        needed = re.search(r"needs a restart:.*namespace.reserved_last", said)
+        self.report.check(needed, "and it says what needs a restart", [said])
+        vm3 = UserVmm(self.machine, "vm3")
+        vm3.ask("connect")
+        vm3.ask("set vm3")
+        answers = [vm3.refusal("allocate") for _ in range(4)]
+        self.report.equal(answers, ["ok"] * 3 + ["quota set-quota"], "a set that is made now has the new quota")
+        vm3.kill()
+        self.write(CONFIGURATION, '{\n  "quota": {"set_default": "many"}\n}\n')
+        self.machine.output("systemctl reload pasidd")
+        where = f"{CONFIGURATION}:2:"
+        self.eventually(lambda: where in self.journal("-n 20"), f"of wrong ones it says where: {where}")
+        self.write(CONFIGURATION, json.dumps(SETTINGS))
+        self.machine.output("systemctl reload pasidd")
+        self.eventually(lambda: not self.control("status")["notes"], "the first ones once more: nothing is left to say")
+        self.report.equal(self.instance(), instance, "it is the same daemon")
+        self.compare("after the reloads")
 
     def watchdog(self):
         self.report.step(f"The daemon stands still, and its watchdog of {WATCHDOG_S} s ends")
-        vm1, instance, workers = self.vmms["vm1"], self.instance(), self.service_processes()
+        vm1, instance, workers = self.vmms["vm1"], self.instance(), self.holders()
         before = self.numbers()
         with self.watch(self.claim) as watcher:
             began = time.monotonic()
@@ -203,19 +260,24 @@ class Scenario(ServiceScenario):
         self.never_absent(watcher, self.claim, "meanwhile")
         self.report.check("Watchdog timeout" in self.journal(), "the journal says why")
         self.kept(workers, instance)
+        self.go_on()
         self.report.equal(self.numbers(), before, "the same numbers belong to the same sets")
         self.compare("after the watchdog")
         self.nothing_wrong("after the watchdog")
 
-    def kept(self, before, instance):
-        """Another daemon serves, and the workers are those that were there."""
+    def kept(self, workers, instance):
+        """Another daemon serves, and the workers with something attached are those that were there."""
         now = self.service_processes()
         self.report.check(instance not in now and self.instance() in now, "another daemon serves")
-        self.report.none(before - {instance} - now, "its workers are those of before")
+        self.report.check(len(workers) > 2 and workers <= self.holders(), f"workers are those of before: {workers}")
+
+    def go_on(self):
+        answers = {name: vmm.result("connected") for name, vmm in self.vmms.items()}
+        self.report.equal(set(answers.values()), {"ok"}, f"the VMMs go on with their sessions: {', '.join(answers)}")
 
     def upgrade(self):
         self.report.step("An upgrade to packages of a later version")
-        instance, workers, before = self.instance(), self.service_processes(), self.numbers()
+        instance, workers, before = self.instance(), self.holders(), self.numbers()
         vm1 = self.vmms["vm1"]
         with self.watch(self.claim) as watcher:
             self.report.note(self.machine.output("dpkg --unpack /mnt/packages/2/*.deb 2>&1", 120))
@@ -229,8 +291,10 @@ class Scenario(ServiceScenario):
         self.never_absent(watcher, self.claim.keys() - self.late, "during the upgrade")
         versions = self.version(), self.first_version
         self.report.check(versions[0] == versions[1] + "+rebuilt", "the daemon is the new version", versions)
-        self.report.check("(deleted)" not in self.machine.output(f"readlink /proc/{self.instance()}/exe"), "and its file")
+        file = self.machine.output(f"readlink /proc/{self.instance()}/exe").strip()
+        self.report.equal(file, "/usr/sbin/pasidd", "and its file that is installed")
         self.kept(workers, instance)
+        self.go_on()
         after = self.numbers()
         self.report.equal({n: after.get(n) for n in before}, before, "the same numbers belong to the same sets")
         self.compare("after the upgrade")
@@ -253,9 +317,10 @@ class Scenario(ServiceScenario):
     def planted_refusal(self):
         self.report.step("A refused call would be noticed")
         # A service of its own, so that no unit of pasidd's is counted as failed.
-        options = "-p SystemCallFilter=~chdir -p SystemCallErrorNumber= -p WorkingDirectory=/"
-        status = self.machine.run(f"systemd-run --quiet --wait --collect {options} sh -c 'cd /tmp' 2>&1", 30)[0]
-        self.report.check(status != 0 and self.refused_calls(), "a program whose call is refused is in the kernel's log")
+        start = "systemd-run --quiet --wait --collect -p SystemCallFilter=~chdir"
+        status = self.machine.run(f"{start} sh -c 'cd /tmp' 2>&1", 30)[0]
+        noticed = status != 0 and self.refused_calls()
+        self.report.check(noticed, "a program whose call is refused is in the kernel's log")
         self.machine.output("dmesg --clear")
 
     def remove(self):

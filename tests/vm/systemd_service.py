@@ -24,6 +24,12 @@ class ServiceScenario(scenario_pasidd.Scenario):
         """The daemon's and its workers', whatever file they were started from."""
         return set(self.machine.output(f"cat {GROUP}").split())
 
+    def holders(self):
+        """Those of them that have a function open: workers with something attached."""
+        links = " ".join(f"/proc/{process}/fd/*" for process in self.service_processes())
+        found = self.machine.run(f"for l in {links}; do echo $l $(readlink $l); done | grep /dev/vfio/devices/")[1]
+        return {line.split("/")[2] for line in found.splitlines()}
+
     def watch(self, keys):
         # The observer's tables, not the guest, say where an entry is.
         return Watcher(self.observer.memory, self.observer.tables(), keys)

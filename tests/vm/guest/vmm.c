@@ -356,7 +356,7 @@ static void vmm_going(char **words)
 	vmm_report(pasid_device_going(client, &device));
 }
 
-/* device-open ADDRESS: pasidd opens the function. */
+/* device-open ADDRESS: pasidd opens the function; what it hands back we keep until we end. */
 static void vmm_device_open(char **words)
 {
 	struct pasid_device_add_args args = {
@@ -365,8 +365,6 @@ static void vmm_device_open(char **words)
 	int fd = -1;
 
 	vmm_report_device(pasid_device_add(client, &args, &info, &fd), &info);
-	if (fd >= 0)
-		close(fd);
 }
 
 static int vmm_take(int process, const char *descriptor)
