@@ -157,7 +157,7 @@ START_TEST(bad_values_have_the_place_of_their_key)
 		refused(STATUS_INVALID,
 			"p.json:2:2: quta: unknown key; known here: socket, namespace, quota, "
 			"quarantine, participants, session, roles, scopes, devices, simulate, log, "
-			"limits, reservations");
+			"audit, limits, reservations");
 		put("p.json", "{\"roles\": {\"admins\": {\"users\": [0,\n 1, -1]}}}");
 		refused(STATUS_INVALID,
 			"p.json:2:5: roles.admins.users[2]: found -1, expected the "

@@ -115,5 +115,5 @@ int main(void)
 		numbers_are_others_and_what_was_told_stays,
 	};
 
-	return rig_main(&r, "dispatch: configuration", tests, sizeof(tests) / sizeof(tests[0]));
+	return rig_main(&r, "dispatch_configure", tests, sizeof(tests) / sizeof(tests[0]));
 }
