@@ -8,22 +8,27 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
-#define SD_JOURNAL_SUPPRESS_LOCATION
-#include <systemd/sd-journal.h>
+#define LOG_JOURNAL        "/run/systemd/journal/socket"
+#define LOG_JOURNAL_BUFFER (8 << 20) /* as the library has it; the kernel may give less */
+#define LOG_IDENTIFIER     "SYSLOG_IDENTIFIER=pasidd"
 
 #define LOG_TEXT_MAX  768
 #define LOG_FIELD_MAX 96
-#define LOG_FIELDS    13
+#define LOG_FIELDS    14
 #define LOG_BUCKETS   64 /* users that are told apart; the last one more is for those not known */
 
 static struct {
 	enum log_level level;
 	bool journal;
+	int socket;    /* to the journal; -1: none */
+	uint32_t lost; /* lines that it did not take */
 	struct log_bucket {
 		/* What clients may still cause in this period, and what was left out of it. */
 		int64_t period_end_ms;
@@ -32,7 +37,7 @@ static struct {
 		bool several; /* not only of that user */
 	} buckets[LOG_BUCKETS + 1];
 	int64_t flush_at_ms; /* when the first of those with something left out is to say so */
-} log_state = {.level = LOG_LEVEL_INFO, .flush_at_ms = INT64_MAX};
+} log_state = {.level = LOG_LEVEL_INFO, .socket = -1, .flush_at_ms = INT64_MAX};
 
 static const char *const log_message_ids[LOG_MESSAGE_COUNT] = {
 #define M(name, id) [LOG_MESSAGE_##name] = (id),
@@ -54,10 +59,24 @@ static bool log_is_journal(void)
 	return strcmp(stream, expected) == 0;
 }
 
+static int log_journal_socket(void)
+{
+	const int size = LOG_JOURNAL_BUFFER;
+	const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd >= 0)
+		(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	return fd;
+}
+
 void log_open(enum log_level level)
 {
 	log_state.level = level;
 	log_state.journal = log_is_journal();
+	if (log_state.journal && log_state.socket < 0)
+		log_state.socket = log_journal_socket();
+	if (log_state.socket < 0)
+		log_state.journal = false; /* its stream is good enough */
 }
 
 bool log_wanted(enum log_level level)
@@ -73,6 +92,20 @@ struct log_line {
 	char message[LOG_TEXT_MAX + sizeof("MESSAGE=")];
 };
 
+/*
+ * One line it is, and nothing for a terminal to obey: names that were asked for may be anything
+ * that is UTF-8. Control characters are those of ASCII, and U+0080 to U+009F.
+ */
+static void log_tame(char *text)
+{
+	for (uint8_t *at = (uint8_t *)text; *at != '\0'; at++) {
+		if (at[0] == 0xc2 && at[1] >= 0x80 && at[1] <= 0x9f)
+			at[0] = at[1] = '?';
+		else if (*at < ' ' || *at == 0x7f)
+			*at = '?';
+	}
+}
+
 __attribute__((format(printf, 2, 3))) static void log_add(
 	struct log_line *line, const char *format, ...)
 {
@@ -82,6 +115,7 @@ __attribute__((format(printf, 2, 3))) static void log_add(
 	va_start(args, format);
 	(void)vsnprintf(text, LOG_FIELD_MAX, format, args);
 	va_end(args);
+	log_tame(text);
 	line->fields[line->count++] = (struct iovec){.iov_base = text, .iov_len = strlen(text)};
 }
 
@@ -109,7 +143,26 @@ static void log_add_about(struct log_line *line, const struct log_about *about)
 		log_add(line, "PASIDD_UID=%" PRIu32, about->uid);
 }
 
-static void log_to_journal(
+/*
+ * In the journal's own words (systemd.io/JOURNAL_NATIVE_PROTOCOL), because sd_journal_sendv() waits
+ * for a journal that does not read, and the loop must wait for nobody.
+ */
+static bool log_send(const struct log_line *line)
+{
+	struct sockaddr_un journal = {.sun_family = AF_UNIX, .sun_path = LOG_JOURNAL};
+	struct iovec parts[2 * LOG_FIELDS];
+	struct msghdr msg = {
+		.msg_name = &journal, .msg_namelen = sizeof(journal), .msg_iov = parts};
+
+	for (int i = 0; i < line->count; i++) {
+		parts[msg.msg_iovlen++] = line->fields[i];
+		parts[msg.msg_iovlen++] = (struct iovec){(void *)(uintptr_t) "\n", 1};
+	}
+	return sendmsg(log_state.socket, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
+}
+
+/* What the journal wants beside the fields that it has. */
+static void log_complete(
 	enum log_level level, enum log_message message, struct log_line *line, const char *text)
 {
 	int length = snprintf(line->message, sizeof(line->message), "MESSAGE=%s", text);
@@ -117,8 +170,31 @@ static void log_to_journal(
 	log_add(line, "PRIORITY=%d", (int)level);
 	if (message != LOG_MESSAGE_NONE)
 		log_add(line, "MESSAGE_ID=%s", log_message_ids[message]);
+	log_add(line, LOG_IDENTIFIER);
 	line->fields[line->count++] = (struct iovec){line->message, (size_t)length};
-	(void)sd_journal_sendv(line->fields, line->count);
+}
+
+/* It takes lines again. */
+static void log_say_lost(void)
+{
+	struct log_line line = {.count = 0};
+	char text[64];
+
+	(void)snprintf(text, sizeof(text), "%" PRIu32 " lines were lost: the journal did not read",
+		log_state.lost);
+	log_complete(LOG_LEVEL_WARNING, LOG_MESSAGE_NONE, &line, text);
+	if (log_send(&line))
+		log_state.lost = 0;
+}
+
+static void log_to_journal(
+	enum log_level level, enum log_message message, struct log_line *line, const char *text)
+{
+	log_complete(level, message, line, text);
+	if (!log_send(line))
+		log_state.lost++;
+	else if (log_state.lost > 0)
+		log_say_lost();
 }
 
 static const char *log_level_text(enum log_level level)
@@ -264,6 +340,7 @@ void log_write(enum log_level level, const struct log_about *about, const char *
 	va_start(args, format);
 	(void)vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
+	log_tame(text);
 	log_emit(level, about, text);
 	errno = saved;
 }

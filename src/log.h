@@ -5,8 +5,9 @@
  * Goes to the journal, with the fields as PASIDD_VM, PASIDD_SET, PASIDD_PASID, PASIDD_GUEST_PASID,
  * PASIDD_DEVICE, PASIDD_DEVICE_ID, PASIDD_SESSION, PASIDD_UID, PASIDD_OPERATION and PASIDD_REASON
  * and with a MESSAGE_ID, when standard error is the journal's (JOURNAL_STREAM, systemd.exec(5));
- * else as readable lines to standard error, where a line that cannot be written without waiting is
- * dropped. Only the edge logs: functions below it return what is wrong.
+ * else as readable lines to standard error. A line that cannot be written without waiting is
+ * dropped, and the journal is told how many were; control characters become '?'. Only the edge
+ * logs: functions below it return what is wrong.
  */
 #ifndef PASIDD_LOG_H
 #define PASIDD_LOG_H

@@ -8,9 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -25,19 +26,26 @@ int clock_gettime(clockid_t clock, struct timespec *now)
 	return (int)r;
 }
 
-/* In place of the library's: what the journal was told last. */
+/* In place of libc's: what the journal was told since the test asked. */
 static char journal_fields[8192];
+static bool journal_full;
 
-int sd_journal_sendv(const struct iovec *fields, int count);
-
-int sd_journal_sendv(const struct iovec *fields, int count)
+ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
 {
-	size_t at = 0;
+	size_t at = strlen(journal_fields);
 
-	for (int i = 0; i < count; i++)
-		at += (size_t)snprintf(journal_fields + at, sizeof(journal_fields) - at, "%.*s\n",
-			(int)fields[i].iov_len, (const char *)fields[i].iov_base);
-	return 0;
+	(void)fd;
+	ck_assert_int_ne(flags & MSG_DONTWAIT, 0);
+	ck_assert_str_eq(((const struct sockaddr_un *)msg->msg_name)->sun_path,
+		"/run/systemd/journal/socket");
+	if (journal_full) {
+		errno = EAGAIN;
+		return -1;
+	}
+	for (size_t i = 0; i < msg->msg_iovlen; i++)
+		at += (size_t)snprintf(journal_fields + at, sizeof(journal_fields) - at, "%.*s",
+			(int)msg->msg_iov[i].iov_len, (const char *)msg->msg_iov[i].iov_base);
+	return 1;
 }
 
 static int reader, kept_stderr;
@@ -224,6 +232,52 @@ static void has_field(const char *field)
 	ck_assert_msg(strstr(journal_fields, line) != NULL, "no %s in:\n%s", field, journal_fields);
 }
 
+static void journal_is_ours(void)
+{
+	struct stat st;
+	char stream[64];
+
+	ck_assert_int_eq(fstat(STDERR_FILENO, &st), 0);
+	(void)snprintf(
+		stream, sizeof(stream), "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
+	setenv("JOURNAL_STREAM", stream, 1);
+	log_open(LOG_LEVEL_INFO);
+}
+
+/* Nobody is waited for, and nothing is left out unsaid. */
+START_TEST(a_journal_that_does_not_read_loses_lines_and_is_told)
+	{
+		journal_is_ours();
+		journal_full = true;
+		for (int i = 0; i < 3; i++)
+			log_write(LOG_LEVEL_INFO, NULL, "line %d", i);
+		journal_full = false;
+		log_write(LOG_LEVEL_INFO, NULL, "reads again");
+		has_field("MESSAGE=reads again");
+		has_field("MESSAGE=3 lines were lost: the journal did not read");
+		ck_assert_ptr_null(strstr(journal_fields, "MESSAGE=line"));
+		journal_fields[0] = '\0';
+		log_write(LOG_LEVEL_INFO, NULL, "once more");
+		ck_assert_ptr_null(strstr(journal_fields, "lost"));
+		ck_assert_str_eq(written(), "");
+	}
+END_TEST
+
+/* Whoever asks for a set of such a name writes no line of ours, and no terminal obeys. */
+START_TEST(control_characters_are_not_passed_on)
+	{
+		const struct log_about about = {.vm = "x\npasidd: \033[31m"};
+
+		log_write(LOG_LEVEL_INFO, &about, "no set 'a\nb\r\t\177\302\233\303\251\302\240'");
+		ck_assert_str_eq(written(),
+			"pasidd: no set 'a?b?????\303\251\302\240' [vm=x?pasidd: ?[31m]\n");
+		journal_is_ours();
+		log_write(LOG_LEVEL_INFO, &about, "no set 'a\nPRIORITY=0'");
+		has_field("MESSAGE=no set 'a?PRIORITY=0'");
+		has_field("PASIDD_VM=x?pasidd: ?[31m");
+	}
+END_TEST
+
 START_TEST(the_journal_gets_fields_and_an_id)
 	{
 		const struct log_about about = {.message = LOG_MESSAGE_BOUND,
@@ -236,16 +290,11 @@ START_TEST(the_journal_gets_fields_and_an_id)
 			.has_guest = true,
 			.uid = 1000,
 			.has_uid = true};
-		struct stat st;
-		char stream[64];
 
-		ck_assert_int_eq(fstat(STDERR_FILENO, &st), 0);
-		(void)snprintf(stream, sizeof(stream), "%ju:%ju", (uintmax_t)st.st_dev,
-			(uintmax_t)st.st_ino);
-		setenv("JOURNAL_STREAM", stream, 1);
-		log_open(LOG_LEVEL_INFO);
+		journal_is_ours();
 		log_write(LOG_LEVEL_INFO, &about, "bound");
 		has_field("MESSAGE=bound");
+		has_field("SYSLOG_IDENTIFIER=pasidd");
 		has_field("PRIORITY=6");
 		has_field("PASIDD_VM=vm1");
 		has_field("PASIDD_SET=5");
@@ -282,6 +331,8 @@ int main(void)
 	tcase_add_test(tc, a_count_of_several_users_names_none);
 	tcase_add_test(tc, a_full_pipe_never_blocks_and_errno_is_kept);
 	tcase_add_test(tc, journal_only_when_the_stream_is_ours);
+	tcase_add_test(tc, a_journal_that_does_not_read_loses_lines_and_is_told);
+	tcase_add_test(tc, control_characters_are_not_passed_on);
 	tcase_add_test(tc, the_journal_gets_fields_and_an_id);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);
