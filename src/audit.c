@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -42,6 +43,54 @@ int audit_fail(struct audit_error *ret_error, int r, const char *format, ...)
 	(void)vsnprintf(ret_error->text, sizeof(ret_error->text), format, args);
 	va_end(args);
 	return r;
+}
+
+/* ---------------------------------------------------------------- a file that fails */
+
+/* The mapping of the one trail that is open: a signal handler has no argument of its own. */
+static struct {
+	uint8_t *base; /* NULL: none */
+	size_t size;
+	volatile sig_atomic_t lost;
+} guarded;
+
+/* The daemon does without its trail rather than end: memory takes the place of the file. */
+static void guard_on_bus(int number, siginfo_t *info, void *context)
+{
+	const uintptr_t at = (uintptr_t)info->si_addr, base = (uintptr_t)guarded.base;
+
+	(void)context;
+	if (info->si_code > 0 && guarded.base != NULL && at - base < guarded.size &&
+		mmap(guarded.base, guarded.size, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1,
+			0) == (void *)guarded.base) {
+		guarded.lost = 1;
+		return;
+	}
+	(void)signal(number, SIG_DFL); /* it happens again, and ends us */
+}
+
+static void guard_begin(uint8_t *base, size_t size)
+{
+	struct sigaction action = {.sa_sigaction = guard_on_bus, .sa_flags = SA_SIGINFO};
+
+	guarded.base = base;
+	guarded.size = size;
+	guarded.lost = 0;
+	(void)sigaction(SIGBUS, &action, NULL);
+}
+
+static void guard_end(const struct audit *audit)
+{
+	if ((uint8_t *)audit->header != guarded.base)
+		return;
+	(void)signal(SIGBUS, SIG_DFL);
+	guarded.base = NULL;
+}
+
+bool audit_is_lost(const struct audit *audit)
+{
+	return audit != NULL && (uint8_t *)audit->header == guarded.base && guarded.lost != 0;
 }
 
 /* ---------------------------------------------------------------- space */
@@ -124,7 +173,7 @@ void audit_write(struct audit *audit, enum audit_ring ring, struct audit_record 
 {
 	struct audit_record *slot;
 
-	if (audit == NULL)
+	if (audit == NULL || audit_is_lost(audit))
 		return;
 	slot = ring_take(audit, &audit->rings[ring]);
 	if (slot == NULL)
@@ -385,6 +434,7 @@ static int audit_start(struct audit *audit, const struct audit_header *layout, c
 		return audit_fail(
 			ret_error, -errno, "%.256s cannot be mapped: %s", path, strerror(errno));
 	audit->header = (struct audit_header *)(void *)base;
+	guard_begin(base, audit->size);
 	for (unsigned i = 0; i < AUDIT_RINGS; i++) {
 		struct ring *ring = &audit->rings[i];
 
@@ -395,6 +445,10 @@ static int audit_start(struct audit *audit, const struct audit_header *layout, c
 			return audit_no_room(path, ENOSPC, ret_error);
 	}
 	audit_go_on(audit);
+	if (audit_is_lost(audit))
+		return audit_fail(ret_error, -EIO,
+			"%.256s: the disk of the audit trail fails; name another place with audit.path",
+			path);
 	return 0;
 }
 
@@ -427,8 +481,10 @@ void audit_close(struct audit *audit)
 {
 	if (audit == NULL)
 		return;
-	if (audit->header != NULL)
+	if (audit->header != NULL) {
+		guard_end(audit);
 		(void)munmap(audit->header, audit->size);
+	}
 	if (audit->fd >= 0)
 		close(audit->fd);
 	free(audit);

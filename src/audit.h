@@ -101,6 +101,9 @@ void audit_settled(struct audit *audit);
 void audit_tick(struct audit *audit, uint64_t now_ms);
 /* The space of the disk is used up: earlier records are overwritten before it need be. */
 bool audit_is_short(const struct audit *audit);
+/* It cannot be reached any more, because its disk failed or somebody cut it short: nothing of what
+ * comes is recorded. A store into it was a signal (SIGBUS), which audit_open() has caught. */
+bool audit_is_lost(const struct audit *audit);
 
 /* ---------------------------------------------------------------- reading (audit_read.c) */
 

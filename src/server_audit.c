@@ -140,4 +140,12 @@ void server_check_audit(struct server *server)
 			"the disk of the audit trail is full: earlier records are overwritten "
 			"before they need be; make room");
 	server->audit_short = is_short;
+	if (audit_is_lost(server->options.audit) && !server->audit_lost) {
+		server->audit_lost = true;
+		log_write(LOG_LEVEL_ERROR,
+			&(struct log_about){
+				.message = LOG_MESSAGE_AUDIT_MISSED, .operation = "audit"},
+			"the audit trail cannot be reached any more: its disk fails, or somebody cut "
+			"the file short; nothing is recorded until pasidd is restarted");
+	}
 }

@@ -33,6 +33,7 @@ struct server {
 	bool awake, stopping, stopped;
 	bool helpless;    /* executor_is_helpless() */
 	bool audit_short; /* that its disk is full was logged */
+	bool audit_lost;  /* that it cannot be reached was */
 	bool freed;       /* a descriptor was closed, or a connection is gone */
 };
 

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -324,6 +325,45 @@ START_TEST(it_is_read_while_it_is_written)
 	}
 END_TEST
 
+/* As a disk that fails: the pages of the file are gone. */
+START_TEST(a_file_that_was_cut_short_ends_nobody)
+	{
+		put(AUDIT_NUMBERS, CHANGE_GRANT_ALLOCATED, 1, "vm1");
+		audit_settled(audit);
+		ck_assert(!audit_is_lost(audit));
+		ck_assert_int_eq(truncate(path, 0), 0);
+		for (uint32_t i = 0; i < 5000; i++) {
+			put(AUDIT_BINDINGS, CHANGE_BINDING_BOUND, 2, "vm1");
+			audit_settled(audit);
+		}
+		ck_assert(audit_is_lost(audit));
+		end();
+		begin(boot);
+		ck_assert(!audit_is_lost(audit));
+		put(AUDIT_NUMBERS, CHANGE_GRANT_ALLOCATED, 3, "vm1");
+		ck_assert_uint_eq(look_for(3), 1);
+	}
+END_TEST
+
+START_TEST(other_memory_that_fails_is_no_concern_of_it)
+	{
+		const int fd = open(old, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+		volatile uint8_t *page =
+			mmap(NULL, HEADER, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		const pid_t child = fork();
+		int status = 0;
+
+		if (child == 0) {
+			page[0] = 1;
+			_exit(0);
+		}
+		ck_assert_int_eq(waitpid(child, &status, 0), child);
+		ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS);
+		(void)munmap((void *)(uintptr_t)page, HEADER);
+		close(fd);
+	}
+END_TEST
+
 START_TEST(two_do_not_write_to_one)
 	{
 		struct audit *second = NULL;
@@ -494,6 +534,8 @@ int main(void)
 		the_header_may_be_behind_or_wrong,
 		a_torn_record_is_passed_over,
 		it_is_read_while_it_is_written,
+		a_file_that_was_cut_short_ends_nobody,
+		other_memory_that_fails_is_no_concern_of_it,
 		two_do_not_write_to_one,
 		one_of_another_size_is_kept_beside_it,
 		what_is_no_trail_is_kept_beside_it_and_refused_by_the_reader,
