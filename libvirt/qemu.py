@@ -148,6 +148,11 @@ def recorded(uuid):
         return None
 
 
+def others():
+    """Ids and names of what the other domains have."""
+    return [recorded(entry.name) for entry in RECORDS.glob("[0-9a-f]*")]
+
+
 def keep_record(uuid, entry):
     """Whole or not at all, whatever ends us in between."""
     RECORDS.mkdir(mode=0o700, exist_ok=True)
@@ -181,6 +186,8 @@ def make(uuid, wanted):
     if there is None or wanted["adopt"] != "yes" or there["mode"] != wanted["mode"]:
         remedy = "give another name, `pasidctl set destroy` it, or say adopt='yes' if it was moved here with this mode"
         raise Refused(f"{answer}. It was not made for this domain: {remedy}")
+    if (there["id"], there["name"]) in others():
+        raise Refused(f"{answer}. Another domain has it, and would lose it with the end of this one: give another name")
     keep_record(uuid, there)
 
 

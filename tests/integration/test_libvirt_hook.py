@@ -207,6 +207,13 @@ class Made(WithFolder):
         self.done("release", "end", domain('adopt="yes" mode="identity"'))
         self.assertEqual(self.sets(), {})
 
+    def test_set_of_another_domain_is_never_adopted(self):
+        self.done("prepare", "begin", domain('name="shared"'))
+        other = UUID[:-1] + ("0" if UUID[-1] != "0" else "1")
+        self.refused("Another domain has it", domain('name="shared" adopt="yes"', uuid=other))
+        self.done("release", "end", domain('name="shared" adopt="yes"', uuid=other))
+        self.assertEqual(list(self.sets()), ["shared"])
+
     def test_record_outlives_a_daemon_that_is_away(self):
         self.done("prepare", "begin", domain(""))
         there, self.socket = self.socket, self.folder / "away"
