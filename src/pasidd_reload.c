@@ -111,7 +111,8 @@ static bool reload_read(struct reload *reload)
 
 	if (!reload_grow(reload)) {
 		reload->why = "what was read is too large";
-		(void)kill(reload->pid, SIGKILL);
+		if (reload->pid != 0) /* it may be reaped already, and 0 would be ourselves */
+			(void)kill(reload->pid, SIGKILL);
 		return false;
 	}
 	n = read(reload->pipe, reload->text + reload->length, RELOAD_CHUNK);
