@@ -406,6 +406,8 @@ static ssize_t executor_worker_read(struct executor_worker *worker, struct hw_re
 	if ((size_t)n < sizeof(answer))
 		memset((uint8_t *)&answer + n, 0, sizeof(answer) - (size_t)n);
 	*ret_result = answer.result;
+	/* One that somebody has taken over says what it likes. */
+	ret_result->error.text[sizeof(ret_result->error.text) - 1] = '\0';
 	executor_worker_take_fds(worker, &msg, ret_result);
 	return n;
 }
@@ -416,9 +418,11 @@ int executor_worker_receive(struct executor_worker *worker, struct hw_result *re
 
 	if (worker->socket < 0)
 		return 0;
-	do
+	n = executor_worker_read(worker, ret_result);
+	if (n == WORKER_REFUSED_SIZE) /* one goes ahead of a result; more would keep us here */
 		n = executor_worker_read(worker, ret_result);
-	while (n == WORKER_REFUSED_SIZE);
+	if (n == WORKER_REFUSED_SIZE)
+		return 0; /* epoll says that there is more */
 	if (n > 0)
 		return 1;
 	if (n < 0 && executor_worker_later(-errno))

@@ -14,6 +14,7 @@ static struct build {
 	size_t answer;  /* bytes that it sends */
 	uint64_t extra; /* what it says where this build knows nothing */
 } build;
+static bool endless; /* its errors */
 
 struct long_answer {
 	struct worker_answer answer;
@@ -39,6 +40,9 @@ __attribute__((noreturn)) static void other_worker(int socket)
 		if (in.message.type == WORKER_FDS)
 			continue;
 		memset(out.answer.result.spare, 0xff, sizeof(out.answer.result.spare));
+		if (endless)
+			memset(&out.answer.result.error.text, 'x',
+				sizeof(out.answer.result.error.text));
 		(void)send(socket, &out, build.answer, MSG_NOSIGNAL);
 	}
 	_exit(0);
@@ -74,6 +78,19 @@ START_TEST(an_older_worker_is_understood_and_what_it_does_not_say_is_nothing)
 				ck_assert_uint_eq(result->spare[j], 0);
 		}
 		ck_assert_uint_eq(lost_count, 0);
+	}
+END_TEST
+
+START_TEST(an_error_ends_whatever_a_worker_says)
+	{
+		const struct hw_result *result;
+
+		build = (struct build){WORKER_VERSION, sizeof(struct worker_answer), 0};
+		endless = true;
+		(void)adopt_other();
+		result = run(ping(LANE));
+		ck_assert_uint_eq(strnlen(result->error.text, sizeof(result->error.text)),
+			sizeof(result->error.text) - 1);
 	}
 END_TEST
 
@@ -250,6 +267,7 @@ int main(int argc, char *argv[])
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, an_older_worker_is_understood_and_what_it_does_not_say_is_nothing);
+	tcase_add_test(tc, an_error_ends_whatever_a_worker_says);
 	tcase_add_test(tc, a_newer_worker_is_understood_as_far_as_anything_is_known);
 	tcase_add_test(tc, a_worker_of_another_version_is_ended_and_that_is_said);
 	tcase_add_test(tc, an_answer_that_is_too_short_or_too_long_ends_the_worker);
