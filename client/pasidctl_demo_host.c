@@ -267,6 +267,7 @@ static void host_exec_daemon(const struct demo *demo)
 	(void)snprintf(simulate, sizeof(simulate), "--simulate=%s", demo->simulation);
 	/* Of no service manager, whose variables we may have. */
 	(void)unsetenv("NOTIFY_SOCKET");
+	(void)unsetenv("LOGS_DIRECTORY");
 	(void)unsetenv("LISTEN_FDS");
 	(void)unsetenv("LISTEN_PID");
 	(void)unsetenv("WATCHDOG_USEC");
