@@ -19,6 +19,9 @@
 #define LISTENERS      2 /* for everybody, and for admins */
 #define ACCEPT_BURST   64
 #define ACCEPT_BACKLOG 1024u /* descriptors that wait to be closed while others are accepted */
+/* Connections that are left to admins: one of so many, and so many at most. */
+#define ACCEPT_LEFT     64u
+#define ACCEPT_LEFT_MAX 16u
 
 static struct event *server_listeners(struct server *server, size_t index)
 {
@@ -32,11 +35,15 @@ void server_stop_accepting(struct server *server)
 			(void)event_del(server_listeners(server, i));
 }
 
-static void server_pause_accepting(struct server *server, enum edge_counter counter)
+/* `everybody`: admins are still let in. */
+static void server_pause_accepting(struct server *server, enum edge_counter counter, bool everybody)
 {
 	dispatch_count_edge(server->dispatch, counter);
 	server->freed = false;
-	server_stop_accepting(server);
+	if (everybody)
+		(void)event_del(&server->listener);
+	else
+		server_stop_accepting(server);
 	server->accept_at = server->options.clock->now_ms + SERVER_ACCEPT_MS;
 }
 
@@ -48,14 +55,23 @@ void server_resume_accepting(struct server *server)
 			(void)event_add(server_listeners(server, i), NULL);
 }
 
-static uint32_t server_room(const struct server *server)
+/* Whoever takes all connections must not keep those out who could end that. */
+static uint32_t server_room(const struct server *server, bool admin)
 {
-	return limits_room(server->options.limits, NULL, LIMITS_NO_USER, RESOURCE_CONNECTIONS);
+	const struct limits *limits = server->options.limits;
+	const uint32_t room = limits_room(limits, NULL, LIMITS_NO_USER, RESOURCE_CONNECTIONS);
+	const uint32_t most =
+		limits_account(limits, LIMITS_NO_USER, RESOURCE_CONNECTIONS)->limit / ACCEPT_LEFT;
+	const uint32_t left = most < ACCEPT_LEFT_MAX ? most : ACCEPT_LEFT_MAX;
+
+	if (admin || server->options.admin_fd < 0)
+		return room;
+	return room > left ? room - left : 0;
 }
 
 void server_check_accepting(struct server *server)
 {
-	if (server->accept_at != UINT64_MAX && server->freed && server_room(server) > 0)
+	if (server->accept_at != UINT64_MAX && server->freed && server_room(server, false) > 0)
 		server_resume_accepting(server);
 }
 
@@ -206,7 +222,7 @@ static int server_accept(struct server *server, int listen_fd)
 {
 	int fd, r;
 
-	if (server_room(server) == 0)
+	if (server_room(server, listen_fd == server->options.admin_fd) == 0)
 		return -EUSERS;
 	/* Those who were turned away wait to be closed, too. */
 	if (executor_backlog(server->options.executor) > ACCEPT_BACKLOG)
@@ -234,8 +250,9 @@ static void server_on_accept(evutil_socket_t listen_fd, short what, void *arg)
 	for (int i = 0; i < ACCEPT_BURST && r == 0; i++)
 		r = server_accept(server, listen_fd);
 	if (r != 0 && r != -EAGAIN)
-		server_pause_accepting(
-			server, r == -EUSERS ? EDGE_ACCEPT_LIMIT : EDGE_ACCEPT_DESCRIPTORS);
+		server_pause_accepting(server,
+			r == -EUSERS ? EDGE_ACCEPT_LIMIT : EDGE_ACCEPT_DESCRIPTORS,
+			r == -EUSERS && listen_fd != server->options.admin_fd);
 }
 
 int server_listen(struct server *server)

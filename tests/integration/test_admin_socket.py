@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 from pasid_client import BUILD, PASIDD, TIMEOUT, Client, Daemon, Refused, daemon_user, pb
@@ -60,6 +61,22 @@ class AdminSocket(unittest.TestCase):
         self.assertEqual(refused.exception.reason, "role-not-allowed")
         with Client(self.path, role=pb.ROLE_ADMIN, resume=token) as again:
             self.assertTrue(again.welcome.resumed)
+
+    def test_admins_are_let_in_when_others_have_all_connections(self):
+        daemon = Daemon(
+            {"roles": NOBODY, "limits": {"connections": {"user": 128, "host": 128}}, "session": {"hello_ms": 600000}})
+        self.addCleanup(daemon.cleanup)
+        path = daemon.folder / "admin.socket"
+        for _ in range(128):
+            taken = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            self.addCleanup(taken.close)
+            taken.connect(str(daemon.socket))
+        with Client(path, role=pb.ROLE_ADMIN) as first:
+            until = time.monotonic() + TIMEOUT
+            while not any(c.name == "accept-pauses-limit" and c.value > 0 for c in first.status().counters):
+                self.assertLess(time.monotonic(), until)
+            with Client(path, role=pb.ROLE_ADMIN) as second:
+                self.assertEqual(second.status().sets, 0)
 
     def test_it_goes_on_after_the_daemon_was_killed(self):
         admin = Client(self.path, role=pb.ROLE_ADMIN)
