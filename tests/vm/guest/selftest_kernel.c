@@ -16,8 +16,6 @@
 
 /* --- the self-test's interface: iommufd_test.h of Linux 7.3, as far as it is used here --- */
 
-#define TEST_CMD UAPI_IO(0xa0)
-
 enum test_op {
 	TEST_MOCK_DOMAIN_FLAGS = 12,
 	TEST_MD_CHECK_IOTLB = 14,
@@ -152,7 +150,7 @@ static int test_call(int iommufd, enum test_op op, uint32_t id, struct test_cmd 
 	cmd->size = sizeof(*cmd);
 	cmd->op = op;
 	cmd->id = id;
-	return real_ioctl(iommufd, TEST_CMD, cmd);
+	return real_ioctl(iommufd, SELFTEST_REQUEST, cmd);
 }
 
 /* As test_call(), beside what is counted and may fail. 0 or -errno. */

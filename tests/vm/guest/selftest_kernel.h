@@ -13,6 +13,9 @@
 #define SELFTEST_KERNEL_H
 
 #include "hw/hw.h"
+#include "hw/uapi.h"
+
+#define SELFTEST_REQUEST UAPI_IO(0xa0)
 
 /* As ioctl(2), for struct iommufd_host. `fd` may be a device of selftest_device_add(). */
 int selftest_ioctl(int fd, unsigned long request, void *arg);
