@@ -2,6 +2,7 @@
 /* history: what the audit trail says of a number, a set or a device. No daemon is needed. */
 #include "pasidctl_history.h"
 #include "pasidctl.h"
+#include "wire.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -71,10 +72,12 @@ static int history_query(struct ctl *ctl, struct audit_query *query)
 		query->name = ctl->set.id != 0 ? NULL : ctl->set.name;
 	}
 	if (ctl->given & CTL_DEVICE) {
-		query->has_rid = true;
-		if (!history_parse_address(ctl->device, &query->rid))
+		struct rid rid;
+		if (wire_rid_parse(ctl->device, &rid) != 0)
 			return ctl_usage("\"%s\" is no address of a device, such as 0000:3a:00.1",
 				ctl->device);
+		query->has_rid = true;
+		query->rid = rid.v;
 	}
 	if (ctl->given & CTL_LIMIT)
 		query->limit = (uint32_t)ctl->limit;

@@ -8,8 +8,6 @@
 
 #include "audit.h"
 
-/* segment:bus:device.function in hexadecimal; the segment may be left out. */
-bool history_parse_address(const char *text, uint32_t *ret_rid);
 /* So long before `now`, or a time of the local clock; milliseconds since 1970. */
 bool history_parse_time(const char *text, time_t now, uint64_t *ret_ms);
 /* What was found; the caller owns it. */

@@ -10,26 +10,6 @@
 
 /* ------------------------------------------------------------ times and addresses */
 
-bool history_parse_address(const char *text, uint32_t *ret_rid)
-{
-	unsigned segment = 0, bus, device, function;
-	int end = 0;
-	if (strspn(text, "0123456789abcdefABCDEF:.") != strlen(text) || strlen(text) > 12)
-		return false;
-	if (sscanf(text, "%4x:%2x:%2x.%1x%n", &segment, &bus, &device, &function, &end) != 4 ||
-		text[end] != '\0') {
-		segment = 0;
-		end = 0;
-		if (sscanf(text, "%2x:%2x.%1x%n", &bus, &device, &function, &end) != 3 ||
-			text[end] != '\0')
-			return false;
-	}
-	if (device > 31 || function > 7)
-		return false;
-	*ret_rid = segment << 16 | bus << 8 | device << 3 | function;
-	return true;
-}
-
 static bool history_parse_ago(const char *text, time_t now, uint64_t *ret_ms)
 {
 	static const struct {

@@ -254,7 +254,7 @@ static bool listen_address(const char *text, struct sockaddr_storage *address, i
 /* Where it listens in fact, port 0 being any. */
 static void listen_say_where(const struct listen *listen, const char *text)
 {
-	struct sockaddr_storage address;
+	struct sockaddr_storage address = {0};
 	socklen_t size = sizeof(address);
 	unsigned port = 0;
 	if (getsockname(evconnlistener_get_fd(listen->listener), (struct sockaddr *)&address,

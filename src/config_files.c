@@ -103,6 +103,10 @@ static int files_check(int fd, const char *name, struct config_error *ret_error)
 		return files_fail(ret_error, -EISDIR, name, "%s", strerror(EISDIR));
 	if (!S_ISREG(status.st_mode))
 		return files_fail(ret_error, -EINVAL, name, "is no regular file");
+	if (status.st_uid != 0 && status.st_uid != geteuid())
+		return files_fail(ret_error, -EPERM, name,
+			"is user %u's, who could become an admin; it has to be root's, or the daemon's",
+			status.st_uid);
 	if (status.st_mode & S_IWOTH)
 		return files_fail(ret_error, -EPERM, name,
 			"everybody may write to it, and so become an admin; chmod o-w");

@@ -13,8 +13,13 @@
 #include <sys/epoll.h>
 #include <sys/pidfd.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+/* So long the loop waits for a spawner, which starts a process and no more; less than the watchdog
+ * does. */
+#define SPAWNER_PATIENCE_S 5
 
 /* The socket where the worker looks for it; standard error stays, all else is closed. */
 static int executor_spawn_files(posix_spawn_file_actions_t *files, int socket)
@@ -105,7 +110,11 @@ static void executor_spawner_enter(
 {
 	struct epoll_event end = {.events = EPOLLRDHUP, .data.ptr = NULL};
 
+	const struct timeval patience = {.tv_sec = SPAWNER_PATIENCE_S};
+
 	*spawner = (struct executor_spawner){.socket = socket, .pid = pid};
+	(void)setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	(void)setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	(void)epoll_ctl(e->epoll, EPOLL_CTL_ADD, socket, &end);
 }
 
@@ -136,6 +145,8 @@ static int executor_spawner_ask(const struct executor *e, const struct spawner_r
 	do
 		n = recv(e->spawner.socket, ret_reply, sizeof(*ret_reply), 0);
 	while (n < 0 && errno == EINTR);
+	if (n < 0 && errno == EAGAIN) /* the loop waits: the other one has to do */
+		(void)kill(e->spawner.pid, SIGKILL);
 	return n == sizeof(*ret_reply) ? 0 : -EPIPE;
 }
 
@@ -312,7 +323,7 @@ int executor_read_settings(
 	if (path != NULL && strlen(path) >= sizeof(request.path))
 		return -ENAMETOOLONG;
 	if (path != NULL)
-		strcpy(request.path, path);
+		memcpy(request.path, path, strlen(path));
 	r = executor_spawner_ask_any(e, &request, output, &reply);
 	if (r == 0)
 		r = executor_spawn_pidfd(&reply, ret_pidfd);

@@ -290,6 +290,11 @@ int worker_main(int socket, const char *simulate_dir)
 	if (r < 0)
 		return worker_fail("start", r);
 	confine_worker(simulate_dir != NULL, &confinement);
+	if (confinement.calls < 0)
+		(void)fprintf(stderr, "pasidd-worker: less confined than it could be: %s\n",
+			confinement.text);
+	if (confinement.calls == -ENOMEM) /* another one may have more luck */
+		return worker_fail("confine", confinement.calls);
 	r = worker_loop(&worker);
 	backend_free(worker.backend);
 	if (r == -ENODEV) {

@@ -88,6 +88,13 @@ class Files(unittest.TestCase):
         result = run("--check-config", "--config", str(self.path))
         self.assertIn("is no regular file", result.stderr)
 
+    @unittest.skipIf(os.geteuid() != 0, "only root can give a file away")
+    def test_a_file_of_another_user_is_refused(self):
+        os.chown(self.put("p.json", "{}"), 65534, 65534)
+        result = run("--check-config", "--config", str(self.path))
+        self.assertEqual(result.returncode, 2)
+        self.assertIn("is user 65534's, who could become an admin", result.stderr)
+
     def test_the_daemon_says_what_it_has_read(self):
         with Daemon({}, start=False) as daemon:
             drop_in = pathlib.Path(f"{daemon.config}.d")

@@ -32,6 +32,14 @@ static void all_are(enum doctor_level level, const char *found, const char *reme
 
 static uint8_t space[4096];
 
+static uint32_t next_random(void)
+{
+	static uint64_t seed = 1;
+
+	seed = seed * UINT64_C(6364136223846793005) + 1442695040888963407u;
+	return (uint32_t)(seed >> 32);
+}
+
 static void put(size_t offset, uint32_t value, size_t width)
 {
 	for (size_t i = 0; i < width; i++)
@@ -97,14 +105,13 @@ START_TEST(lists_that_lead_nowhere)
 		memset(space, 0xff, sizeof(space)); /* a function that is gone */
 		doctor_pci_parse(space, sizeof(space), &pci);
 		ck_assert(!pci.pasid && !pci.express);
-		srand(1);
 		for (unsigned round = 0; round < 2000; round++) {
-			size_t size = (size_t)rand() % (sizeof(space) + 1);
+			size_t size = next_random() % (sizeof(space) + 1);
 			uint8_t *exact = malloc(size);
 
 			ck_assert(size == 0 || exact != NULL);
 			for (size_t i = 0; i < size; i++)
-				exact[i] = (uint8_t)rand();
+				exact[i] = (uint8_t)next_random();
 			doctor_pci_parse(exact, size, &pci);
 			free(exact);
 		}

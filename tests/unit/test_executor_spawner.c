@@ -33,7 +33,7 @@ static size_t spawners(pid_t ret_pids[static SPAWNERS])
 		(void)fread(command, 1, sizeof(command) - 1, file);
 		(void)fclose(file);
 		if (memmem(command, sizeof(command), "spawner", 7) && count < SPAWNERS)
-			ret_pids[count++] = atoi(word);
+			ret_pids[count++] = (pid_t)strtol(word, NULL, 10);
 	}
 	return count;
 }
@@ -174,6 +174,21 @@ START_TEST(without_any_of_them_a_lane_is_refused_and_the_others_go_on)
 	}
 END_TEST
 
+/* One of them is asked, the other is the spare one. */
+START_TEST(one_that_does_not_answer_is_given_up)
+	{
+		pid_t pids[SPAWNERS];
+
+		for (unsigned i = 0; i < SPAWNERS; i++) {
+			wait_for_both(pids);
+			ck_assert_int_eq(kill(pids[i], SIGSTOP), 0);
+			(void)run(ping(1 + i));
+			ck_assert_int_gt(pid_of(1 + i), 0);
+			(void)kill(pids[i], SIGCONT); /* the spare one was not missed */
+		}
+	}
+END_TEST
+
 int main(int argc, char *argv[])
 {
 	SRunner *runner;
@@ -191,6 +206,7 @@ int main(int argc, char *argv[])
 	tcase_add_test(tc, who_is_confined_starts_workers_and_makes_up_for_dead_spawners);
 	tcase_add_test(tc, who_is_confined_knows_which_workers_have_the_same_file);
 	tcase_add_test(tc, without_any_of_them_a_lane_is_refused_and_the_others_go_on);
+	tcase_add_test(tc, one_that_does_not_answer_is_given_up);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);

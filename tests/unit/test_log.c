@@ -197,7 +197,7 @@ START_TEST(a_count_of_several_users_names_none)
 		about.uid = 1000 + 64 * 3;
 		log_write(LOG_LEVEL_INFO, &about, "other");
 		(void)written();
-		later_ms = 2 * LOG_CLIENT_MS;
+		later_ms = 2 * (int64_t)LOG_CLIENT_MS;
 		log_write(LOG_LEVEL_INFO, &about, "more");
 		ck_assert_str_eq(written(),
 			"pasidd: warning: 3 lines that clients caused were left out "
