@@ -102,7 +102,7 @@ static void host_exec(const char *program, const char *const *words)
 {
 	const char *argv[HOST_WORDS_MAX + 2] = {program};
 
-	for (size_t i = 0; words[i] != NULL && i < HOST_WORDS_MAX; i++)
+	for (size_t i = 0; i < HOST_WORDS_MAX && words[i] != NULL; i++)
 		argv[i + 1] = words[i];
 	(void)execv(program, (char *const *)argv);
 	_exit(127);

@@ -16,7 +16,7 @@
 static int audit_path_long(struct audit_error *ret_error)
 {
 	(void)snprintf(ret_error->text, sizeof(ret_error->text),
-		"the path of the audit trail is longer than %u bytes", CONFIG_AUDIT_PATH_MAX);
+		"the path of the audit trail is longer than %d bytes", CONFIG_AUDIT_PATH_MAX);
 	return -ENAMETOOLONG;
 }
 
