@@ -383,6 +383,11 @@ static void show_finding(size_t number, const json_t *finding)
 	putchar('\n');
 }
 
+static const char *show_plural(const json_t *answer, const char *key)
+{
+	return show_number(answer, key) == 1 ? "" : "s";
+}
+
 static void show_explain(const struct ctl *ctl, const json_t *answer)
 {
 	const json_t *findings = json_object_get(answer, "findings");
@@ -390,12 +395,14 @@ static void show_explain(const struct ctl *ctl, const json_t *answer)
 	(void)ctl;
 	for (size_t i = 0; i < json_array_size(findings); i++)
 		show_finding(i + 1, json_array_get(findings, i));
-	printf("%lld faults in %lld lines: %lld attributed, %lld refused",
-		show_number(answer, "faults"), show_number(answer, "lines"),
+	printf("%lld fault%s in %lld line%s: %lld attributed, %lld refused",
+		show_number(answer, "faults"), show_plural(answer, "faults"),
+		show_number(answer, "lines"), show_plural(answer, "lines"),
 		show_number(answer, "attributed"), show_number(answer, "refused"));
 	if (show_number(answer, "not_asked") > 0)
 		printf(", %lld not asked about", show_number(answer, "not_asked"));
-	printf("; %lld lines are no fault's\n", show_number(answer, "not_faults"));
+	printf("; %lld line%s of something else\n", show_number(answer, "not_faults"),
+		show_plural(answer, "not_faults"));
 	if (show_number(answer, "left_out") > 0)
 		printf("%lld faults are not shown: more than %d different ones\n",
 			show_number(answer, "left_out"), EXPLAIN_FINDINGS_MAX);
