@@ -18,7 +18,7 @@ static void tell_changes(struct dispatch *d, uint64_t set)
 	if (!d->ports.changed)
 		return;
 	while (broker_change_get(d->broker, d->next_told, &change)) {
-		if (change.sequence > d->next_told && d->next_told > 1) {
+		if (change.sequence > d->next_told) {
 			const struct change missed = {.device = change.sequence - d->next_told};
 
 			d->ports.changed(d->ports.ctx, &missed, &(struct dispatch_cause){0});
@@ -36,10 +36,11 @@ void dispatch_settle(struct dispatch *d)
 		d->ports.settled(d->ports.ctx);
 }
 
+/* Of a session, or of a link that has none. */
 static struct dispatch_cause cause_of(
 	const struct session *session, const struct link *link, uint32_t operation)
 {
-	const struct peer *peer = session ? session->peer : link ? link->peer : NULL;
+	const struct peer *peer = session ? session->peer : link->peer;
 	struct dispatch_cause cause = {.operation = operation};
 
 	if (session)

@@ -139,6 +139,7 @@ static void rig_open_dispatch(struct rig *r)
 		.changed = r->changed,
 		.settled = r->settled,
 		.refused = r->refused,
+		.ended = r->ended,
 		.ctx = r,
 	};
 

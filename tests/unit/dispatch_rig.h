@@ -51,6 +51,7 @@ struct rig {
 	void (*changed)(void *ctx, const struct change *change, const struct dispatch_cause *cause);
 	void (*settled)(void *ctx);
 	void (*refused)(void *ctx, const struct dispatch_refusal *refusal);
+	void (*ended)(void *ctx, const struct outcome *outcome); /* the same */
 
 	/* what the client writes */
 	uint8_t datagram[WIRE_DATAGRAM_MAX];

@@ -157,6 +157,59 @@ START_TEST(what_nobody_asked_for_is_nobodys)
 	}
 END_TEST
 
+static void add_device(struct link *link, uint32_t rid, int iommufd)
+{
+	const Pasid__V1__DeviceAdd add = PASID__V1__DEVICE_ADD__INIT;
+	const int fds[] = {iommufd, MODEL_DEVICE_FD(rid)};
+
+	rig_begin(r);
+	rig_add_as(r, ++r->last_id, RIG_NO_DEADLINE, 2, OPERATION(DEVICE_ADD), &add);
+	ck_assert_int_eq(rig_send(r, link, fds, 2), 0);
+}
+
+/* Hardware answers two at once: what one asked for is not said to be the other's. */
+START_TEST(what_ends_together_is_not_mixed_up)
+	{
+		struct link *one = rig_vmm(r, "one", SET_TRANSLATED);
+		struct link *two = rig_vmm(r, "two", SET_TRANSLATED);
+
+		add_device(one, 1, 10);
+		add_device(two, 2, 11);
+		rig_run(r);
+		for (size_t i = 0; i < told.count; i++)
+			if (told.of[i].change.kind == CHANGE_DEVICE_ADDED &&
+				told.of[i].cause.has_peer)
+				ck_assert_uint_eq(told.of[i].cause.session,
+					link_session(told.of[i].change.rid == 1 ? one : two));
+	}
+END_TEST
+
+static unsigned ended;
+
+static void on_ended(void *ctx, const struct outcome *outcome)
+{
+	ck_assert_ptr_eq(ctx, r);
+	ck_assert_uint_eq(outcome->cookie, 9);
+	ended++;
+}
+
+/* What the daemon asked for itself, it hears of. */
+START_TEST(what_no_client_asked_for_is_the_daemons)
+	{
+		rig_close(r);
+		memset(&told, 0, sizeof(told));
+		rig_config(r);
+		r->ended = on_ended;
+		rig_open(r);
+		ended = 0;
+		ck_assert_int_eq(broker_device_share(
+					 r->f.broker, &r->f.admin, (struct rid){6}, 9, &r->error),
+			0);
+		rig_run(r);
+		ck_assert_uint_eq(ended, 1);
+	}
+END_TEST
+
 START_TEST(a_refusal_is_told_with_what_it_is_about)
 	{
 		struct link *vmm = rig_vmm(r, "vm", SET_TRANSLATED);
@@ -308,6 +361,8 @@ int main(void)
 		each_change_is_told_once_and_before_it_is_final,
 		the_request_is_the_cause,
 		what_nobody_asked_for_is_nobodys,
+		what_ends_together_is_not_mixed_up,
+		what_no_client_asked_for_is_the_daemons,
 		a_refusal_is_told_with_what_it_is_about,
 		a_datagram_that_is_none_is_a_refusal,
 		a_refusal_that_is_answered_again_is_none,

@@ -27,7 +27,12 @@ START_TEST(who_loses_a_role_is_closed_and_vmms_are_not)
 		struct link *participant = rig_hello(&r, ROLE_PARTICIPANT);
 		struct link *vmm = rig_vmm(&r, "one", SET_TRANSLATED);
 		struct link *silent = rig_connect(&r, RIG_ADMIN_UID);
+		const struct set_create create = {.name = "handed", .mode = SET_TRANSLATED};
+		struct set_id set;
 
+		ck_assert_int_eq(
+			broker_set_create(r.f.broker, &r.f.admin, &create, &set, &r.error), 0);
+		(void)rig_hand(&r, admin, set.v); /* of which nobody knows who has it */
 		ck_assert_uint_eq(configured(UINT64_MAX), 0);
 		ping(admin);
 		r.f.policy.observers.uid_count = 0;
