@@ -8,7 +8,7 @@ BUILD_PACKAGES=(cmake ninja-build gcc libc6-dev pkg-config libevent-dev libproto
   libjansson-dev libsystemd-dev scdoc python3 libseccomp-dev)
 # shellcheck disable=SC2034
 TEST_PACKAGES=("${BUILD_PACKAGES[@]}" check libsubunit-dev clang libclang-rt-dev llvm clang-format clang-tidy cppcheck
-  shellcheck python3-protobuf protobuf-compiler ccache git procps g++ make groff-base zsh systemd)
+  shellcheck python3-protobuf python3-setuptools protobuf-compiler ccache git procps g++ make groff-base zsh systemd)
 # What the tests in virtual machines take on top of building.
 # shellcheck disable=SC2034
 VM_PACKAGES=(mmdebstrap busybox-static python3 e2fsprogs)

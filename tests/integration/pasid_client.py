@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """A client of pasidd that shares no code with it: the protocol from proto/pasid.proto, over a plain socket.
 
+It shares nothing with the client of bindings/python either, on purpose: that one is tested, and this one tests.
+
 Also the daemon itself as a fixture, on a simulated IOMMU, and virtual machine monitors as processes.
 """
 
