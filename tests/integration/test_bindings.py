@@ -269,6 +269,54 @@ class Calls(Case):
         caught.exception.call.result()
         self.assertEqual(set(self.daemon.tables()), {(ONE, number)})
 
+    def test_what_ended_pending_does_not_hold_up_others(self):
+        vm = self.connect()
+        _, part, _ = set_up(self.daemon, vm, "vm", ONE)
+        self.daemon.sim("hang", SHARED, "2000")
+        with self.assertRaises(pasid.Pending) as caught:
+            vm.unbind(GUEST, part, timeout=0)
+        for call in [vm.start("ping") for _ in range(600)]:
+            call.result()
+        with self.assertRaises(pasid.TimedOut):
+            caught.exception.call.result()
+        self.assertEqual(len(list(vm.bindings(device=part))), 1)
+
+    def test_a_watch_takes_the_place_of_another(self):
+        vm = self.connect()
+        vm.set_create("vm")
+        first = vm.watch()
+        (number,) = vm.allocate()
+        second = vm.watch(kinds=[pb.EVENT_GUEST_ATTACHED])
+        vm.data_set(number, 1)
+        vm.guest_attach(number, 1)
+        self.assertEqual([event.kind for event in first], [pb.EVENT_GRANT_ALLOCATED])
+        self.assertEqual(second.next(TIMEOUT).kind, pb.EVENT_GUEST_ATTACHED)
+        self.assertIsNone(second.next(0))
+        third = vm.watch(start=first.told, set="vm")
+        kinds = [event.kind for event in self.until(third, pb.EVENT_GUEST_ATTACHED)]
+        self.assertEqual(kinds, [pb.EVENT_GRANT_DATA, pb.EVENT_GUEST_ATTACHED])
+        with self.assertRaises(pasid.Refused):
+            vm.watch(start=1 << 62)
+        vm.guest_detach(1)
+        self.assertEqual(third.next(TIMEOUT).kind, pb.EVENT_GUEST_DETACHED)
+        third.stop()
+        self.assertIsNone(third.next())
+
+    def test_unread_events_are_counted_when_they_are_dropped(self):
+        vm = self.connect()
+        vm.set_create("vm", quota=4096)
+        watch = vm.watch(kinds=[pb.EVENT_GRANT_ALLOCATED, pb.EVENT_GRANT_FREE_PENDING, pb.EVENT_GRANT_QUARANTINED])
+        for _ in range(20):
+            numbers = vm.allocate(125)
+            vm.free(*numbers)
+        vm.ping()
+        first = watch.next(TIMEOUT)
+        self.assertEqual(first.kind, pb.EVENT_UNSPECIFIED)
+        rest = []
+        while (event := watch.next(0)) is not None:
+            rest.append(event)
+        self.assertEqual(first.lost + sum(event.lost + (event.kind != 0) for event in rest), 20 * 125 * 3)
+
     def test_a_daemon_that_says_nothing(self):
         vm = self.connect()
         vm.set_create("vm")

@@ -18,7 +18,7 @@ import time
 from typing import Callable, Iterable, Optional, Sequence
 
 from . import pasid_pb2 as pb
-from .errors import Code, NotConnected, Pending, PasidError, ProtocolError, Refused, TimedOut
+from .errors import NotConnected, Pending, PasidError, ProtocolError, Refused, TimedOut
 
 RETRY_FIRST = 0.05  # seconds between the first attempts to connect; each time it doubles
 RETRY_MOST = 1.0
@@ -339,7 +339,7 @@ class Link:
         """The reply to hello."""
         resuming = bool(self._token)
         if reply.HasField("status"):
-            if resuming and reply.status.code == Code.RETRY:
+            if resuming and reply.status.code == pb.RETRY:
                 self._lost(reply.status.message)
             else:
                 self._end(Refused(reply.status, reply))
@@ -361,6 +361,15 @@ class Link:
             self.on_resumed()
 
     # -- out
+
+    def _make_room(self) -> None:
+        """Calls that ended pending, and that nobody may ever ask for again, do not hold up new ones."""
+        queued = next((call.id for call in self._calls.values() if call.step is Step.QUEUED), 0)
+        for call in [call for call in self._calls.values() if call.step is Step.PENDING]:
+            if queued - self._seen_below() < self._within(self.session.window, WINDOW_MOST):
+                return
+            del self._calls[call.id]
+            call.finish(None, TimedOut("it was not asked for again in time; whether it was done is not known"))
 
     def _seen_below(self) -> int:
         return next(iter(self._calls), self._next_id)
@@ -384,6 +393,7 @@ class Link:
 
     def _flush(self) -> None:
         while self._state is State.UP and not self._want_out and time.monotonic() >= self._send_at:
+            self._make_room()
             batch, with_fds = self._batch()
             if not batch:
                 return
@@ -479,7 +489,7 @@ class Link:
             _close_all(fds)
             return  # nothing was done; it is sent again on the next connection
         self._fresh = False
-        if status is not None and status.code == Code.PENDING:
+        if status is not None and status.code == pb.PENDING:
             _close_all(fds)
             call.step, call.reply = Step.PENDING, reply
             return

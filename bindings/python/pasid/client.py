@@ -54,9 +54,9 @@ class Client:
     reply is sent again, to be done once. A session on `fd` ends with its connection.
     """
 
-    def __init__(self, path: Optional[str] = None, *, fd: Number = None, role: int = pb.ROLE_VMM, name: str = "python",
-                 take_over: Optional[bytes] = None, features: Sequence[str] = (), timeout: Seconds = TIMEOUT,
-                 resume_for: Seconds = None) -> None:
+    def __init__(self, path: Optional[str] = None, *, fd: Number = None, role: pb.Role = pb.ROLE_VMM,
+                 name: str = "python", take_over: Optional[bytes] = None, features: Sequence[str] = (),
+                 timeout: Seconds = TIMEOUT, resume_for: Seconds = None) -> None:
         if path is not None and fd is not None:
             raise ValueError("there is a path or a descriptor, not both")
         if take_over is not None and not take_over:
@@ -170,8 +170,8 @@ class Client:
 
     # -- sets
 
-    def set_create(self, name: str, *, mode: int = pb.SET_MODE_UNSPECIFIED, quota: Number = None, owner: Number = None,
-                   scopes: Iterable[int] = ()) -> pb.SetInfo:
+    def set_create(self, name: str, *, mode: pb.SetMode = pb.SET_MODE_UNSPECIFIED, quota: Number = None,
+                   owner: Number = None, scopes: Iterable[pb.Scope] = ()) -> pb.SetInfo:
         """`quota`: numbers, 0 is what remains of the host; `owner`: the user id that is charged, for admins to say."""
         return self.call("set_create", name=name, mode=mode, pasids=quota, uid=owner, scopes=scopes)
 
@@ -202,7 +202,7 @@ class Client:
 
     def allocate(self, count: int = 1, *, guest: Number = None, lowest: Number = None, highest: Number = None,
                  consecutive: bool = False, data: int = 0, devices: Iterable[int] = (),
-                 scope: int = pb.SCOPE_UNSPECIFIED, set: Optional[SetKey] = None) -> list[int]:
+                 scope: pb.Scope = pb.SCOPE_UNSPECIFIED, set: Optional[SetKey] = None) -> list[int]:
         """Host PASIDs, all of them or none. `guest`: the guest's number of the only one."""
         runs = self.call("allocate", set=set_ref(set), min=lowest, max=highest, count=count, consecutive=consecutive,
                          guest_pasid=guest, data=data, devices=devices, scope=scope).runs
@@ -270,7 +270,7 @@ class Client:
 
     def device_slice(self, device: DeviceKey, *, set: Optional[SetKey] = None) -> pb.DeviceInfo:
         """The set's part of a shared device."""
-        key = {"address": device} if isinstance(device, str) else {"device": device}
+        key: dict[str, Any] = {"address": device} if isinstance(device, str) else {"device": device}
         return self.call("device_slice", set=set_ref(set), **key)
 
     def device_remove(self, device: int, *, going: bool = False, set: Optional[SetKey] = None,
@@ -327,8 +327,8 @@ class Client:
 
     # -- events
 
-    def watch(self, *, start: Number = None, set: Optional[SetKey] = None, kinds: Iterable[int] = (),
-              priority: int = pb.EVENT_PRIORITY_UNSPECIFIED, acknowledge: bool = False) -> Watch:
+    def watch(self, *, start: Number = None, set: Optional[SetKey] = None, kinds: Iterable[pb.EventKind] = (),
+              priority: pb.EventPriority = pb.EVENT_PRIORITY_UNSPECIFIED, acknowledge: bool = False) -> Watch:
         """Events from now on, or from a sequence number; it takes the place of the watch before.
 
         acknowledge: for participants, who are waited for from now on, until their session ends
@@ -340,17 +340,19 @@ class Client:
             wanted.set_name = set
         elif set is not None:
             wanted.set = set
-        before, watch = self._watch, Watch(self, wanted)
+        watch = Watch(self, wanted)
         call = self._link.start(watch.request())
-        self._watch = watch  # from before the reply: the first event may come in the same datagram
-        try:
-            watch.began(call.result().watch)
-        except PasidError:
-            self._watch = before
-            raise
-        if before is not None:
-            before.stopped = True
+        call.on_done = lambda call: self._watch_began(watch, call)
+        call.result()
         return watch
+
+    def _watch_began(self, watch: Watch, call: Call) -> None:
+        """With the reply, because the first event may come in the same datagram, behind it."""
+        if call.error is None and call.reply is not None:
+            if self._watch is not None:
+                self._watch.stopped = True
+            self._watch = watch
+            watch.began(call.reply.watch)
 
     def stop_watch(self, watch: Watch) -> None:
         """Watch.stop() is what is meant to be called."""

@@ -51,8 +51,8 @@ class Refused(PasidError):
 
     def __init__(self, status: pb.Status, reply: Optional[pb.Reply] = None) -> None:
         super().__init__(f"{status.message} ({status.reason})" if status.message else status.reason)
-        known = status.code in Code.__members__.values()
-        self.code: Code = Code(status.code) if known else Code.INTERNAL
+        code = int(status.code)
+        self.code: Code = Code(code) if code in set(Code) else Code.INTERNAL
         self.reason: str = status.reason
         self.message: str = status.message
         self.object: int = status.object

@@ -73,7 +73,7 @@ class Watch:
         return pb.Request(watch=wanted)
 
     def began(self, result: pb.WatchResult) -> None:
-        """Unless events came with the reply already, the first one to come is where it goes on."""
+        """Where it goes on when the connection is lost before there was an event."""
         self._next = self._next or result.next_sequence
         self.told = self.told or result.next_sequence
 
@@ -85,6 +85,8 @@ class Watch:
 
     def came(self, event: pb.Event) -> None:
         """Too many unread: the oldest are dropped, and the place says how many."""
+        if event.sequence < self._next:
+            return  # asked for twice, over a lost connection
         self._next = event.sequence + 1
         self._events.append(event)
         if len(self._events) > MOST:
