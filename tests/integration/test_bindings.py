@@ -18,15 +18,9 @@ import unittest
 
 from manager import Manager
 from pasid_client import BUILD, TIMEOUT, TOP, Daemon, Vmm, eventually
+from python_package import BUILT, PYTHON, pasid
 
-PYTHON = TOP / "bindings" / "python"
-BUILT = tempfile.TemporaryDirectory(prefix="pasid-python-")
-unittest.addModuleCleanup(BUILT.cleanup)
-subprocess.run([sys.executable, "-B", str(PYTHON / "make_package.py"), BUILT.name], check=True)
-sys.path.insert(0, BUILT.name)
-import pasid  # pylint: disable=wrong-import-position,import-error
-from pasid import pb  # pylint: disable=wrong-import-position,import-error
-
+pb = pasid.pb
 ONE, TWO, SHARED = (f"0000:00:0{i}.0" for i in (1, 2, 3))
 CONFIG = {
     "quarantine": {"cooling_ms": 200},

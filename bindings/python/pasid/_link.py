@@ -229,14 +229,13 @@ class Link:
         until = FOREVER if self.timeout is None else self._lost_at + self.timeout
         if fd is not None:
             self._begin(socket.socket(fileno=os.dup(fd)))
-        while self._state is not State.UP:
+        while not self.session.version:  # the connection may be lost again already
             if time.monotonic() >= until:
                 raise TimedOut(f"{self._where()} did not answer within {self.timeout} s")
             try:
                 self.step(until)
             except NotConnected as error:
                 raise (self._gone or error) from None
-        self._fresh = False
 
     def _where(self) -> str:
         return f"pasidd at {self._path}" if self._path is not None else "pasidd"
@@ -359,6 +358,8 @@ class Link:
         self.session, self._token, self._state = hello, hello.resume_token, State.UP
         if resuming:
             self.on_resumed()
+        else:
+            self._fresh = False
 
     # -- out
 
