@@ -281,7 +281,7 @@ int config_files_none(struct config_files **ret_files, struct config_error *ret_
 	struct config_files *files = calloc(1, sizeof(*files));
 
 	if (files == NULL)
-		return files_fail(ret_error, -ENOMEM, "defaults", "out of memory");
+		return files_fail(ret_error, -ENOMEM, "pasidd", "out of memory");
 	*ret_files = files;
 	return 0;
 }
