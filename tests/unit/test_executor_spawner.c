@@ -30,9 +30,9 @@ static size_t spawners(pid_t ret_pids[static SPAWNERS])
 		file = fopen(path, "re");
 		if (file == NULL)
 			continue;
-		(void)fread(command, 1, sizeof(command) - 1, file);
+		const size_t size = fread(command, 1, sizeof(command) - 1, file);
 		(void)fclose(file);
-		if (memmem(command, sizeof(command), "spawner", 7) && count < SPAWNERS)
+		if (memmem(command, size, "spawner", 7) && count < SPAWNERS)
 			ret_pids[count++] = (pid_t)strtol(word, NULL, 10);
 	}
 	return count;
