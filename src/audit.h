@@ -89,9 +89,11 @@ int audit_open(const char *path, uint32_t records, const uint8_t boot_id[static 
 void audit_close(struct audit *audit);
 
 /*
- * Appends a record: sequence, time_ms, check and boot are filled here, also in *record. Never fails
- * and never waits; a system call is made for one record of some thousands, to have space for
- * those to come. NULL is fine for audit.
+ * Appends a record: sequence, time_ms, check and boot are filled here, also in *record. Never
+ * fails. It is stores into memory; a system call is made for one record of some thousands, to have
+ * space for those to come. A store can wait where the file's disk does, when its page was written
+ * back or given away meanwhile: where that matters the trail belongs on a tmpfs. NULL is fine for
+ * audit.
  */
 void audit_write(struct audit *audit, enum audit_ring ring, struct audit_record *record);
 /* What was written until now is final. */
