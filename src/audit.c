@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#define AUDIT_AT_ONCE  (16u << 20) /* bytes of a trail whose space is made when it is opened */
 #define AUDIT_SPARE    (16u << 20) /* bytes of the file system that are left to others */
 #define AUDIT_CLOCK_MS 1000u       /* after which the wall clock is read again */
 
@@ -118,9 +119,13 @@ static bool ring_reserve(struct audit *audit, struct ring *ring, bool is_there)
 			r = fallocate(audit->fd, 0, at, (off_t)chunk);
 		while (r < 0 && errno == EINTR);
 	audit->is_short = r < 0;
-	if (r == 0)
-		ring->reserved += AUDIT_CHUNK;
-	return r == 0;
+	if (r < 0)
+		return false;
+	/* Now, and together: one by one, at the first store into each, pages cost more than the
+	 * records in them. Kernels before 5.14 do not know it. */
+	(void)madvise(ring->slots + ring->reserved, chunk, MADV_POPULATE_WRITE);
+	ring->reserved += AUDIT_CHUNK;
+	return true;
 }
 
 /* The slot for the next record; NULL: there is no space at all. */
@@ -335,7 +340,14 @@ static bool ring_open(struct audit *audit, struct ring *ring)
 		if (!ring_reserve(audit, ring, true))
 			return false;
 	}
-	return ring->reserved > 0 || ring_reserve(audit, ring, false);
+	if (ring->reserved == 0 && !ring_reserve(audit, ring, false))
+		return false;
+	if (audit->size > AUDIT_AT_ONCE)
+		return true;
+	while (ring->reserved < ring->capacity && ring_reserve(audit, ring, false))
+		continue;
+	audit->is_short = false; /* it goes round in what it has, until it is full */
+	return true;
 }
 
 /* Where it goes on, behind the last record, and which that is. */

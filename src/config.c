@@ -152,7 +152,7 @@ static const struct config config_default = {
 	.policy = {.vmms = {.everyone = true},
 		.global = {.everyone = true},
 		.rids = {.everyone = true}},
-	.audit = {.records = 262144},
+	.audit = {.records = 65536},
 	.log_level = CONFIG_LEVEL_INFO,
 };
 
