@@ -307,19 +307,19 @@ START_TEST(the_formatted_lines_are_one_event_as_it_was_meant)
 			struct fault_reader reader = {0};
 			uint32_t code = codes[random_next(&rng) % ARRAY_SIZE(codes)];
 			bool walked = code >= SMMUV3_F_TRANSLATION;
-			struct fault read,
-				meant = {
-					.rid.v = random_next(&rng),
-					.stream = random_next(&rng),
-					.has_pasid = random_next(&rng) & 1,
-					.pasid = 1 + random_next(&rng) % PASID_LAST,
-					.code = code,
-					.has_access = walked,
-					.has_address = walked,
-					.write = walked && (random_next(&rng) & 1),
-					.address = walked ? random_next(&rng) : 0,
-					.stage = walked ? 1 + (random_next(&rng) & 1) : 0,
-				};
+			struct fault read = {0},
+				     meant = {
+					     .rid.v = random_next(&rng),
+					     .stream = random_next(&rng),
+					     .has_pasid = random_next(&rng) & 1,
+					     .pasid = 1 + random_next(&rng) % PASID_LAST,
+					     .code = code,
+					     .has_access = walked,
+					     .has_address = walked,
+					     .write = walked && (random_next(&rng) & 1),
+					     .address = walked ? random_next(&rng) : 0,
+					     .stage = walked ? 1 + (random_next(&rng) & 1) : 0,
+				     };
 
 			ck_assert_uint_gt(smmuv3_fault_format(&meant, lines, sizeof(lines)), 0);
 			ck_assert_uint_eq(feed_all(&reader, lines, &read), 1);
