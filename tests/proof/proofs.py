@@ -190,7 +190,7 @@ TRANSLATE_BOUNDS = (
      "if (t->roots[g.v >> 3] == 0)\n\t\treturn 2;"),
     ("translate.c", "g.v >> 10)", "g.v >> 2)"),
 )
-BIND_BOUNDS = SPACE_BOUNDS + (("broker.h", "BROKER_PAIRS_MAX    32", "BROKER_PAIRS_MAX    3"),
+BIND_BOUNDS = SPACE_BOUNDS + (("broker.h", "BROKER_PAIRS_MAX        32", "BROKER_PAIRS_MAX        3"),
                               ("state.h", "TIE_OWNERS_MAX 32", "TIE_OWNERS_MAX 3"))
 
 
