@@ -2,6 +2,8 @@
 /* What happened and who caused it, for whoever keeps it: the audit trail. */
 #include "dispatch_private.h"
 
+#include <assert.h>
+
 static void tell(struct dispatch *d, const struct change *change, uint64_t set)
 {
 	static const struct dispatch_cause nobody;
@@ -40,9 +42,11 @@ void dispatch_settle(struct dispatch *d)
 static struct dispatch_cause cause_of(
 	const struct session *session, const struct link *link, uint32_t operation)
 {
-	const struct peer *peer = session ? session->peer : link->peer;
+	const struct peer *peer;
 	struct dispatch_cause cause = {.operation = operation};
 
+	assert(session || link);
+	peer = session ? session->peer : link->peer;
 	if (session)
 		cause.session = session->id;
 	if (peer) {
