@@ -169,3 +169,14 @@ void fault_take_rest(struct fault_text *text, char *ret_text, size_t size)
 	text_copy(text->at, text->end, ret_text, size);
 	text->at = text->end;
 }
+
+void fault_set_function(struct fault *fault)
+{
+	struct fault_text text = {fault->client, fault->client + strlen(fault->client)};
+	struct rid rid = {0};
+	bool has_segment;
+
+	fault->has_rid = fault_take_rid(&text, &rid, &has_segment) && fault_text_is_empty(&text);
+	fault->has_segment = fault->has_rid && has_segment;
+	fault->rid.v = fault->has_rid ? rid.v : 0;
+}

@@ -95,6 +95,8 @@ bool fault_take_until(struct fault_text *text, const char *literal, char *ret_te
 /* A copy of all that is left. */
 void fault_take_rest(struct fault_text *text, char *ret_text, size_t size);
 bool fault_text_is_empty(const struct fault_text *text);
+/* The function that the kernel names in fault->client: where all of it is an address, else none. */
+void fault_set_function(struct fault *fault);
 /* Where the literal is; NULL: nowhere. */
 const char *fault_text_find(const struct fault_text *text, const char *literal);
 

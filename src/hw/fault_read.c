@@ -110,9 +110,7 @@ static bool aborted_line(struct fault_reader *reader, struct fault_text line, co
 		before.end--;
 	text = (struct fault_text){before.end, found};
 	fault_take_rest(&text, fault.client, sizeof(fault.client));
-	text = (struct fault_text){before.end, found};
-	fault.has_rid =
-		fault_take_rid(&text, &fault.rid, &fault.has_segment) && fault_text_is_empty(&text);
+	fault_set_function(&fault);
 	fault.has_pasid = pasid != 0;
 	fault.pasid = (uint32_t)pasid;
 	while (before.at < before.end && is_space(before.end[-1]))

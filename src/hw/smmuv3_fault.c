@@ -257,18 +257,11 @@ static enum fault_line event_word(
 	return FAULT_LINE_PART;
 }
 
-/* The function that the kernel names, where it is one. */
 static void fault_set_client(struct fault *fault)
 {
-	struct fault_text text = {fault->client, fault->client + strlen(fault->client)};
-	struct rid rid = {0};
-	bool has_segment;
-
 	fault->unknown_stream = strcmp(fault->client, "(unassigned sid)") == 0;
 	fault->rid_is_stream = false;
-	fault->has_rid = fault_take_rid(&text, &rid, &has_segment) && fault_text_is_empty(&text);
-	fault->has_segment = fault->has_rid && has_segment;
-	fault->rid.v = fault->has_rid ? rid.v : 0;
+	fault_set_function(fault);
 }
 
 /* Behind "event: ": NAME client: CLIENT sid: N ssid: N [iova: N ipa: N | fetch_addr: N] */

@@ -461,6 +461,38 @@ START_TEST(who_wrote_a_line_is_in_front_of_it)
 	}
 END_TEST
 
+START_TEST(an_aborted_request_names_a_function_or_none)
+	{
+		static const struct {
+			const char *device;
+			bool has_rid, has_segment;
+			uint32_t rid;
+		} is[] = {
+			{"0000:3b:00.1", true, true, 0x3b01},
+			{"3b:00.1", true, false, 0x3b01},
+			{"0000:3b:00.1:more", false, false, 0},
+			{"3b:00.1x", false, false, 0},
+			{"arm-smmu-test", false, false, 0},
+		};
+
+		for (size_t i = 0; i < ARRAY_SIZE(is); i++) {
+			struct fault_reader reader = {0};
+			struct fault fault;
+			char line[128];
+
+			(void)snprintf(line, sizeof(line), "pci %s: iopf with pasid 5 aborted",
+				is[i].device);
+			ck_assert_int_eq(feed(&reader, line), FAULT_LINE_FAULT);
+			ck_assert(fault_reader_next(&reader, &fault));
+			ck_assert_str_eq(fault.client, is[i].device);
+			ck_assert_uint_eq(fault.pasid, 5);
+			ck_assert(fault.has_rid == is[i].has_rid);
+			ck_assert(fault.has_segment == is[i].has_segment);
+			ck_assert_uint_eq(fault.rid.v, is[i].rid);
+		}
+	}
+END_TEST
+
 START_TEST(texts_are_printable_and_cut)
 	{
 		char line[512];
@@ -533,6 +565,7 @@ int main(void)
 		more_smmus_than_are_remembered_lose_no_fault_silently,
 		every_event_has_a_name_and_is_found_by_it,
 		who_wrote_a_line_is_in_front_of_it,
+		an_aborted_request_names_a_function_or_none,
 		texts_are_printable_and_cut,
 		any_order_of_lines_is_safe_and_bounded,
 	};
