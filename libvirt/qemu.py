@@ -112,6 +112,8 @@ def pasidctl(*words):
     except subprocess.TimeoutExpired as error:
         raise Refused(f"pasidd does not answer within {SECONDS} seconds") from error
     said = ended.stderr.strip().removeprefix("pasidctl: ")
+    if ended.returncode == 2:
+        return "usage", said  # nothing was asked
     if ended.returncode not in (0, 1):
         raise Refused(said or f"pasidctl ended with {ended.returncode}")
     try:
@@ -122,11 +124,11 @@ def pasidctl(*words):
 
 
 def sets():
-    """All that there are."""
+    """All that there are, but those that are on their way out, whose names are free again."""
     reason, answer = pasidctl("sets")
     if reason:
         raise Refused(answer)
-    return answer
+    return [entry for entry in answer if not entry["dying"]]
 
 
 # ------------------------------------------------------------ what was made
@@ -137,7 +139,7 @@ def record_path(uuid):
 
 
 def recorded(uuid):
-    """Id and name of the set that was made for a domain.
+    """Id and name of the set that was made for a domain; without an id, one was about to be made.
 
     The name as well, because ids begin anew should the daemon lose its records.
     """
@@ -153,42 +155,63 @@ def others():
     return [recorded(entry.name) for entry in RECORDS.glob("[0-9a-f]*")]
 
 
-def keep_record(uuid, entry):
+def keep_record(uuid, name, number=None):
     """Whole or not at all, whatever ends us in between."""
     RECORDS.mkdir(mode=0o700, exist_ok=True)
     fresh = RECORDS / f".{uuid}"
-    fresh.write_text(json.dumps({"id": entry["id"], "name": entry["name"]}))
+    fresh.write_text(json.dumps({"id": number, "name": name}))
     fresh.rename(record_path(uuid))
 
 
+def destroy(number, *options):
+    """A set that may be gone already."""
+    reason, said = pasidctl("set", "destroy", f"id:{number}", *options)
+    if reason not in ("", "no-set"):
+        raise Refused(said)
+
+
 def take_away(uuid):
-    """The set that was made for the domain, if there is one; what is in it goes with it."""
+    """The set that was made for the domain, if there is one; what is in it goes with it.
+
+    One that was about to be made when we were ended has nothing in it yet: it goes only if that is so, for the case that
+    somebody else made one of this name in that moment.
+    """
     made = recorded(uuid)
-    if made is not None and made in [(entry["id"], entry["name"]) for entry in sets()]:
-        reason, said = pasidctl("set", "destroy", f"id:{made[0]}", "--force")
-        if reason not in ("", "no-set"):
-            raise Refused(said)
+    for entry in sets() if made is not None else ():
+        if made == (entry["id"], entry["name"]):
+            destroy(entry["id"], "--force")
+        elif made == (None, entry["name"]):
+            destroy(entry["id"])
     record_path(uuid).unlink(missing_ok=True)
+
+
+def adopt(uuid, wanted, there):
+    """A set of this name is there already."""
+    if wanted["adopt"] != "yes" or there["mode"] != wanted["mode"]:
+        raise Refused(f"there is a set {there['name']} already, and it was not made for this domain: give another name, "
+                      "`pasidctl set destroy` it, or say adopt='yes' if it was moved here with this mode")
+    if (there["id"], there["name"]) in others():
+        raise Refused(f"there is a set {there['name']} already. Another domain has it, and would lose it with the end of "
+                      "this one: give another name")
+    keep_record(uuid, there["name"], there["id"])
 
 
 def make(uuid, wanted):
     """The set of a guest that starts now."""
     # What an earlier run of it left, whose end nobody saw.
     take_away(uuid)
-    options = [f"--{key}={wanted[key]}" for key in ("mode", "quota", "scope", "owner") if key in wanted]
-    reason, answer = pasidctl("set", "create", wanted["name"], *options)
-    if not reason:
-        keep_record(uuid, answer["set"])
-        return
-    if reason != "set-exists":
-        raise Refused(answer)
     there = next((entry for entry in sets() if entry["name"] == wanted["name"]), None)
-    if there is None or wanted["adopt"] != "yes" or there["mode"] != wanted["mode"]:
-        remedy = "give another name, `pasidctl set destroy` it, or say adopt='yes' if it was moved here with this mode"
-        raise Refused(f"{answer}. It was not made for this domain: {remedy}")
-    if (there["id"], there["name"]) in others():
-        raise Refused(f"{answer}. Another domain has it, and would lose it with the end of this one: give another name")
-    keep_record(uuid, there)
+    if there is not None:
+        adopt(uuid, wanted, there)
+        return
+    options = [f"--{key}={wanted[key]}" for key in ("mode", "quota", "scope", "owner") if key in wanted]
+    # Before it is made, so that one whose id nobody learned is found again.
+    keep_record(uuid, wanted["name"])
+    reason, answer = pasidctl("set", "create", wanted["name"], *options)
+    if reason:
+        record_path(uuid).unlink()
+        raise Refused(answer)
+    keep_record(uuid, wanted["name"], answer["set"]["id"])
 
 
 def main(words):

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
@@ -65,11 +66,31 @@ static bool store_read_map(const char *name, struct runtime_map *ret_map)
 	return strcmp(again, name) == 0;
 }
 
+/* Whoever can open it is an admin: its path's mode is all that stands before it (unix(7)). */
+static int store_check_admin(int fd, struct runtime_error *ret_error)
+{
+	struct sockaddr_un address = {0};
+	socklen_t size = sizeof(address) - 1; /* so that its path is terminated */
+	struct stat status;
+
+	if (getsockname(fd, (struct sockaddr *)&address, &size) < 0 || address.sun_path[0] == '\0')
+		return runtime_fail(ret_error, -EPERM,
+			"the passed socket named admin has no path, so that everybody could open "
+			"it and be an administrator; ListenSequentialPacket= takes a path");
+	if (stat(address.sun_path, &status) == 0 && (status.st_mode & S_IWOTH))
+		return runtime_fail(ret_error, -EPERM,
+			"%s: everybody can open it (mode %04o) and be an administrator; set "
+			"SocketMode=0600 in its unit",
+			address.sun_path, (unsigned int)(status.st_mode & 07777));
+	return 0;
+}
+
 /* One socket for everybody, and one for admins, which its unit must give that name. */
 static int store_take_listening(
 	int fd, const char *name, struct runtime_passed *passed, struct runtime_error *ret_error)
 {
-	int *place = strcmp(name, "admin") == 0 ? &passed->admin_fd : &passed->listen_fd;
+	const bool admin = strcmp(name, "admin") == 0;
+	int *place = admin ? &passed->admin_fd : &passed->listen_fd;
 	const int flags = fcntl(fd, F_GETFL);
 
 	if (*place >= 0 || sd_is_socket_unix(fd, SOCK_SEQPACKET, 1, NULL, 0) <= 0)
@@ -81,7 +102,7 @@ static int store_take_listening(
 	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
 		return runtime_fail(ret_error, -EINVAL, "the passed socket: %s", strerror(errno));
 	*place = fd;
-	return 0;
+	return admin ? store_check_admin(fd, ret_error) : 0;
 }
 
 static int store_take(

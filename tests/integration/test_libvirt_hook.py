@@ -193,7 +193,37 @@ class Made(WithFolder):
         self.done("release", "end", domain(""))
         self.assertEqual(list(self.sets()), ["guest1"])
 
-    def test_end_between_making_and_recording_is_said(self):
+    def test_end_between_making_and_recording_leaves_nothing(self):
+        real, there = PASIDCTL, self.path
+        folder = self.folder / "bin"
+        folder.mkdir()
+        (folder / "pasidctl").write_text(
+            f'#!/bin/sh\n"{real}" "$@" || exit\ncase "$*" in *"set create"*) kill -9 $PPID ;; esac\n')
+        (folder / "pasidctl").chmod(0o755)
+        for ends in ("prepare", "release"):
+            self.path = f"{folder}:{os.environ['PATH']}"
+            self.assertNotEqual(self.hook("prepare", "begin", domain('quota="3"')).returncode, 0)
+            self.assertEqual(self.sets()["guest1"]["pasids"]["limit"], 3)
+            self.path = there
+            if ends == "prepare":
+                self.done("prepare", "begin", domain('quota="4"'))
+                self.assertEqual(self.sets()["guest1"]["pasids"]["limit"], 4)
+            self.done("release", "end", domain(""))
+            self.assertEqual((self.sets(), list(self.records.iterdir())), ({}, []))
+
+    def test_set_that_another_made_in_between_goes_only_when_it_is_empty(self):
+        self.ctl("set", "create", "guest1")
+        self.ctl("alloc", "--set", "guest1")
+        self.records.mkdir()
+        (self.records / UUID).write_text(json.dumps({"id": None, "name": "guest1"}))
+        self.refused("guest1", domain(""))
+        self.assertEqual(list(self.sets()), ["guest1"])
+
+    def test_refused_set_leaves_no_record(self):
+        self.refused("quota", domain('quota="99999999"'))
+        self.assertEqual(list(self.records.iterdir()), [])
+
+    def test_set_without_a_record_is_said(self):
         self.done("prepare", "begin", domain(""))
         (self.records / UUID).unlink()
         self.refused("pasidctl set destroy", domain(""))

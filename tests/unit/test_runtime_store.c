@@ -19,7 +19,7 @@
 
 /* ------------------------------------------------------------------ what is passed */
 
-enum kind { LISTENING, LANE, FILE_OF_SOME_KIND };
+enum kind { LISTENING, LANE, FILE_OF_SOME_KIND, FOR_ADMINS, FOR_EVERYBODY };
 
 /* What a process that was started with descriptors found. */
 struct found {
@@ -30,9 +30,12 @@ struct found {
 	struct runtime_error error;
 };
 
+static char admin_path[64]; /* of a socket; an address without a path: the kernel's choice */
+
 static int make_fd(enum kind kind)
 {
-	struct sockaddr_un any = {.sun_family = AF_UNIX};
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	socklen_t size = sizeof(address.sun_family);
 	int pair[2], fd;
 
 	if (kind == FILE_OF_SOME_KIND)
@@ -40,7 +43,13 @@ static int make_fd(enum kind kind)
 	if (kind == LANE)
 		return socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) ? -1 : pair[0];
 	fd = socket(AF_UNIX, SOCK_SEQPACKET, 0);
-	if (bind(fd, (struct sockaddr *)&any, sizeof(any.sun_family)) || listen(fd, 1))
+	if (kind != LISTENING) {
+		(void)strcpy(address.sun_path, admin_path);
+		(void)unlink(admin_path);
+		size = sizeof(address);
+	}
+	if (bind(fd, (struct sockaddr *)&address, size) || listen(fd, 1) ||
+		(kind != LISTENING && chmod(admin_path, kind == FOR_ADMINS ? 0660 : 0662)))
 		return -1;
 	return fd;
 }
@@ -88,12 +97,14 @@ static struct found pass(const char *names, const enum kind *kinds, int count)
 	pid_t pid;
 
 	ck_assert(shared != MAP_FAILED);
+	(void)snprintf(admin_path, sizeof(admin_path), "/tmp/test_store_admin.%d", getpid());
 	pid = fork();
 	if (pid == 0)
 		start_with(shared, names, kinds, count);
 	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
 	ck_assert(WIFEXITED(status));
 	ck_assert_int_eq(WEXITSTATUS(status), 0);
+	(void)unlink(admin_path);
 	found = *shared;
 	ck_assert_int_eq(munmap(shared, sizeof(*shared)), 0);
 	return found;
@@ -126,7 +137,7 @@ END_TEST
 
 START_TEST(the_socket_for_admins_is_told_by_its_name)
 	{
-		const enum kind kinds[] = {LISTENING, LISTENING};
+		const enum kind kinds[] = {FOR_ADMINS, LISTENING};
 		struct found found = pass("admin:pasidd.socket", kinds, 2);
 
 		ck_assert_int_eq(found.status, 0);
@@ -138,6 +149,23 @@ START_TEST(the_socket_for_admins_is_told_by_its_name)
 		found = pass("admin:admin", kinds, 2);
 		ck_assert_int_eq(found.status, -EINVAL);
 		ck_assert_ptr_nonnull(strstr(found.error.text, "'admin'"));
+	}
+END_TEST
+
+START_TEST(a_socket_that_everybody_can_open_is_none_for_admins)
+	{
+		static const enum kind everybody[] = {FOR_EVERYBODY}, nameless[] = {LISTENING};
+		struct found found = pass("admin", everybody, 1);
+
+		ck_assert_int_eq(found.status, -EPERM);
+		ck_assert_ptr_nonnull(strstr(found.error.text, "test_store_admin"));
+		ck_assert_ptr_nonnull(strstr(found.error.text, "mode 0662"));
+		ck_assert_ptr_nonnull(strstr(found.error.text, "SocketMode=0600"));
+		found = pass("admin", nameless, 1);
+		ck_assert_int_eq(found.status, -EPERM);
+		ck_assert_ptr_nonnull(strstr(found.error.text, "no path"));
+		found = pass("another", everybody, 1);
+		ck_assert_int_eq(found.status, 0);
 	}
 END_TEST
 
@@ -391,6 +419,7 @@ int main(void)
 	tcase_add_test(tc, nothing_is_passed_to_who_was_started_by_hand);
 	tcase_add_test(tc, a_listening_socket_is_taken);
 	tcase_add_test(tc, the_socket_for_admins_is_told_by_its_name);
+	tcase_add_test(tc, a_socket_that_everybody_can_open_is_none_for_admins);
 	tcase_add_test(tc, lanes_are_told_by_their_names);
 	tcase_add_test(tc, lanes_alone_are_no_listening_socket);
 	tcase_add_loop_test(tc, what_was_not_expected_is_refused_by_its_name, 0, 6);
