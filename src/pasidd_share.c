@@ -48,10 +48,11 @@ static void sharing_complete(void *ctx, const struct hw_result *result)
 	broker_complete(sharing->share->broker, result);
 }
 
-static void sharing_lost(void *ctx, uint64_t lane)
+static void sharing_lost(void *ctx, uint64_t lane, uint32_t version)
 {
 	const struct sharing *sharing = ctx;
 
+	(void)version;
 	broker_lane_lost(sharing->share->broker, lane);
 }
 

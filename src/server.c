@@ -270,16 +270,22 @@ static void server_complete(void *ctx, const struct hw_result *result)
 	dispatch_ended(server->dispatch);
 }
 
-static void server_lane_lost(void *ctx, uint64_t lane)
+static void server_lane_lost(void *ctx, uint64_t lane, uint32_t version)
 {
 	struct server *server = ctx;
 	const struct log_about about = {.message = LOG_MESSAGE_WORKER_LOST,
 		.operation = "worker",
 		.reason = reason_text(REASON_WORKER_LOST)};
 
-	log_write(LOG_LEVEL_ERROR, &about,
-		"the worker of lane %llu ended; what it held is detached",
-		(unsigned long long)lane);
+	if (version != 0)
+		log_write(LOG_LEVEL_ERROR, &about,
+			"the worker of lane %llu was ended, for it speaks version %u of the "
+			"messages and this pasidd another; what it held is detached",
+			(unsigned long long)lane, version);
+	else
+		log_write(LOG_LEVEL_ERROR, &about,
+			"the worker of lane %llu ended; what it held is detached",
+			(unsigned long long)lane);
 	broker_lane_lost(server->options.broker, lane);
 	dispatch_ended(server->dispatch);
 }

@@ -318,8 +318,9 @@ static void executor_bury(
 	struct executor_worker *worker, int wait_status, const struct executor_handler *handler)
 {
 	bool ended = worker->ended && WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 0;
-	uint64_t lane = worker->lane;
-	bool janitor = worker->janitor;
+	const uint64_t lane = worker->lane;
+	const uint32_t version = worker->version;
+	const bool janitor = worker->janitor;
 	struct executor_item *item;
 	struct hw_result result;
 
@@ -341,7 +342,7 @@ static void executor_bury(
 	executor_tell_lane(worker, false);
 	executor_worker_free(worker);
 	if (!ended && !janitor)
-		handler->lost(handler->ctx, lane);
+		handler->lost(handler->ctx, lane, version);
 }
 
 /* Reads what a worker that has ended still said, then reaps it. */

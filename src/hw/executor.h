@@ -70,9 +70,10 @@ struct executor_handler {
 	/*
 	 * The worker of `lane` ended without being asked to, and has been reaped: its descriptors
 	 * are gone, and all its operations were completed with REASON_WORKER_LOST before. The next
-	 * operation in that lane starts a new worker, which knows nothing.
+	 * operation in that lane starts a new worker, which knows nothing. `version` of the
+	 * messages is what it spoke, where it was ended because that is not ours; else 0.
 	 */
-	void (*lost)(void *ctx, uint64_t lane);
+	void (*lost)(void *ctx, uint64_t lane, uint32_t version);
 	void *ctx;
 };
 

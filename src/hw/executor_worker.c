@@ -344,17 +344,6 @@ void executor_worker_drop_refused(struct executor_worker *worker)
 		executor_dispose(worker->executor, worker->refused[--worker->refused_count]);
 }
 
-/* Whatever else it is, it cannot be gone on with. */
-static void executor_worker_another_version(struct executor_worker *worker, uint32_t version)
-{
-	worker->version = version;
-	(void)fprintf(stderr,
-		"pasidd: the worker of lane %" PRIu64
-		" (process %d) speaks version %u, and this "
-		"pasidd %u: it cannot be gone on with, and what it holds is detached\n",
-		worker->lane, worker->pid, version, WORKER_VERSION);
-}
-
 /* An answer of `size` bytes, with a result that is complete, whatever build of ours wrote it. */
 static bool executor_worker_understands(
 	struct executor_worker *worker, const struct worker_answer *answer, size_t size)
@@ -362,7 +351,7 @@ static bool executor_worker_understands(
 	if (size < offsetof(struct worker_answer, result))
 		return false;
 	if (answer->version != WORKER_VERSION) {
-		executor_worker_another_version(worker, answer->version);
+		worker->version = answer->version; /* whatever else it says, this is its end */
 		return false;
 	}
 	return size >= WORKER_ANSWER_LEAST && size <= sizeof(*answer) + WORKER_EXTRA_MAX;

@@ -42,6 +42,7 @@ static struct hw_result results[600];
 static size_t result_count;
 static uint64_t lost[16];
 static size_t lost_count;
+static uint32_t lost_version; /* of the last one */
 static size_t results_before_lost;
 
 static inline void on_complete(void *ctx, const struct hw_result *result)
@@ -51,11 +52,12 @@ static inline void on_complete(void *ctx, const struct hw_result *result)
 	results[result_count++] = *result;
 }
 
-static inline void on_lost(void *ctx, uint64_t lane)
+static inline void on_lost(void *ctx, uint64_t lane, uint32_t version)
 {
 	(void)ctx;
 	ck_assert_uint_lt(lost_count, ARRAY_SIZE(lost));
 	lost[lost_count++] = lane;
+	lost_version = version;
 	results_before_lost = result_count;
 }
 

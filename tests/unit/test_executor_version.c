@@ -118,6 +118,7 @@ START_TEST(a_worker_of_another_version_is_ended_and_that_is_said)
 			ck_assert_int_eq(submit(op), 0);
 			pump(1, 1);
 			ck_assert_uint_eq(lost[0], LANE);
+			ck_assert_uint_eq(lost_version, OTHER);
 			ck_assert_uint_eq(results[0].error.reason, REASON_WORKER_LOST);
 			ck_assert_ptr_nonnull(strstr(
 				results[0].error.text, "another version of pasidd (2, this"));
