@@ -73,6 +73,13 @@ static bool history_is(const struct audit_record *record, const char *kind)
 	return strcmp(audit_kind_text(record->kind), kind) == 0;
 }
 
+/* All numbers of `end` are of `begin`. */
+static bool history_covers(const struct audit_record *begin, const struct audit_record *end)
+{
+	return audit_is_about(begin, end->host) &&
+	       audit_is_about(begin, end->host + audit_span(end) - 1);
+}
+
 /* What the record ended, of the records before it; NULL: it ended nothing, or that is not there. */
 static const struct audit_record *history_begin(const struct audit_found *found, size_t at)
 {
@@ -95,7 +102,7 @@ static const struct audit_record *history_begin(const struct audit_found *found,
 			continue;
 		for (size_t j = at; j-- > far;) {
 			const struct audit_record *begin = &found->records[j];
-			if (begin->host == end->host && begin->set == end->set &&
+			if (history_covers(begin, end) && begin->set == end->set &&
 				begin->boot == end->boot &&
 				(!spans[i].device || begin->device == end->device) &&
 				history_is(begin, spans[i].begin))
@@ -148,14 +155,16 @@ static json_t *history_record(const struct audit_found *found, size_t at)
 	json_object_set_new(json, "boot", json_string(boot));
 	json_object_set_new(json, "event", json_string(audit_kind_text(record->kind)));
 	json_object_set_new(json, "pasid", history_optional(record->host != 0, record->host));
+	json_object_set_new(json, "count", history_optional(record->host != 0, audit_span(record)));
 	json_object_set_new(
 		json, "guest", history_optional(record->flags & AUDIT_HAS_GUEST, record->guest));
 	json_object_set_new(json, "set", is_run ? json_null() : history_words(name));
 	json_object_set_new(json, "set_id", history_optional(record->set != 0, record->set));
 	json_object_set_new(json, "address", history_address(record->rid));
 	json_object_set_new(json, "device",
-		history_optional(
-			record->device != 0 && record->kind != AUDIT_MISSED, record->device));
+		history_optional(record->device != 0 && record->kind != AUDIT_MISSED &&
+					 !(record->flags & AUDIT_IS_SPAN),
+			record->device));
 	json_object_set_new(
 		json, "lost", history_optional(record->kind == AUDIT_MISSED, record->device));
 	json_object_set_new(json, "version", is_run ? history_words(name) : json_null());
@@ -247,7 +256,10 @@ static void history_show_record(const json_t *record)
 	const char *set = history_string(record, "set"), *text;
 	history_show_time((uint64_t)history_number(record, "time_ms"));
 	printf("  %-15s", history_string(record, "event"));
-	if (history_has(record, "pasid"))
+	if (history_number(record, "count") > 1)
+		printf(" PASIDs %lld to %lld", history_number(record, "pasid"),
+			history_number(record, "pasid") + history_number(record, "count") - 1);
+	else if (history_has(record, "pasid"))
 		printf(" PASID %lld", history_number(record, "pasid"));
 	if (history_has(record, "guest"))
 		printf(" guest %lld", history_number(record, "guest"));

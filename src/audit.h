@@ -47,13 +47,17 @@ enum audit_flag {
 	AUDIT_HAS_PEER = 2, /* uid and pid are those of who caused it */
 	/* The daemon died as it was about to make it final: it may have been taken back. */
 	AUDIT_DOUBTFUL = 4,
+	AUDIT_IS_SPAN = 8, /* the same became of `count` numbers, from `host` on */
 };
 
 struct audit_record {
-	uint64_t sequence;         /* 1, 2, 3, ...; 0: none. Stored last */
-	uint64_t time_ms;          /* since 1970 */
-	uint64_t set;              /* 0: none */
-	uint64_t device;           /* 0: none */
+	uint64_t sequence; /* 1, 2, 3, ...; 0: none. Stored last */
+	uint64_t time_ms;  /* since 1970 */
+	uint64_t set;      /* 0: none */
+	union {
+		uint64_t device; /* 0: none */
+		uint64_t count;  /* with AUDIT_IS_SPAN, which has no device */
+	};
 	uint32_t check;            /* of all other fields */
 	uint32_t host;             /* PASID; 0: none */
 	uint32_t guest;            /* with AUDIT_HAS_GUEST */
@@ -67,6 +71,20 @@ struct audit_record {
 	char name[AUDIT_NAME_MAX]; /* of the set; terminated unless it fills the field */
 };
 ASSERT_SIZE(struct audit_record, 128);
+
+/* How many numbers it is about, from `host` on: 1, or what it says; 1 where that cannot be. */
+static inline uint32_t audit_span(const struct audit_record *record)
+{
+	if (!(record->flags & AUDIT_IS_SPAN) || record->host > PASID_LAST ||
+		record->count - 1 > PASID_LAST - record->host)
+		return 1;
+	return (uint32_t)record->count;
+}
+
+static inline bool audit_is_about(const struct audit_record *record, uint32_t host)
+{
+	return host >= record->host && host - record->host < audit_span(record);
+}
 
 /* What is wrong, for people. */
 struct audit_error {
@@ -112,7 +130,7 @@ bool audit_is_lost(const struct audit *audit);
 /* What is asked for; all of it must be so. */
 struct audit_query {
 	bool has_host;
-	uint32_t host;
+	uint32_t host; /* alone, or one of a span */
 	bool has_rid;
 	uint32_t rid;
 	const char *name;            /* of the set; NULL: any */

@@ -39,7 +39,7 @@ static bool is_wanted(const struct audit_query *query, const struct audit_record
 	if (is_run(record))
 		return query->runs;
 	return !(query->no_refusals && record->kind == AUDIT_REFUSED) &&
-	       !(query->has_host && record->host != query->host) &&
+	       !(query->has_host && !audit_is_about(record, query->host)) &&
 	       !(query->has_rid && record->rid != query->rid) &&
 	       !(query->set != 0 && record->set != query->set) &&
 	       !(query->name != NULL &&

@@ -54,6 +54,12 @@ struct change {
 	uint32_t rid; /* of the device, if there is one */
 };
 
+/* Is it about a number, and no binding of it? */
+static inline bool change_is_of_number(uint32_t kind)
+{
+	return kind >= CHANGE_GRANT_ALLOCATED && kind < CHANGE_BINDING_BOUND;
+}
+
 struct broker;
 
 /*

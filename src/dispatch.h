@@ -142,8 +142,11 @@ struct dispatch_ports {
 	/*
 	 * For an audit trail; NULL: there is none, then all three are. Each change, in order, once
 	 * it was made and before it is final; kind 0: `device` changes that are not known any more.
+	 * `count` is 1; or more, when the same became of so many neighbouring numbers, from
+	 * change->host on.
 	 */
-	void (*changed)(void *ctx, const struct change *change, const struct dispatch_cause *cause);
+	void (*changed)(void *ctx, const struct change *change, uint32_t count,
+		const struct dispatch_cause *cause);
 	/* What was changed until now is final. Comes before anybody is told. */
 	void (*settled)(void *ctx);
 	void (*refused)(void *ctx, const struct dispatch_refusal *refusal);

@@ -4,30 +4,118 @@
 
 #include <assert.h>
 
-static void tell(struct dispatch *d, const struct change *change, uint64_t set)
+/*
+ * Neighbouring numbers that the same became of, one after the other, upwards or downwards. A
+ * request has thousands.
+ */
+struct run {
+	struct change change; /* of the lowest one */
+	uint32_t last;        /* number */
+	uint32_t step;        /* to it, modulo 2^32; 0: it is the only one */
+	uint32_t count;       /* 0: there is none */
+};
+
+/* Two at once: what is freed is in quarantine next, number by number. */
+struct runs {
+	struct run first, second;
+};
+
+static bool is_plain(const struct change *change)
+{
+	return change_is_of_number(change->kind) && !change->has_guest && !change->device;
+}
+
+static bool run_goes_on(const struct run *run, const struct change *next)
+{
+	const struct change *change = &run->change;
+	const uint32_t step = next->host - run->last;
+
+	return run->count && next->kind == change->kind && next->set == change->set &&
+	       next->session == change->session && is_plain(change) && is_plain(next) &&
+	       (run->step ? step == run->step : step == 1 || step == UINT32_MAX);
+}
+
+/* The same numbers again, of another kind, behind the first of them. */
+static bool run_goes_beside(const struct run *run, const struct change *next)
+{
+	return run->count == 1 && next->host == run->last && next->set == run->change.set &&
+	       is_plain(&run->change) && is_plain(next);
+}
+
+static void run_begin(struct run *run, const struct change *change)
+{
+	*run = (struct run){.change = *change, .last = change->host, .count = 1};
+}
+
+static void run_add(struct run *run, const struct change *next)
+{
+	run->step = next->host - run->last;
+	run->last = next->host;
+	if (next->host < run->change.host)
+		run->change.host = next->host;
+	run->count++;
+}
+
+static void run_tell(struct dispatch *d, struct run *run, uint64_t set)
 {
 	static const struct dispatch_cause nobody;
-	const bool caused = set == UINT64_MAX || set == change->set;
+	const bool caused = set == UINT64_MAX || set == run->change.set;
 
-	d->ports.changed(d->ports.ctx, change, caused ? &d->cause : &nobody);
+	if (run->count)
+		d->ports.changed(
+			d->ports.ctx, &run->change, run->count, caused ? &d->cause : &nobody);
+	run->count = 0;
+}
+
+static void runs_tell(struct dispatch *d, struct runs *runs, uint64_t set)
+{
+	run_tell(d, &runs->first, set);
+	run_tell(d, &runs->second, set);
+}
+
+/* In turns: what became of a number stays in order. */
+static void runs_take(
+	struct dispatch *d, struct runs *runs, const struct change *change, uint64_t set)
+{
+	struct run *first = &runs->first, *second = &runs->second;
+
+	if (run_goes_on(first, change) && (!second->count || second->count == first->count)) {
+		run_add(first, change);
+	} else if (run_goes_on(second, change) && second->count < first->count) {
+		run_add(second, change);
+	} else if (!second->count && run_goes_beside(first, change)) {
+		run_begin(second, change);
+	} else {
+		runs_tell(d, runs, set);
+		run_begin(first, change);
+	}
+}
+
+static void tell_missed(struct dispatch *d, uint64_t count)
+{
+	const struct change missed = {.device = count};
+
+	d->ports.changed(d->ports.ctx, &missed, 1, &(struct dispatch_cause){0});
 }
 
 /* Tells what changed: caused as d->cause says, `set` UINT64_MAX: all of it, else what is of it. */
 static void tell_changes(struct dispatch *d, uint64_t set)
 {
+	struct runs runs;
 	struct change change;
 
 	if (!d->ports.changed)
 		return;
+	runs.first.count = runs.second.count = 0;
 	while (broker_change_get(d->broker, d->next_told, &change)) {
 		if (change.sequence > d->next_told) {
-			const struct change missed = {.device = change.sequence - d->next_told};
-
-			d->ports.changed(d->ports.ctx, &missed, &(struct dispatch_cause){0});
+			runs_tell(d, &runs, set);
+			tell_missed(d, change.sequence - d->next_told);
 		}
 		d->next_told = change.sequence + 1;
-		tell(d, &change, set);
+		runs_take(d, &runs, &change, set);
 	}
+	runs_tell(d, &runs, set);
 }
 
 void dispatch_settle(struct dispatch *d)

@@ -24,12 +24,11 @@ static void record_cause(struct audit_record *record, const struct dispatch_caus
 /* Numbers come and go by the million; what is bound to what must not be overwritten by that. */
 static enum audit_ring ring_of(uint32_t kind)
 {
-	return kind >= CHANGE_GRANT_ALLOCATED && kind < CHANGE_BINDING_BOUND ? AUDIT_NUMBERS
-									     : AUDIT_BINDINGS;
+	return change_is_of_number(kind) ? AUDIT_NUMBERS : AUDIT_BINDINGS;
 }
 
-static void record_change(
-	struct server *server, const struct change *change, const struct dispatch_cause *cause)
+static void record_change(struct server *server, const struct change *change, uint32_t count,
+	const struct dispatch_cause *cause)
 {
 	const char *name = broker_set_name(server->options.broker, (struct set_id){change->set});
 	struct audit_record record = {
@@ -42,6 +41,10 @@ static void record_change(
 		.flags = change->has_guest ? AUDIT_HAS_GUEST : 0,
 	};
 
+	if (count > 1) {
+		record.count = count;
+		record.flags |= AUDIT_IS_SPAN;
+	}
 	record_cause(&record, cause);
 	_Static_assert(sizeof(record.name) == STATE_NAME_MAX, "a name is as long as a name");
 	if (name != NULL)
@@ -49,14 +52,15 @@ static void record_change(
 	audit_write(server->options.audit, ring_of(change->kind), &record);
 }
 
-void server_changed(void *ctx, const struct change *change, const struct dispatch_cause *cause)
+void server_changed(
+	void *ctx, const struct change *change, uint32_t count, const struct dispatch_cause *cause)
 {
 	struct server *server = ctx;
 
 	if (server->options.audit != NULL)
-		record_change(server, change, cause);
+		record_change(server, change, count, cause);
 	if (change->kind != 0)
-		server_log_change(server, change, cause);
+		server_log_changes(server, change, count, cause);
 	else
 		log_write(LOG_LEVEL_WARNING,
 			&(struct log_about){

@@ -126,13 +126,14 @@ static void server_write_change(struct server *server, const struct change *chan
 	log_write(text->level, &about, "%s", text->text);
 }
 
-void server_log_change(
-	struct server *server, const struct change *change, const struct dispatch_cause *cause)
+void server_log_changes(struct server *server, const struct change *change, uint32_t count,
+	const struct dispatch_cause *cause)
 {
 	const struct change_text *text = server_change_text(change->kind);
+	struct change one = *change;
 
-	if (log_wanted(text->level))
-		server_write_change(server, change, cause, text);
+	for (uint32_t i = 0; i < count && log_wanted(text->level); i++, one.host++)
+		server_write_change(server, &one, cause, text);
 }
 
 /* Is it worth a line? Who only looks may well ask for what is not there, and who is told to try

@@ -114,7 +114,8 @@ void server_discharge(struct server *server, struct conn *conn);
 /* ---------------------------------------------------------------- server_audit.c */
 
 /* Ports of the dispatcher: into the audit trail, and the journal. */
-void server_changed(void *ctx, const struct change *change, const struct dispatch_cause *cause);
+void server_changed(
+	void *ctx, const struct change *change, uint32_t count, const struct dispatch_cause *cause);
 void server_settled(void *ctx);
 void server_refused(void *ctx, const struct dispatch_refusal *refusal);
 /* The record alone; `rid` of the device that it is about, or NULL. */
@@ -128,8 +129,8 @@ void server_check_audit(struct server *server);
 /* ---------------------------------------------------------------- server_log.c */
 
 /* Logs a change. */
-void server_log_change(
-	struct server *server, const struct change *change, const struct dispatch_cause *cause);
+void server_log_changes(struct server *server, const struct change *change, uint32_t count,
+	const struct dispatch_cause *cause);
 /* Logs a refusal if it is worth it; `rid` of the device that it is about, or NULL. */
 void server_log_refusal(struct server *server, const struct dispatch_refusal *refusal,
 	const char *operation, const struct rid *rid);

@@ -95,6 +95,23 @@ class Trail(Audited):
             self.assertEqual([r["sequence"] for r in found], sorted(r["sequence"] for r in found))
             self.assertFalse(any(record["doubtful"] for record in found))
 
+    def test_neighbours_are_one_record_that_each_of_them_finds(self):
+        self.begin()
+        with self.daemon.client() as vm:
+            vm.create("vm1")
+            numbers = vm.allocate(count=64)
+            self.assertEqual(numbers, list(range(numbers[0], numbers[0] + 64)))
+            vm.free(*numbers[10:20])
+            found = self.records(str(numbers[12]))
+            self.assertEqual([(r["event"], r["pasid"], r["count"]) for r in found][:3],
+                             [("granted", numbers[0], 64), ("freed-in-use", numbers[10], 10),
+                              ("quarantined", numbers[10], 10)])  # fmt: skip
+            self.assertGreaterEqual(found[1]["lasted_ms"], 0)
+            self.assertIsNone(found[0]["device"])
+            self.assertEqual(self.events(str(numbers[63])), ["granted"])
+            self.assertEqual(self.events(str(numbers[63] + 1)), [])
+            self.assertIn(f" PASIDs {numbers[0]} to {numbers[63]} set vm1", self.pasidctl("history", str(numbers[63])).stdout)
+
     def test_sets_and_devices(self):
         self.begin()
         with self.daemon.admin() as admin:
@@ -175,7 +192,9 @@ class Trail(Audited):
             vm.bind(host(number), device)
             busy.create("busy", pasids=1024)
             for _ in range(5):
-                busy.free(*busy.allocate(count=900))
+                numbers = busy.allocate(count=900)
+                busy.free(*numbers[::2])  # no neighbours, which would be one record
+                busy.free(*numbers[1::2])
                 self.assertTrue(eventually(lambda: busy.call("set_get").set_get.pasids.current == 0))
         self.assertEqual([e for e in self.events(str(number)) if e in ("granted", "bound")], ["bound"])
         self.assertIsNotNone(self.history(str(number))["complete_since"])
@@ -215,8 +234,8 @@ class Restarted(Audited):
                 numbers += admin.allocate(set=set_ref("vm1"), count=3)
                 self.kill()
             self.daemon.start()
-        granted = [r["pasid"] for r in self.records("--set", "vm1") if r["event"] == "granted"]
-        self.assertEqual(granted, numbers)
+        granted = [r for r in self.records("--set", "vm1") if r["event"] == "granted"]
+        self.assertEqual([r["pasid"] + i for r in granted for i in range(r["count"])], numbers)
         found = self.history("--set", "vm1")["records"]
         self.assertEqual([r["event"] for r in found].count("daemon-started"), 5)
         self.assertFalse([r for r in found if r["doubtful"] and r["event"] != "granted"])
@@ -293,7 +312,8 @@ class Shown(Audited):
         self.begin()
         with self.daemon.admin() as admin:
             admin.create("vm1")
-            admin.allocate(set=set_ref("vm1"), count=10)
+            for _ in range(10):
+                admin.allocate(set=set_ref("vm1"))
         found = self.history("--set", "vm1", "--limit", "3")
         self.assertEqual((len(found["records"]), found["passed_over"]), (3, 8))
         self.assertEqual(len(self.records("--set", "vm1", "--since", "1h")), 11)

@@ -48,7 +48,8 @@ struct rig {
 	unsigned own_closed_count;
 
 	/* the audit trail's ports, for who sets them before the dispatcher is made; NULL: none */
-	void (*changed)(void *ctx, const struct change *change, const struct dispatch_cause *cause);
+	void (*changed)(void *ctx, const struct change *change, uint32_t count,
+		const struct dispatch_cause *cause);
 	void (*settled)(void *ctx);
 	void (*refused)(void *ctx, const struct dispatch_refusal *refusal);
 	void (*ended)(void *ctx, const struct outcome *outcome); /* the same */

@@ -462,6 +462,57 @@ START_TEST(the_last_record_of_a_number)
 	}
 END_TEST
 
+START_TEST(a_span_is_found_by_each_of_its_numbers)
+	{
+		struct audit_record record = {
+			.kind = CHANGE_GRANT_ALLOCATED, .host = 100, .rid = AUDIT_NO_RID};
+		struct audit_query query = {.has_host = true, .host = 163};
+		struct audit_record last;
+
+		record.flags = AUDIT_IS_SPAN;
+		record.count = 64;
+		audit_write(audit, AUDIT_NUMBERS, &record);
+		put(AUDIT_NUMBERS, CHANGE_GRANT_QUARANTINED, 120, "");
+		ck_assert_uint_eq(look_for(99), 0);
+		ck_assert_uint_eq(look_for(100), 1);
+		ck_assert_uint_eq(look_for(120), 2);
+		ck_assert_uint_eq(look_for(163), 1);
+		ck_assert_uint_eq(look_for(164), 0);
+		ck_assert_int_eq(audit_read_last(path, &query, &last, &error), 0);
+		ck_assert_uint_eq(last.host, 100);
+		ck_assert_uint_eq(audit_span(&last), 64);
+	}
+END_TEST
+
+/* Of a file that may be anybody's. */
+START_TEST(a_span_that_cannot_be_is_one_number)
+	{
+		static const struct {
+			uint64_t count;
+			uint32_t host, span;
+		} is[] = {
+			{2, PASID_LAST - 1, 2},
+			{3, PASID_LAST - 1, 1},
+			{0, 5, 1},
+			{UINT64_MAX, 5, 1},
+			{1, UINT32_MAX, 1},
+			{UINT64_C(1) << 32, 1, 1},
+			{PASID_LAST, 1, PASID_LAST},
+		};
+
+		for (size_t i = 0; i < ARRAY_SIZE(is); i++) {
+			struct audit_record record = {
+				.flags = AUDIT_IS_SPAN, .count = is[i].count, .host = is[i].host};
+
+			ck_assert_uint_eq(audit_span(&record), is[i].span);
+			ck_assert(audit_is_about(&record, is[i].host));
+			ck_assert(!audit_is_about(&record, is[i].host - 1));
+			record.flags = 0;
+			ck_assert_uint_eq(audit_span(&record), 1);
+		}
+	}
+END_TEST
+
 START_TEST(without_a_trail_nothing_happens)
 	{
 		put(AUDIT_NUMBERS, CHANGE_GRANT_ALLOCATED, 1, "");
@@ -543,6 +594,8 @@ int main(void)
 		a_cut_copy_is_read_as_far_as_it_goes,
 		others_may_not_write_to_it,
 		the_last_record_of_a_number,
+		a_span_is_found_by_each_of_its_numbers,
+		a_span_that_cannot_be_is_one_number,
 		without_a_trail_nothing_happens,
 		names_of_anybody_are_printable,
 		each_operation_and_change_has_a_text,

@@ -17,7 +17,7 @@ static struct {
 		struct change change;
 		struct dispatch_cause cause;
 	} of[TOLD_MAX];
-	size_t count, settled, settles;
+	size_t count, calls, settled, settles;
 	uint64_t missed;
 	struct dispatch_refusal refusal; /* the last one */
 	struct error error;
@@ -25,17 +25,23 @@ static struct {
 	size_t refusals;
 } told;
 
-static void on_change(void *ctx, const struct change *change, const struct dispatch_cause *cause)
+/* Spans number by number, as they were made. */
+static void on_change(
+	void *ctx, const struct change *change, uint32_t count, const struct dispatch_cause *cause)
 {
 	ck_assert_ptr_eq(ctx, r);
+	ck_assert_uint_ge(count, 1);
 	if (change->kind == 0) {
 		told.missed += change->device;
 		return;
 	}
-	if (told.count == TOLD_MAX)
-		return;
-	told.of[told.count].change = *change;
-	told.of[told.count++].cause = *cause;
+	told.calls++;
+	for (uint32_t i = 0; i < count && told.count < TOLD_MAX; i++) {
+		told.of[told.count].change = *change;
+		told.of[told.count].change.sequence += i;
+		told.of[told.count].change.host += i;
+		told.of[told.count++].cause = *cause;
+	}
 }
 
 /* Nothing that was not told before is ever final. */
@@ -111,6 +117,43 @@ START_TEST(each_change_is_told_once_and_before_it_is_final)
 			ck_assert_uint_eq(
 				told.of[i].change.sequence, told.of[0].change.sequence + i);
 		ck_assert_uint_eq(told.missed, 0);
+	}
+END_TEST
+
+/* An allocate of many numbers is told at once, number by number only where that matters. */
+START_TEST(neighbours_are_told_as_one)
+	{
+		struct link *one = rig_vmm(r, "one", SET_TRANSLATED);
+		struct link *two = rig_vmm(r, "two", SET_IDENTITY);
+		Pasid__V1__Allocate allocate = PASID__V1__ALLOCATE__INIT;
+		Pasid__V1__Free all = PASID__V1__FREE__INIT;
+		size_t calls = told.calls, count = told.count;
+
+		allocate.count = 64;
+		(void)rig_ok(r, one, OPERATION(ALLOCATE), &allocate);
+		ck_assert_uint_eq(told.calls, calls + 1);
+		ck_assert_uint_eq(told.count, count + 64);
+		for (uint32_t i = 0; i < 64; i++)
+			ck_assert_uint_eq(told.of[count + i].change.sequence,
+				told.of[count].change.sequence + i);
+		/* another set's begin behind them, and have a number of a guest each */
+		calls = told.calls, count = told.count;
+		allocate.count = 3;
+		(void)rig_ok(r, two, OPERATION(ALLOCATE), &allocate);
+		ck_assert_uint_ge(told.calls, calls + 3);
+		for (size_t i = count; i < told.count; i++)
+			ck_assert(told.of[i].change.has_guest);
+		calls = told.calls;
+		(void)rig_allocate(r, one);
+		(void)rig_allocate(r, one);
+		ck_assert_uint_eq(told.calls, calls + 2);
+		all.all = true;
+		(void)rig_ok(r, one, OPERATION(FREE), &all);
+		caused(CHANGE_GRANT_QUARANTINED, one, OPERATION(FREE));
+		for (size_t i = 0; i < told.count; i++)
+			ck_assert_uint_le(told.of[i].change.sequence,
+				told.of[0].change.sequence + told.count);
+		ck_assert_uint_lt(told.calls, calls + 2 + 8);
 	}
 END_TEST
 
@@ -359,6 +402,7 @@ int main(void)
 {
 	const TTest *const tests[] = {
 		each_change_is_told_once_and_before_it_is_final,
+		neighbours_are_told_as_one,
 		the_request_is_the_cause,
 		what_nobody_asked_for_is_nobodys,
 		what_ends_together_is_not_mixed_up,

@@ -8,33 +8,57 @@
 #include "hw/confine.h"
 #include "hw/spawner.h"
 
+#include <dirent.h>
+
 #define SPAWNERS 2
+
+/* What the kernel says of a process in one of its files; terminated, and 0 when it is gone. */
+static size_t read_of(const char *pid, const char *name, char *ret_text, size_t size)
+{
+	char path[64];
+	size_t length;
+	FILE *file;
+
+	(void)snprintf(path, sizeof(path), "/proc/%.20s/%s", pid, name);
+	file = fopen(path, "re");
+	if (file == NULL)
+		return 0;
+	length = fread(ret_text, 1, size - 1, file);
+	ret_text[length] = '\0';
+	(void)fclose(file);
+	return length;
+}
+
+static bool is_our_spawner(const char *pid)
+{
+	char stat[512], command[256];
+	const char *behind_name;
+	size_t length;
+
+	if (read_of(pid, "stat", stat, sizeof(stat)) == 0)
+		return false;
+	behind_name = strrchr(stat, ')'); /* its state and its parent */
+	if (behind_name == NULL || strlen(behind_name) < 5 ||
+		strtol(behind_name + 4, NULL, 10) != getpid())
+		return false;
+	length = read_of(pid, "cmdline", command, sizeof(command));
+	return memmem(command, length, "spawner", 7) != NULL;
+}
 
 /* The spawners among our children; returns how many. */
 static size_t spawners(pid_t ret_pids[static SPAWNERS])
 {
-	char path[64], line[512], *word, *rest;
-	FILE *file;
+	const struct dirent *entry;
+	DIR *folder = opendir("/proc");
 	size_t count = 0;
 
-	(void)snprintf(path, sizeof(path), "/proc/self/task/%d/children", getpid());
-	file = fopen(path, "re");
-	ck_assert_ptr_nonnull(file);
-	if (fgets(line, sizeof(line), file) == NULL)
-		line[0] = '\0';
-	(void)fclose(file);
-	for (word = strtok_r(line, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
-		char command[256] = "";
-
-		(void)snprintf(path, sizeof(path), "/proc/%.20s/cmdline", word);
-		file = fopen(path, "re");
-		if (file == NULL)
-			continue;
-		const size_t size = fread(command, 1, sizeof(command) - 1, file);
-		(void)fclose(file);
-		if (memmem(command, size, "spawner", 7) && count < SPAWNERS)
-			ret_pids[count++] = (pid_t)strtol(word, NULL, 10);
+	ck_assert_ptr_nonnull(folder);
+	while ((entry = readdir(folder)) != NULL) {
+		if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9' && count < SPAWNERS &&
+			is_our_spawner(entry->d_name))
+			ret_pids[count++] = (pid_t)strtol(entry->d_name, NULL, 10);
 	}
+	(void)closedir(folder);
 	return count;
 }
 

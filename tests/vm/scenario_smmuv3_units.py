@@ -34,6 +34,7 @@ PROGRAMS = tuple(f"tests/unit/{name}" for name in left_out())
 
 def run(machine, _observer, report):
     report.step("Unit tests on a kernel of this architecture")
+    machine.run("mkdir -p /etc && : >/etc/passwd")  # a file that there is everywhere else
     for path in PROGRAMS:
         name = path.rpartition("/")[2]
         status, text = machine.run(f"cd /tmp && PASIDD_TEST_QUICK=1 CK_TIMEOUT_MULTIPLIER=20 {name}", SECONDS)
