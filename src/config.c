@@ -274,7 +274,8 @@ static int config_read(
 int config_merge(const struct config_files *files, uint32_t own_uid, struct config **ret_config,
 	struct config_error *ret_error)
 {
-	struct json_reader reader = {.name = "pasidd's defaults", .files = files, .error = ret_error};
+	struct json_reader reader = {
+		.name = "pasidd's defaults", .files = files, .error = ret_error};
 	struct config *config;
 	int r = config_new(own_uid, &config);
 

@@ -28,9 +28,12 @@ static bool is_plain(const struct change *change)
 static bool run_goes_on(const struct run *run, const struct change *next)
 {
 	const struct change *change = &run->change;
-	const uint32_t step = next->host - run->last;
+	uint32_t step;
 
-	return run->count && next->kind == change->kind && next->set == change->set &&
+	if (run->count == 0)
+		return false;
+	step = next->host - run->last;
+	return next->kind == change->kind && next->set == change->set &&
 	       next->session == change->session && is_plain(change) && is_plain(next) &&
 	       (run->step ? step == run->step : step == 1 || step == UINT32_MAX);
 }
@@ -59,11 +62,12 @@ static void run_add(struct run *run, const struct change *next)
 static void run_tell(struct dispatch *d, struct run *run, uint64_t set)
 {
 	static const struct dispatch_cause nobody;
-	const bool caused = set == UINT64_MAX || set == run->change.set;
+	bool caused;
 
-	if (run->count)
-		d->ports.changed(
-			d->ports.ctx, &run->change, run->count, caused ? &d->cause : &nobody);
+	if (run->count == 0)
+		return;
+	caused = set == UINT64_MAX || set == run->change.set;
+	d->ports.changed(d->ports.ctx, &run->change, run->count, caused ? &d->cause : &nobody);
 	run->count = 0;
 }
 
@@ -101,12 +105,11 @@ static void tell_missed(struct dispatch *d, uint64_t count)
 /* Tells what changed: caused as d->cause says, `set` UINT64_MAX: all of it, else what is of it. */
 static void tell_changes(struct dispatch *d, uint64_t set)
 {
-	struct runs runs;
+	struct runs runs = {0};
 	struct change change;
 
 	if (!d->ports.changed)
 		return;
-	runs.first.count = runs.second.count = 0;
 	while (broker_change_get(d->broker, d->next_told, &change)) {
 		if (change.sequence > d->next_told) {
 			runs_tell(d, &runs, set);

@@ -487,26 +487,19 @@ END_TEST
 /* Of a file that may be anybody's. */
 START_TEST(a_span_that_cannot_be_is_one_number)
 	{
-		static const struct {
-			uint64_t count;
-			uint32_t host, span;
-		} is[] = {
-			{2, PASID_LAST - 1, 2},
-			{3, PASID_LAST - 1, 1},
-			{0, 5, 1},
-			{UINT64_MAX, 5, 1},
-			{1, UINT32_MAX, 1},
-			{UINT64_C(1) << 32, 1, 1},
-			{PASID_LAST, 1, PASID_LAST},
-		};
+		static const uint64_t is[][3] = {/* count, host, span */
+			{2, PASID_LAST - 1, 2}, {3, PASID_LAST - 1, 1}, {0, 5, 1},
+			{UINT64_MAX, 5, 1}, {1, UINT32_MAX, 1}, {UINT64_C(1) << 32, 1, 1},
+			{PASID_LAST, 1, PASID_LAST}};
 
 		for (size_t i = 0; i < ARRAY_SIZE(is); i++) {
+			const uint32_t host = (uint32_t)is[i][1];
 			struct audit_record record = {
-				.flags = AUDIT_IS_SPAN, .count = is[i].count, .host = is[i].host};
+				.flags = AUDIT_IS_SPAN, .count = is[i][0], .host = host};
 
-			ck_assert_uint_eq(audit_span(&record), is[i].span);
-			ck_assert(audit_is_about(&record, is[i].host));
-			ck_assert(!audit_is_about(&record, is[i].host - 1));
+			ck_assert_uint_eq(audit_span(&record), is[i][2]);
+			ck_assert(audit_is_about(&record, host));
+			ck_assert(!audit_is_about(&record, host - 1));
 			record.flags = 0;
 			ck_assert_uint_eq(audit_span(&record), 1);
 		}
