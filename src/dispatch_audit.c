@@ -13,6 +13,7 @@ struct run {
 	uint32_t last;        /* number */
 	uint32_t step;        /* to it, modulo 2^32; 0: it is the only one */
 	uint32_t count;       /* 0: there is none */
+	bool plain;           /* may have further ones */
 };
 
 /* Two at once: what is freed is in quarantine next, number by number. */
@@ -20,34 +21,32 @@ struct runs {
 	struct run first, second;
 };
 
+/* Says no more than the number: neither a guest's nor a session. */
 static bool is_plain(const struct change *change)
 {
-	return change_is_of_number(change->kind) && !change->has_guest && !change->device;
+	return change->kind >= CHANGE_GRANT_ALLOCATED && change->kind <= CHANGE_GRANT_RELEASED &&
+	       !change->has_guest;
 }
 
 static bool run_goes_on(const struct run *run, const struct change *next)
 {
-	const struct change *change = &run->change;
-	uint32_t step;
+	const uint32_t step = next->host - run->last;
 
-	if (run->count == 0)
-		return false;
-	step = next->host - run->last;
-	return next->kind == change->kind && next->set == change->set &&
-	       next->session == change->session && is_plain(change) && is_plain(next) &&
+	return run->plain && next->kind == run->change.kind && next->set == run->change.set &&
+	       !next->has_guest &&
 	       (run->step ? step == run->step : step == 1 || step == UINT32_MAX);
 }
 
 /* The same numbers again, of another kind, behind the first of them. */
 static bool run_goes_beside(const struct run *run, const struct change *next)
 {
-	return run->count == 1 && next->host == run->last && next->set == run->change.set &&
-	       is_plain(&run->change) && is_plain(next);
+	return run->plain && run->count == 1 && next->host == run->last && is_plain(next);
 }
 
 static void run_begin(struct run *run, const struct change *change)
 {
-	*run = (struct run){.change = *change, .last = change->host, .count = 1};
+	*run = (struct run){
+		.change = *change, .last = change->host, .count = 1, .plain = is_plain(change)};
 }
 
 static void run_add(struct run *run, const struct change *next)
@@ -62,13 +61,12 @@ static void run_add(struct run *run, const struct change *next)
 static void run_tell(struct dispatch *d, struct run *run, uint64_t set)
 {
 	static const struct dispatch_cause nobody;
-	bool caused;
+	const bool caused = set == UINT64_MAX || set == run->change.set;
 
-	if (run->count == 0)
-		return;
-	caused = set == UINT64_MAX || set == run->change.set;
-	d->ports.changed(d->ports.ctx, &run->change, run->count, caused ? &d->cause : &nobody);
-	run->count = 0;
+	if (run->count)
+		d->ports.changed(
+			d->ports.ctx, &run->change, run->count, caused ? &d->cause : &nobody);
+	*run = (struct run){0};
 }
 
 static void runs_tell(struct dispatch *d, struct runs *runs, uint64_t set)
@@ -77,7 +75,7 @@ static void runs_tell(struct dispatch *d, struct runs *runs, uint64_t set)
 	run_tell(d, &runs->second, set);
 }
 
-/* In turns: what became of a number stays in order. */
+/* What became of a number stays in order: the first goes on only when the second has all of it. */
 static void runs_take(
 	struct dispatch *d, struct runs *runs, const struct change *change, uint64_t set)
 {
@@ -85,7 +83,7 @@ static void runs_take(
 
 	if (run_goes_on(first, change) && (!second->count || second->count == first->count)) {
 		run_add(first, change);
-	} else if (run_goes_on(second, change) && second->count < first->count) {
+	} else if (run_goes_on(second, change)) {
 		run_add(second, change);
 	} else if (!second->count && run_goes_beside(first, change)) {
 		run_begin(second, change);

@@ -3,6 +3,7 @@
 #include "log.h"
 #include "server_private.h"
 
+#include <assert.h>
 #include <string.h>
 
 static void record_name(struct audit_record *record, const char *name)
@@ -42,6 +43,7 @@ static void record_change(struct server *server, const struct change *change, ui
 	};
 
 	if (count > 1) {
+		assert(change->device == 0);
 		record.count = count;
 		record.flags |= AUDIT_IS_SPAN;
 	}

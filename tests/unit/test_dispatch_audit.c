@@ -17,6 +17,9 @@ static struct {
 		struct change change;
 		struct dispatch_cause cause;
 	} of[TOLD_MAX];
+	struct {
+		uint32_t kind, host, count;
+	} spans[TOLD_MAX];
 	size_t count, calls, settled, settles;
 	uint64_t missed;
 	struct dispatch_refusal refusal; /* the last one */
@@ -35,7 +38,9 @@ static void on_change(
 		told.missed += change->device;
 		return;
 	}
-	told.calls++;
+	told.spans[told.calls].kind = change->kind;
+	told.spans[told.calls].host = change->host;
+	told.spans[told.calls++].count = count;
 	for (uint32_t i = 0; i < count && told.count < TOLD_MAX; i++) {
 		told.of[told.count].change = *change;
 		told.of[told.count].change.sequence += i;
@@ -154,6 +159,90 @@ START_TEST(neighbours_are_told_as_one)
 			ck_assert_uint_le(told.of[i].change.sequence,
 				told.of[0].change.sequence + told.count);
 		ck_assert_uint_lt(told.calls, calls + 2 + 8);
+	}
+END_TEST
+
+/* What was told since the last time, and nothing else. */
+static void spans(const uint32_t (*expected)[3], size_t count)
+{
+	static size_t from;
+
+	dispatch_pump(r->d);
+	if (!expected) {
+		from = told.calls;
+		return;
+	}
+	ck_assert_uint_eq(told.calls - from, count);
+	for (size_t i = 0; i < count; i++, from++) {
+		ck_assert_uint_eq(told.spans[from].kind, expected[i][0]);
+		ck_assert_uint_eq(told.spans[from].host, expected[i][1]);
+		ck_assert_uint_eq(told.spans[from].count, expected[i][2]);
+	}
+}
+
+#define SPANS(...)                                                                                 \
+	do {                                                                                       \
+		const uint32_t expected_[][3] = {__VA_ARGS__};                                     \
+		spans(expected_, ARRAY_SIZE(expected_));                                           \
+	} while (0)
+
+static struct hpasid held(struct actor *actor)
+{
+	struct hpasid host = fixture_allocate(&r->f, actor);
+
+	ck_assert_int_eq(broker_hold(r->f.broker, &r->f.admin, actor->set, host, &r->error), 0);
+	return host;
+}
+
+START_TEST(spans_end_where_something_else_begins)
+	{
+		enum {
+			A = CHANGE_GRANT_ALLOCATED,
+			F = CHANGE_GRANT_FREE_PENDING,
+			Q = CHANGE_GRANT_QUARANTINED,
+		};
+		struct actor a = fixture_vmm(&r->f, 71, "a", SET_TRANSLATED, 100);
+		struct actor b = fixture_vmm(&r->f, 72, "b", SET_TRANSLATED, 100);
+		struct hpasid of[12];
+		uint32_t n;
+
+		spans(NULL, 0);
+		for (size_t i = 0; i < 12; i++)
+			of[i] = i < 2 ? held(&a) : fixture_allocate(&r->f, &a);
+		n = of[0].v;
+		spans(NULL, 0);
+		/* up and down, and not on from where it turned */
+		for (size_t i = 4; i < 8; i++)
+			fixture_free(&r->f, &a, of[i]);
+		SPANS({F, n + 4, 4}, {Q, n + 4, 4});
+		fixture_free(&r->f, &a, of[10]);
+		fixture_free(&r->f, &a, of[9]);
+		fixture_free(&r->f, &a, of[8]);
+		SPANS({F, n + 8, 3}, {Q, n + 8, 3});
+		fixture_free(&r->f, &a, of[11]);
+		fixture_free(&r->f, &a, of[2]);
+		fixture_free(&r->f, &a, of[3]);
+		SPANS({F, n + 11, 1}, {Q, n + 11, 1}, {F, n + 2, 2}, {Q, n + 2, 2});
+		/* another set's, and with a guest's number */
+		(void)fixture_allocate(&r->f, &a);
+		(void)fixture_allocate(&r->f, &b);
+		of[2] = fixture_allocate_guest(&r->f, &b, 5);
+		(void)fixture_allocate(&r->f, &b);
+		(void)fixture_allocate(&r->f, &b);
+		(void)fixture_allocate(&r->f, &a);
+		SPANS({A, n + 12, 1}, {A, n + 13, 1}, {A, n + 14, 1}, {A, n + 15, 2},
+			{A, n + 17, 1});
+		/* what is held is not in quarantine: beside it others go on, as far as it does */
+		fixture_free(&r->f, &a, of[0]);
+		fixture_free(&r->f, &a, of[1]);
+		SPANS({F, n, 2});
+		of[0] = fixture_allocate(&r->f, &a);
+		of[1] = held(&a);
+		of[2] = fixture_allocate(&r->f, &a);
+		spans(NULL, 0);
+		for (size_t i = 0; i < 3; i++)
+			fixture_free(&r->f, &a, of[i]);
+		SPANS({F, of[0].v, 2}, {Q, of[0].v, 1}, {F, of[2].v, 1}, {Q, of[2].v, 1});
 	}
 END_TEST
 
@@ -403,6 +492,7 @@ int main(void)
 	const TTest *const tests[] = {
 		each_change_is_told_once_and_before_it_is_final,
 		neighbours_are_told_as_one,
+		spans_end_where_something_else_begins,
 		the_request_is_the_cause,
 		what_nobody_asked_for_is_nobodys,
 		what_ends_together_is_not_mixed_up,
