@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define LINES_DEFAULT 10000
+#define LINE_BYTES    4096 /* more than is looked at of one (hw/fault_read.c) */
 
 /* ------------------------------------------------------------ findings */
 
@@ -116,21 +117,34 @@ static int log_words(const struct ctl *ctl, struct explain_log *log)
 
 /* ------------------------------------------------------------ files */
 
+/* A line without its end; of one that is longer, what there is room for. false: there is none. */
+static bool log_read_line(FILE *in, char *ret_line, size_t room, size_t *ret_length)
+{
+	size_t length = 0;
+	bool is_some = false;
+	int c;
+
+	while ((c = getc(in)) != EOF) {
+		is_some = true;
+		if (c == '\n')
+			break;
+		if (length < room)
+			ret_line[length++] = (char)c;
+	}
+	*ret_length = length;
+	return is_some;
+}
+
 static int log_stream(struct explain_log *log, FILE *in)
 {
-	char *line = NULL;
-	size_t room = 0;
-	ssize_t length;
+	char line[LINE_BYTES];
+	size_t length;
 	int r = 0;
 
-	while (r == 0 && (length = getline(&line, &room, in)) >= 0) {
-		if (length > 0 && line[length - 1] == '\n')
-			length--;
-		r = log_line(log, line, (size_t)length);
-	}
+	while (r == 0 && log_read_line(in, line, sizeof(line), &length))
+		r = log_line(log, line, length);
 	if (r == 0 && ferror(in))
 		r = -errno;
-	free(line);
 	return r;
 }
 

@@ -171,6 +171,19 @@ class OnAHost(unittest.TestCase):
             answer = self.answer(lines=lines)
             self.assertEqual((answer["faults"], answer["findings"]), (0, []))
 
+    def test_a_line_without_end_takes_no_memory(self):
+        command = [PASIDCTL, "explain", "--offline"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as program:
+            for _ in range(128):
+                program.stdin.write(b"x" * (1 << 20))
+            program.stdin.write(f"\n{NOT_BOUND % (0x400, '3b:00.0')}".encode())
+            program.stdin.close()
+            shown = program.stdout.read().decode()
+            _, status, usage = os.wait4(program.pid, 0)
+            program.returncode = os.waitstatus_to_exitcode(status)
+        self.assertIn("3b:00.0", shown)
+        self.assertLess(usage.ru_maxrss, 100 << 10, "KiB")
+
     def test_what_is_shown_of_a_line_cannot_drive_a_terminal(self):
         line = (NOT_BOUND % (0x400, "3b:00.0")).replace("SM:", "\x1b]0;owned\x07")
         ended = self.explain("explain", lines=f"\x1b[2J\x1b[H[ 1.0] {line}\n")
