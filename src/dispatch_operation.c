@@ -75,8 +75,6 @@ int operation_open(
 	operation->generation++;
 	operation->waiting = false;
 	operation->reserved = 0;
-	operation->subject = call->subject;
-	operation->subject.set_name = NULL; /* it goes with the request */
 	operation->used = true;
 	d->operation_count++;
 	d->end_count += call->type->is_end;
@@ -84,6 +82,12 @@ int operation_open(
 	call->cookie = operation_cookie(d, operation);
 	*ret_operation = operation;
 	return 0;
+}
+
+void operation_begun(struct operation *operation, const struct call *call)
+{
+	operation->subject = call->subject;
+	operation->subject.set_name = NULL; /* it goes with the request */
 }
 
 void operation_close(struct dispatch *d, struct operation *operation)

@@ -336,6 +336,8 @@ int operations_init(struct dispatch *d);
 /* A place and a cookie for the call. */
 int operation_open(
 	struct call *call, struct remembered *remembered, struct operation **ret_operation);
+/* Its handler has read it: whatever comes of it later is told of with what it is about. */
+void operation_begun(struct operation *operation, const struct call *call);
 void operation_close(struct dispatch *d, struct operation *operation);
 /*
  * The client waits from now on, up to its deadline; room for the reply is kept in the link's

@@ -310,8 +310,10 @@ static void dispatch_run_async(
 		r = call->type->handle(call);
 		broker_set_until(d->broker, 0);
 	}
-	if (!r) /* settled by the broker before hardware hears of it, or with its outcome */
+	if (!r) { /* settled by the broker before hardware hears of it, or with its outcome */
+		operation_begun(operation, call);
 		return;
+	}
 	if (operation)
 		operation_close(d, operation);
 	if (dispatch_was_done(call, remembered))

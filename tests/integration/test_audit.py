@@ -156,6 +156,27 @@ class Trail(Audited):
         self.assertEqual(found["bind"]["uid"], os.geteuid())
         self.assertEqual(found[None]["reason"], "malformed")
 
+    def test_what_an_admin_does_to_a_set_is_the_admins_and_about_the_set(self):
+        self.begin()
+        with self.daemon.admin() as admin:
+            of = {"set": set_ref("vm1")}
+            admin.create("vm1")
+            device = admin.add(self.daemon, ONE, **of).id
+            admin.map_memory(device, **of)
+            number = admin.allocate(guest_pasid=5, **of)[0]
+            admin.bind(guest(5), device, **of)
+            with self.assertRaises(Refused):
+                admin.bind(guest(5), device, **of)
+            with self.assertRaises(Refused):
+                admin.map_memory(device, **of)
+            admin.unbind(host(number), device, **of)
+        found = self.records("--set", "vm1", "--device", ONE)
+        for event in ("bound", "unbound", "refused"):
+            (record,) = (r for r in found if r["event"] == event and r["operation"] in ("bind", "unbind"))
+            self.assertEqual((record["uid"], record["pid"]), (os.geteuid(), os.getpid()), event)
+            self.assertEqual((record["pasid"] or number, record["guest"]), (number, 5), event)
+        self.assertIn("memory-map", [r["operation"] for r in found if r["event"] == "refused"])
+
     def test_the_end_of_a_session_is_its_users(self):
         self.begin(session={"grace_ms": 1})
         with self.daemon.client() as vm:
