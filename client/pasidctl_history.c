@@ -110,10 +110,14 @@ static json_t *history_now(struct ctl *ctl, uint32_t host)
 	r = pasid_host_find(ctl->client, &args, &info);
 	if (r == 0)
 		return ctl_json_grant(&info);
+	const char *reason = pasid_last_error(ctl->client)->reason;
+	const bool several = r > 0 && reason != NULL && strcmp(reason, "pasid-ambiguous") == 0;
 	json_t *json = json_object();
 	json_object_set_new(json, "pasid", json_integer(host));
-	json_object_set_new(
-		json, "state", json_string(r == PASID_NOT_FOUND ? "free" : "not known"));
+	json_object_set_new(json, "state",
+		json_string(several                ? "of several sets"
+			    : r == PASID_NOT_FOUND ? "free"
+						   : "not known"));
 	return json;
 }
 

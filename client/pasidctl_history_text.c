@@ -73,15 +73,19 @@ static bool history_is(const struct audit_record *record, const char *kind)
 	return strcmp(audit_kind_text(record->kind), kind) == 0;
 }
 
-/* All numbers of `end` are of `begin`. */
-static bool history_covers(const struct audit_record *begin, const struct audit_record *end)
+/* The number that is asked for is of both; without one, all numbers of `end` are of `begin`. */
+static bool history_covers(const struct audit_query *query, const struct audit_record *begin,
+	const struct audit_record *end)
 {
+	if (query->has_host)
+		return audit_is_about(begin, query->host) && audit_is_about(end, query->host);
 	return audit_is_about(begin, end->host) &&
 	       audit_is_about(begin, end->host + audit_span(end) - 1);
 }
 
 /* What the record ended, of the records before it; NULL: it ended nothing, or that is not there. */
-static const struct audit_record *history_begin(const struct audit_found *found, size_t at)
+static const struct audit_record *history_begin(
+	const struct audit_query *query, const struct audit_found *found, size_t at)
 {
 	static const struct {
 		const char *end, *begin;
@@ -89,7 +93,7 @@ static const struct audit_record *history_begin(const struct audit_found *found,
 	} spans[] = {
 		{"unbound", "bound", true},
 		{"binding-lost", "bound", true},
-		{"freed-in-use", "granted", false},
+		{"freed", "granted", false},
 		{"quarantined", "granted", false},
 		{"free-again", "quarantined", false},
 		{"set-destroyed", "set-created", false},
@@ -102,7 +106,7 @@ static const struct audit_record *history_begin(const struct audit_found *found,
 			continue;
 		for (size_t j = at; j-- > far;) {
 			const struct audit_record *begin = &found->records[j];
-			if (history_covers(begin, end) && begin->set == end->set &&
+			if (history_covers(query, begin, end) && begin->set == end->set &&
 				begin->boot == end->boot &&
 				(!spans[i].device || begin->device == end->device) &&
 				history_is(begin, spans[i].begin))
@@ -139,10 +143,11 @@ static json_t *history_address(uint32_t rid)
 	return json_string(text);
 }
 
-static json_t *history_record(const struct audit_found *found, size_t at)
+static json_t *history_record(
+	const struct audit_query *query, const struct audit_found *found, size_t at)
 {
 	const struct audit_record *record = &found->records[at];
-	const struct audit_record *begin = history_begin(found, at);
+	const struct audit_record *begin = history_begin(query, found, at);
 	const bool is_run = record->kind == AUDIT_STARTED || record->kind == AUDIT_STOPPED;
 	const bool has_peer = record->flags & AUDIT_HAS_PEER;
 	json_t *json = json_object();
@@ -188,7 +193,7 @@ json_t *history_json(
 {
 	json_t *json = json_object(), *records = json_array();
 	for (size_t i = 0; i < found->count; i++)
-		json_array_append_new(records, history_record(found, i));
+		json_array_append_new(records, history_record(query, found, i));
 	json_object_set_new(json, "file", json_string(file));
 	json_object_set_new(json, "records", records);
 	json_object_set_new(json, "passed_over", history_integer(found->passed_over));

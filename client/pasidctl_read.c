@@ -253,6 +253,9 @@ int ctl_who(struct ctl *ctl)
 	json_t *bindings = json_array();
 	ctl->answer = ctl_json_grant(&info);
 	json_object_set_new(ctl->answer, "bound", bindings);
+	if (info.set ==
+		0) /* nobody's, or not of the set that was named: no set's bindings are meant */
+		return EXIT_DONE;
 	r = pasid_binding_list(ctl->client, &args, read_binding, bindings);
 	return r == 0 ? EXIT_DONE : ctl_failed(ctl, r);
 }

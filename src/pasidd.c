@@ -163,21 +163,33 @@ static int daemon_simulate(struct daemon *daemon)
 	return EXIT_STATUS_OK;
 }
 
+/* A line of the log for each of the text's. */
+static void daemon_say(enum log_level level, const char *text)
+{
+	while (*text != '\0') {
+		const size_t length = strcspn(text, "\n");
+
+		if (length > 0)
+			log_write(level, NULL, "%.*s", (int)length, text);
+		text += length + (text[length] != '\0');
+	}
+}
+
 static int daemon_probe(struct daemon *daemon)
 {
 	struct probe probe;
 
 	probe_host("/sys", "/dev", &probe);
 	if (!probe_usable(&probe)) {
-		log_write(LOG_LEVEL_ERROR, NULL,
-			"this host cannot bind PASIDs:\n%s\nTo try pasidd without: pasidd --simulate",
-			probe.text);
+		log_write(LOG_LEVEL_ERROR, NULL, "this host cannot bind PASIDs:");
+		daemon_say(LOG_LEVEL_ERROR, probe.text);
+		log_write(LOG_LEVEL_ERROR, NULL, "To try pasidd without: pasidd --simulate");
 		return EXIT_STATUS_NO_HARDWARE;
 	}
 	daemon->backend = probe.iommu == HW_IOMMU_VTD      ? "vtd"
 			  : probe.iommu == HW_IOMMU_SMMUV3 ? "smmuv3"
 							   : "none";
-	log_write(LOG_LEVEL_INFO, NULL, "%s", probe.text);
+	daemon_say(LOG_LEVEL_INFO, probe.text);
 	return EXIT_STATUS_OK;
 }
 

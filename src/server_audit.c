@@ -115,6 +115,16 @@ void server_audit_refusal(
 	audit_write(server->options.audit, AUDIT_REFUSALS, &record);
 }
 
+/* A read that was asked wrongly says nothing of anybody: neither changed is anything, nor somebody
+ * else's. */
+static bool is_for_the_trail(const struct dispatch_refusal *refusal)
+{
+	const enum status status = reason_status((enum reason)refusal->error->reason);
+
+	return refusal->is_change || refusal->cause.operation == 0 || status == STATUS_DENIED ||
+	       status == STATUS_NOT_FOUND;
+}
+
 void server_refused(void *ctx, const struct dispatch_refusal *refusal)
 {
 	struct server *server = ctx;
@@ -122,7 +132,8 @@ void server_refused(void *ctx, const struct dispatch_refusal *refusal)
 	struct rid buffer;
 	const struct rid *rid = subject_rid(server, &refusal->subject, &buffer);
 
-	server_audit_refusal(server, refusal, rid);
+	if (is_for_the_trail(refusal))
+		server_audit_refusal(server, refusal, rid);
 	server_log_refusal(server, refusal, operation[0] != '\0' ? operation : "datagram", rid);
 }
 

@@ -104,10 +104,16 @@ class Trail(Audited):
             vm.free(*numbers[10:20])
             found = self.records(str(numbers[12]))
             self.assertEqual([(r["event"], r["pasid"], r["count"]) for r in found][:3],
-                             [("granted", numbers[0], 64), ("freed-in-use", numbers[10], 10),
+                             [("granted", numbers[0], 64), ("freed", numbers[10], 10),
                               ("quarantined", numbers[10], 10)])  # fmt: skip
             self.assertGreaterEqual(found[1]["lasted_ms"], 0)
             self.assertIsNone(found[0]["device"])
+            # of a number that was in one span with others when it ended, and in another when it began
+            more = vm.allocate(min=5000, max=5002, count=3) + vm.allocate(min=5003, max=5003)
+            vm.free(*more)
+            (freed,) = (r for r in self.records("5001") if r["event"] == "freed")
+            self.assertEqual((freed["pasid"], freed["count"]), (5000, 4))
+            self.assertGreaterEqual(freed["lasted_ms"], 0)
             self.assertEqual(self.events(str(numbers[63])), ["granted"])
             self.assertEqual(self.events(str(numbers[63] + 1)), [])
             self.assertIn(f" PASIDs {numbers[0]} to {numbers[63]} set vm1", self.pasidctl("history", str(numbers[63])).stdout)
@@ -134,6 +140,8 @@ class Trail(Audited):
             vm.create("vm1", pasids=2)
             number = vm.allocate()[0]
             other.create("vm2")
+            with self.assertRaises(Refused):
+                vm.call("watch", **{"from": 1 << 60})  # a read that was asked wrongly: no record
             for operation, fields in (
                 ("allocate", {"count": 5}),
                 ("data_set", {"pasid": host(number + 1), "data": 1}),
@@ -148,6 +156,7 @@ class Trail(Audited):
                 other.send_raw(b"\xff\xff\xff")
                 other.receive()
         found = {r["operation"]: r for r in self.records() if r["event"] == "refused"}
+        self.assertNotIn("watch", found)
         self.assertEqual(found["allocate"]["reason"], "set-quota")
         self.assertEqual((found["data-set"]["reason"], found["data-set"]["pasid"]), ("no-pasid", number + 1))
         self.assertEqual((found["guest-detach"]["guest"], found["guest-detach"]["set"]), (9, "vm1"))

@@ -59,6 +59,7 @@ class CommandLine(unittest.TestCase):
     def test_a_host_without_iommufd_is_explained(self):
         result = run("--runtime-dir", str(self.folder))
         self.assertEqual(result.returncode, 4)
+        self.assertNotIn("?", result.stderr, "each line is one")
         self.assertIn("iommufd", result.stderr)
         self.assertIn("--simulate", result.stderr)
 

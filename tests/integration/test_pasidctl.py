@@ -118,6 +118,9 @@ class Reading(WithDaemon):
         self.assertEqual((who["set"], [bound["address"] for bound in who["bound"]]), ("vm1", [SHARED]))
         self.assertIn(f"PASID {number}: active, set vm1, scope global, guest PASID 5", self.ctl("who", str(number)).stdout)
         self.assertEqual(self.done("who", "5000")["state"], "idle")
+        self.done("set", "create", "another")
+        who = self.done("who", str(number), "--set", "another")
+        self.assertEqual((who["set"], who["state"], who["bound"]), (None, "idle", []))
 
     def test_watch_prints_a_line_for_each_event(self):
         watch = subprocess.Popen(
