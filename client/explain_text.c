@@ -147,12 +147,12 @@ static const char *text_verdict(enum explain_verdict verdict)
 			"not to be said: functions of several PCI segments have that "
 			"address, and the kernel printed none",
 		[EXPLAIN_KERNEL_PASID] =
-			"nobody's: the PASID is of the kernel's own range, which "
-			"pasidd never grants",
+			"nobody's: the PASID is of the kernel's own range, and not "
+			"granted",
 		[EXPLAIN_UNKNOWN_PASID] =
 			"nobody's: the PASID is not granted, and the daemon "
 			"remembers nothing of it",
-		[EXPLAIN_NOT_ASKED] = "not asked: no daemon",
+		[EXPLAIN_NOT_ASKED] = "not asked whose it is",
 	};
 
 	return verdict < EXPLAIN_VERDICT_COUNT ? texts[verdict] : NULL;

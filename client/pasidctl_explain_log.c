@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* Where explain's lines come from, and faults that are alike becoming one finding. */
 #include "pasidctl_explain_log.h"
+#include "pasidctl_history.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define LINES_DEFAULT 10000
@@ -177,6 +180,18 @@ static int journal_start(char *const *words, int *ret_fd, pid_t *ret_pid)
 	return -r;
 }
 
+/* Times as history has them, and what else journalctl understands. false: too long for one. */
+static bool log_since(const char *text, char *ret_word, size_t size)
+{
+	uint64_t ms;
+
+	if (history_parse_time(text, time(NULL), &ms)) {
+		(void)snprintf(ret_word, size, "--since=@%" PRIu64, ms / 1000);
+		return true;
+	}
+	return (size_t)snprintf(ret_word, size, "--since=%s", text) < size;
+}
+
 /* This boot's messages of the kernel's, by the program that may read them. */
 static int log_journal(const struct ctl *ctl, struct explain_log *log)
 {
@@ -190,8 +205,7 @@ static int log_journal(const struct ctl *ctl, struct explain_log *log)
 	(void)snprintf(lines, sizeof(lines), "--lines=%llu",
 		(unsigned long long)(ctl->given & CTL_LINES ? ctl->lines : LINES_DEFAULT));
 	if (ctl->given & CTL_SINCE) {
-		if ((size_t)snprintf(since, sizeof(since), "--since=%s", ctl->since) >=
-			sizeof(since))
+		if (!log_since(ctl->since, since, sizeof(since)))
 			return ctl_usage("--since: that is no time");
 		words[ARRAY_SIZE(words) - 2] = since;
 	}

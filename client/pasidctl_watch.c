@@ -290,7 +290,7 @@ int ctl_watch(struct ctl *ctl)
 	int code = watch_load(&watch);
 	if (code == EXIT_DONE)
 		code = watch_run(&watch);
-	if (ctl->state == NULL && watch.next != 0)
+	if (ctl->state == NULL && watch.next != 0 && code != EXIT_REFUSED)
 		fprintf(stderr, "pasidctl: watch --from %llu goes on after this\n",
 			(unsigned long long)watch.next);
 	return code;

@@ -4,8 +4,10 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 import tempfile
+import time
 import unittest
 
 from pasid_client import BUILD, PASID_SIM, TIMEOUT, Daemon, host, pb, set_ref
@@ -357,6 +359,9 @@ class Journal(unittest.TestCase):
         called = (self.folder / "called").read_text().split()
         for word in ("--dmesg", "--boot=0", "--lines=77", "--since=-1h"):
             self.assertIn(word, called)
+        explain("explain", "--offline", "--journal", "--since", "1h", environment=self.journalctl(f"cat {log}"))
+        (since,) = re.findall(r"--since=@(\d+)", (self.folder / "called").read_text())
+        self.assertLess(abs(time.time() - 3600 - int(since)), 60)
 
     def test_a_journalctl_that_fails_or_is_not_there_is_a_failure(self):
         ended = explain("explain", "--offline", "--journal", environment=self.journalctl("echo no journal >&2; exit 1"))
