@@ -370,7 +370,7 @@ static void ring_scan(struct audit *audit, struct ring *ring)
 /* The same as the header has it, which is behind by one record if the daemon was killed then. */
 static void ring_resume(struct audit *audit, struct ring *ring, uint32_t next)
 {
-	const uint32_t places[] = {next, 0};
+	const uint32_t places[] = {next, 0, next - 1};
 	const uint64_t sequence = audit->header->sequence + 1;
 
 	ring->next = next;
@@ -445,6 +445,9 @@ static int audit_start(struct audit *audit, const struct audit_header *layout, c
 	if (base == MAP_FAILED)
 		return audit_fail(
 			ret_error, -errno, "%.256s cannot be mapped: %s", path, strerror(errno));
+	/* Nothing of it, and so not its lock, is a child's that may never end (executor_closer.c).
+	 */
+	(void)madvise(base, audit->size, MADV_DONTFORK);
 	audit->header = (struct audit_header *)(void *)base;
 	guard_begin(base, audit->size);
 	for (unsigned i = 0; i < AUDIT_RINGS; i++) {

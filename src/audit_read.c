@@ -149,7 +149,7 @@ static void search_order(struct search *search)
 	while (from < found->count && is_run(&records[from]))
 		from++;
 	for (size_t i = from; i < found->count; i++) {
-		if (kept == 0 || records[kept - 1].sequence != records[i].sequence)
+		if (kept == 0 || memcmp(&records[kept - 1], &records[i], sizeof(records[i])) != 0)
 			records[kept++] = records[i];
 	}
 	if (search->query->limit != 0 && kept > search->query->limit) {

@@ -102,6 +102,7 @@ static int memory_map(struct export_memory *memory, struct set_id set, int fd, u
 
 	if (base == MAP_FAILED)
 		return -errno;
+	(void)madvise(base, EXPORT_SIZE, MADV_DONTFORK); /* a child may outlive the set */
 	r = memory_insert(memory, set, fd, base);
 	if (r != 0) {
 		(void)munmap(base, EXPORT_SIZE);

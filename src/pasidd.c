@@ -37,6 +37,7 @@
 #include <unistd.h>
 
 #define DAEMON_NOTES_MAX 32
+#define HELD_MS          1000u /* for what the dead had locked, once their directory is ours */
 
 struct daemon {
 	struct options options;
@@ -234,10 +235,15 @@ static int daemon_write_marker(struct daemon *daemon)
 
 static int daemon_open_state(struct daemon *daemon)
 {
-	struct state_note note = {.found = STATE_FOUND_NOTHING};
-	int r = runtime_state_open(
-		daemon->directory, daemon->options.simulate, &daemon->state, &note);
+	struct state_note note;
+	unsigned spent = 0;
+	int r;
 
+	do { /* whoever held the lock for the dead closes this next */
+		note = (struct state_note){.found = STATE_FOUND_NOTHING};
+		r = runtime_state_open(
+			daemon->directory, daemon->options.simulate, &daemon->state, &note);
+	} while (r < 0 && note.found == STATE_FOUND_LOCKED && runtime_wait(&spent, HELD_MS));
 	if (r < 0) {
 		log_write(LOG_LEVEL_ERROR, NULL, "%s", note.text);
 		return note.found == STATE_FOUND_LOCKED ? EXIT_STATUS_SECOND : EXIT_STATUS_FAILURE;
@@ -351,9 +357,14 @@ static int daemon_wire(struct daemon *daemon)
 static void daemon_open_audit(struct daemon *daemon)
 {
 	struct audit_error error;
+	unsigned spent = 0;
+	int r;
 
-	if (runtime_audit_open(&daemon->config->audit, daemon->directory, daemon->options.simulate,
-		    &daemon->audit, &error) < 0)
+	do
+		r = runtime_audit_open(&daemon->config->audit, daemon->directory,
+			daemon->options.simulate, &daemon->audit, &error);
+	while (r == -EBUSY && runtime_wait(&spent, HELD_MS));
+	if (r < 0)
 		daemon_note(daemon, "There is no audit trail: %s", error.text);
 }
 
@@ -483,8 +494,11 @@ static int daemon_run(struct daemon *daemon)
 		r = daemon->options.simulate ? daemon_simulate(daemon) : daemon_probe(daemon);
 	if (r == EXIT_STATUS_OK)
 		r = daemon_open_state(daemon);
-	if (r == EXIT_STATUS_OK)
+	if (r == EXIT_STATUS_OK) {
+		/* Before the executor, which takes all that is open when it comes for ours. */
+		daemon_open_audit(daemon);
 		r = daemon_wire(daemon);
+	}
 	if (r == EXIT_STATUS_OK) /* not before there are records: without them it would block */
 		r = daemon_write_marker(daemon);
 	if (r == EXIT_STATUS_OK)
@@ -492,7 +506,6 @@ static int daemon_run(struct daemon *daemon)
 	if (r == EXIT_STATUS_OK)
 		r = daemon_listen(daemon);
 	if (r == EXIT_STATUS_OK) {
-		daemon_open_audit(daemon);
 		daemon_confine(daemon);
 		r = daemon_start_server(daemon);
 	}

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Descriptors that are not for connections: ours, and those of workers and clients on their way. */
@@ -104,6 +106,44 @@ static void runtime_owner(int fd, char *ret_text, size_t size)
 	ret_text[strcspn(ret_text, "\n")] = '\0';
 }
 
+/*
+ * Its owner has died; so another process, which had a share in its descriptors, gives the lock up
+ * in a moment (hw/executor_closer.c). Numbers of another name space are never gone.
+ */
+static bool runtime_is_orphaned(const char *owner)
+{
+	int pid;
+
+	return sscanf(owner, "process %d,", &pid) == 1 && pid > 0 && kill(pid, 0) < 0 &&
+	       errno == ESRCH;
+}
+
+bool runtime_wait(unsigned *spent_ms, unsigned most_ms)
+{
+	const struct timespec moment = {.tv_nsec = 10 * 1000000};
+
+	if (*spent_ms >= most_ms)
+		return false;
+	*spent_ms += 10;
+	(void)nanosleep(&moment, NULL);
+	return true;
+}
+
+/* 0, -EWOULDBLOCK with what the owner wrote, or -errno. */
+static int runtime_flock(int fd, char *ret_owner, size_t size)
+{
+	unsigned spent = 0;
+	int r;
+
+	do {
+		r = flock(fd, LOCK_EX | LOCK_NB) < 0 ? -errno : 0;
+		if (r == -EWOULDBLOCK)
+			runtime_owner(fd, ret_owner, size);
+	} while (r == -EWOULDBLOCK && runtime_is_orphaned(ret_owner) &&
+		 runtime_wait(&spent, RUNTIME_ORPHAN_MS));
+	return r;
+}
+
 /* The file has this text and nothing else; one that is cut short had no room. */
 static int runtime_write(int fd, const char *text, size_t length)
 {
@@ -129,16 +169,14 @@ int runtime_lock(const char *directory, const char *socket_path, int *ret_fd,
 		r = -errno;
 		return runtime_fail(ret_error, r, "%s: %s", path, strerror(-r));
 	}
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		r = -errno;
-		if (r != -EWOULDBLOCK)
-			return runtime_fail(ret_error, r, "%s: %s", path, strerror(-r));
-		runtime_owner(fd, text, sizeof(text));
+	r = runtime_flock(fd, text, sizeof(text));
+	if (r == -EWOULDBLOCK)
 		return runtime_fail(ret_error, -EBUSY,
 			"another pasidd is running here: %.200s; one host has one owner of its "
 			"PASIDs",
 			text);
-	}
+	if (r < 0)
+		return runtime_fail(ret_error, r, "%s: %s", path, strerror(-r));
 	length = snprintf(text, sizeof(text), "process %d, socket %s\n", getpid(), socket_path);
 	r = runtime_write(fd, text, (size_t)length);
 	if (r)

@@ -29,9 +29,16 @@ __attribute__((format(printf, 3, 4))) int runtime_fail(
 int runtime_directory(
 	const char *asked, char ret_path[static RUNTIME_PATH_MAX], struct runtime_error *ret_error);
 
+/* Sleeps 10 ms and counts them; false, and at once, when they were enough. */
+bool runtime_wait(unsigned *spent_ms, unsigned most_ms);
+
+/* How long something may be held in the name of a daemon that has died. */
+#define RUNTIME_ORPHAN_MS 5000u
+
 /*
  * Takes the lock in the directory and writes `socket_path` beside our number into it. It lasts
- * until the descriptor is closed. -EBUSY: another one has it; the text says which.
+ * until the descriptor is closed. One whose owner has died is waited for. -EBUSY: another one has
+ * it; the text says which.
  */
 int runtime_lock(const char *directory, const char *socket_path, int *ret_fd,
 	struct runtime_error *ret_error);

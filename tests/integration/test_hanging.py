@@ -5,23 +5,31 @@ import contextlib
 import fcntl
 import os
 import signal
+import socket
+import subprocess
+import tempfile
 import time
 import unittest
+import unittest.mock
 
 from hanging_file import NotHere, hanging_file
-from pasid_client import Daemon, eventually
+from pasid_client import TIMEOUT, Daemon, daemon_user, eventually
 
 ONE = "0000:00:01.0"
 DATAGRAM_FDS = 253
 CONFIG = {"simulate": {"devices": [{"address": ONE}]}}
 
 
-class HangingFiles(unittest.TestCase):
+class WithHangingFile(unittest.TestCase):
     def setUp(self):
         self.stack = contextlib.ExitStack()
         self.addCleanup(self.stack.close)
-        self.daemon = Daemon(CONFIG)
+
+    def begin(self, config, prepare=lambda: None):
+        """No process that is started after this ends before the file does: `prepare` starts what is needed later."""
+        self.daemon = Daemon(config)
         self.addCleanup(self.daemon.cleanup)
+        prepare()
         try:
             self.file = self.stack.enter_context(hanging_file())
         except NotHere as why:
@@ -43,6 +51,12 @@ class HangingFiles(unittest.TestCase):
                 if "fuse_flush" in stack.read():
                     found.append(pid)
         return found
+
+
+class HangingFiles(WithHangingFile):
+    def setUp(self):
+        super().setUp()
+        self.begin(CONFIG)
 
     def flood(self, attacker, count):
         """As many copies as are taken, of at most `count`; returns how many those were."""
@@ -106,6 +120,53 @@ class HangingFiles(unittest.TestCase):
         fresh.create("fresh")
         fresh.add(self.daemon, ONE)
         self.assert_answers(fresh, 1.5)
+
+
+class Successors(WithHangingFile):
+    """Whoever makes a close hang, which takes no role, decides nothing about the next daemon."""
+
+    def start(self):
+        """A second daemon, as soon as it is told to go."""
+        command = ["sh", "-c", 'read go && exec "$@"', "sh", *self.daemon.unprivileged(self.daemon.command())]
+        self.successor = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE,
+                                          env={**os.environ, **self.daemon.environment})  # fmt: skip
+        self.addCleanup(self.successor.stderr.close)
+        self.addCleanup(self.successor.wait, TIMEOUT)
+        self.addCleanup(self.successor.kill)
+
+    def serves(self):
+        with contextlib.suppress(OSError):
+            self.admin = self.daemon.admin()
+        return self.admin is not None or self.successor.poll() is not None
+
+    def check_after(self, signal_):
+        # The records in memory, as /run is, and the trail on a disk, as /var/log is.
+        logs = self.stack.enter_context(tempfile.TemporaryDirectory(prefix="pasidd-logs-"))
+        os.chown(logs, *daemon_user())
+        with unittest.mock.patch.object(tempfile, "tempdir", "/dev/shm" if os.path.isdir("/dev/shm") else None):
+            self.begin({**CONFIG, "audit": {"records": 8192, "path": f"{logs}/audit"}}, self.start)
+        with self.daemon.client() as victim, contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)) as nobody:
+            victim.create("victim")
+            nobody.connect(str(self.daemon.socket))
+            socket.send_fds(nobody, [b"\xff\xff"], [self.file])
+            self.assertTrue(eventually(self.kept), "nobody is kept: the test shows nothing")
+        self.daemon.process.send_signal(signal_)
+        self.daemon.process.wait(TIMEOUT)
+        self.admin = None
+        self.successor.stdin.write(b"go\n")
+        self.successor.stdin.close()
+        self.assertTrue(eventually(self.serves))
+        if self.successor.poll() is not None:
+            self.fail(f"another daemon cannot start: {self.successor.stderr.read().decode()}")
+        status = self.stack.enter_context(self.admin).status()
+        self.assertFalse([note for note in status.notes if "audit" in note])
+        self.assertTrue(status.consistent)
+
+    def test_after_it_was_killed(self):
+        self.check_after(signal.SIGKILL)
+
+    def test_after_it_ended_in_order(self):
+        self.check_after(signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@
 #define HEADER   4096
 #define SEQUENCE 0
 #define NEXT     68 /* of the header, for the first ring */
+#define LAST     80 /* sequence, of the header */
 
 static const uint8_t boot[16] = {1, 2, 3, 4}, other_boot[16] = {5, 6, 7, 8};
 static char directory[] = "/tmp/pasidd-audit-XXXXXX", path[64], old[72];
@@ -227,13 +228,16 @@ START_TEST(a_killed_writer_loses_nothing)
 		int status;
 
 		put(AUDIT_NUMBERS, CHANGE_GRANT_ALLOCATED, 1, "");
+		end(); /* no child has it */
 		child = fork();
 		if (child == 0) {
+			begin(boot);
 			put(AUDIT_NUMBERS, CHANGE_GRANT_ALLOCATED, 2, "");
 			(void)raise(SIGKILL);
 		}
 		ck_assert_int_eq(waitpid(child, &status, 0), child);
 		ck_assert(WIFSIGNALED(status));
+		begin(boot);
 		ck_assert_uint_eq(look_for(2), 1);
 	}
 END_TEST
@@ -242,6 +246,7 @@ END_TEST
 START_TEST(the_header_may_be_behind_or_wrong)
 	{
 		const uint32_t far = UINT32_MAX;
+		const uint64_t two = 2;
 		uint8_t before[128];
 		int fd;
 
@@ -259,12 +264,18 @@ START_TEST(the_header_may_be_behind_or_wrong)
 		put(AUDIT_BINDINGS, CHANGE_BINDING_BOUND, 3, "");
 		ck_assert_uint_eq(look((struct audit_query){0}), 3);
 		ck_assert_uint_eq(found.records[2].host, 3);
+		patch(LAST, &two, sizeof(two)); /* killed between the stores to it */
+		end();
+		begin(boot);
+		put(AUDIT_REFUSALS, AUDIT_REFUSED, 5, "");
+		ck_assert_uint_eq(look((struct audit_query){0}), 4);
+		ck_assert_uint_eq(found.records[3].sequence, 4);
 		patch(NEXT, &far, sizeof(far));
 		end();
 		begin(boot);
 		put(AUDIT_NUMBERS, CHANGE_GRANT_ALLOCATED, 4, "");
-		ck_assert_uint_eq(look((struct audit_query){0}), 4);
-		ck_assert_uint_eq(found.records[3].host, 4);
+		ck_assert_uint_eq(look((struct audit_query){0}), 5);
+		ck_assert_uint_eq(found.records[4].host, 4);
 	}
 END_TEST
 
@@ -293,10 +304,13 @@ END_TEST
 /* Whoever reads while it is written to sees whole records, each once and in order. */
 START_TEST(it_is_read_while_it_is_written)
 	{
-		const pid_t writer = fork();
+		pid_t writer;
 		int status;
 
+		end();
+		writer = fork();
 		if (writer == 0) {
+			begin(boot);
 			for (uint32_t i = 1;; i++) {
 				struct audit_record record = {.kind = CHANGE_GRANT_ALLOCATED,
 					.host = i % 1000,
@@ -310,18 +324,16 @@ START_TEST(it_is_read_while_it_is_written)
 			uint64_t before = 0;
 
 			(void)look((struct audit_query){0});
-			for (size_t i = 0; i < found.count; i++) {
-				const struct audit_record *record = &found.records[i];
-
-				ck_assert_uint_gt(record->sequence, before);
-				ck_assert_uint_eq(record->host, record->guest);
-				ck_assert_uint_eq(record->host, record->set);
-				before = record->sequence;
+			for (size_t i = 0; i < found.count; before = found.records[i++].sequence) {
+				ck_assert_uint_gt(found.records[i].sequence, before);
+				ck_assert_uint_eq(found.records[i].host, found.records[i].guest);
+				ck_assert_uint_eq(found.records[i].host, found.records[i].set);
 			}
 		}
 		ck_assert_int_eq(kill(writer, SIGKILL), 0);
 		ck_assert_int_eq(waitpid(writer, &status, 0), writer);
 		ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+		begin(boot);
 	}
 END_TEST
 
