@@ -72,15 +72,18 @@ def owner_of(tree):
     raise Refused("there is no user libvirt-qemu and no user qemu; say owner='USER'")
 
 
-def domain_of(text):
-    """Its UUID, and what it asks for as a dictionary, or None."""
-    tree = parse(text)
+def uuid_of(tree):
     uuid = (tree.findtext("uuid") or "").strip().lower()
     if tree.tag != "domain" or not UUID.fullmatch(uuid):
         raise Refused("its XML is no domain with a UUID")
+    return uuid
+
+
+def wanted_of(tree, uuid):
+    """What it asks for as a dictionary, or None."""
     asked = [entry for entry in tree.findall("metadata/*") if entry.tag.startswith(NAMESPACE)]
     if not asked:
-        return uuid, None
+        return None
     if len(asked) > 1 or asked[0].tag != NAMESPACE + "set" or len(asked[0]):
         raise Refused("its metadata has something else than one empty <set> of urn:pasidd:domain:1")
     wanted = dict(asked[0].attrib)
@@ -96,7 +99,7 @@ def domain_of(text):
     wanted.setdefault("mode", "translated")
     if "owner" not in wanted:
         wanted["owner"] = owner_of(tree)
-    return uuid, wanted
+    return wanted
 
 
 # ------------------------------------------------------------ the daemon
@@ -219,11 +222,14 @@ def main(words):
         sys.exit("usage: qemu.py GUEST prepare|release begin|end - <DOMAIN")
     step = words[1:3]
     try:
-        uuid, wanted = domain_of(sys.stdin.read())
+        tree = parse(sys.stdin.read())
+        uuid = uuid_of(tree)
         if step == ["release", "end"]:
-            take_away(uuid)
-        elif step == ["prepare", "begin"] and wanted is not None:
-            make(uuid, wanted)
+            take_away(uuid)  # whatever it asks for by now: a running domain can be changed
+        elif step == ["prepare", "begin"]:
+            wanted = wanted_of(tree, uuid)
+            if wanted is not None:
+                make(uuid, wanted)
     except Refused as error:
         print(f"pasidd: domain {words[0]}: {error}", file=sys.stderr)
         return 1

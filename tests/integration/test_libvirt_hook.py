@@ -168,6 +168,11 @@ class Made(WithFolder):
         self.assertEqual(self.sets(), {})
         self.assertEqual(list(self.records.iterdir()), [])
 
+    def test_guest_that_asks_for_nonsense_when_it_ends_loses_its_set(self):
+        self.done("prepare", "begin", domain(""))
+        self.done("release", "end", domain('nonsense="1" adopt="perhaps"'))
+        self.assertEqual((self.sets(), list(self.records.iterdir())), ({}, []))
+
     def test_set_of_somebody_else_is_left_alone(self):
         self.ctl("set", "create", "guest1")
         before = self.sets()
