@@ -143,15 +143,24 @@ static int move_cancel(struct mover *mover, const uint8_t *token)
 /* Whatever of it is at either; a reservation that an earlier attempt left goes, too. */
 static int move_cancel_all(struct mover *mover)
 {
+	const bool leaves = mover->at_source.state == PASID_MOVE_LEAVING;
+	const bool comes = mover->at_target.state == PASID_MOVE_COMING ||
+			   mover->at_target.state == PASID_MOVE_RESERVED;
 	int code = EXIT_DONE;
 	if (mover->at_source.state == PASID_MOVE_GIVEN)
 		return move_refuse(mover, "move-step",
 			"set '%.64s' was given already; finish the move, and move it back",
 			mover->name);
-	if (mover->at_target.state == PASID_MOVE_COMING ||
-		mover->at_target.state == PASID_MOVE_RESERVED)
+	if (!leaves && !comes)
+		return move_refuse(mover, "no-move",
+			"set '%.64s' is not moving%s; see pasidctl moves at both hosts",
+			mover->name,
+			mover->target != NULL
+				? ", neither from here nor to there"
+				: " from here; what is left of it elsewhere needs --to");
+	if (comes)
 		code = move_cancel(mover, mover->at_target.token);
-	if (code == EXIT_DONE && mover->at_source.state == PASID_MOVE_LEAVING)
+	if (code == EXIT_DONE && leaves)
 		code = move_cancel(mover, mover->at_source.token);
 	return code;
 }

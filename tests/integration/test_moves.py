@@ -327,6 +327,18 @@ class Commands(WithTwo):
         self.assertEqual(self.move("--cancel", code=1)["reason"], "move-step")
         self.move()
 
+    def test_what_is_not_moving_is_not_called_off(self):
+        vmm = self.vmm()
+        self.assertEqual(self.move("--cancel", code=1)["reason"], "no-move")
+        for name in ("vm", "nobody"):
+            refused = self.ctl("move", name, "--cancel", code=1)
+            self.assertEqual(refused["reason"], "no-move")
+            self.assertIn(f"'{name}' is not moving", refused["message"])
+        self.mover.until("reserve")
+        self.ctl("move", "vm", "--cancel")
+        self.move("--cancel", code=1)
+        vmm.allocate()
+
     def test_a_refusal_leaves_the_set_where_it_was(self):
         vmm = self.vmm(pb.SET_MODE_IDENTITY)
         with self.target.client() as other:
