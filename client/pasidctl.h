@@ -172,6 +172,10 @@ bool ctl_number(const char *text, const char *what, uint64_t max, uint64_t *ret_
 bool ctl_set(const char *text, struct pasid_set_ref *ret_set);
 /* NUMBER, or guest:NUMBER. */
 bool ctl_pasid(const char *text, struct pasid_number *ret_pasid);
+/* Whether it is the address of that device; the segment may be left out when it is 0. */
+bool ctl_same_address(const char *full, const char *given);
+/* Says that no such device is registered; the exit code. kind: "" or a word with a space. */
+int ctl_no_device(struct ctl *ctl, const char *kind, const char *text);
 /* A device of the set by id or address; *ret_code is the exit code when it is false. */
 bool ctl_device(struct ctl *ctl, const char *text, uint64_t *ret_device, int *ret_code);
 /* DEVICE=hwpt:N, ioas:N or space:N. */

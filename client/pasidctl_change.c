@@ -267,10 +267,7 @@ struct change_search {
 static int change_match_shared(const struct pasid_device_info *info, void *userdata)
 {
 	struct change_search *search = userdata;
-	if (info->kind == PASID_DEVICE_SHARED &&
-		(strcmp(info->address, search->address) == 0 ||
-			strcmp(info->address + strcspn(info->address, ":") + 1, search->address) ==
-				0))
+	if (info->kind == PASID_DEVICE_SHARED && ctl_same_address(info->address, search->address))
 		search->id = info->id;
 	return 0;
 }
@@ -285,8 +282,10 @@ int ctl_drained(struct ctl *ctl)
 			return EXIT_USAGE;
 	} else {
 		r = pasid_device_list(ctl->client, NULL, change_match_shared, &search);
+		if (r == 0 && search.id == 0)
+			return ctl_no_device(ctl, "shared ", search.address);
 	}
-	if (r == 0) /* id 0 is nobody's: the daemon says that there is no such device */
+	if (r == 0)
 		r = pasid_device_drained(ctl->client, search.id, &released);
 	return change_number(ctl, r, "released", released);
 }

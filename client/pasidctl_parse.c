@@ -355,8 +355,7 @@ struct parse_search {
 	unsigned found;
 };
 
-/* The segment may be left out when it is 0. */
-static bool parse_same_address(const char *full, const char *given)
+bool ctl_same_address(const char *full, const char *given)
 {
 	return strcmp(full, given) == 0 ||
 	       (strncmp(full, "0000:", 5) == 0 && strcmp(full + 5, given) == 0);
@@ -365,11 +364,33 @@ static bool parse_same_address(const char *full, const char *given)
 static int parse_match(const struct pasid_device_info *info, void *userdata)
 {
 	struct parse_search *search = userdata;
-	if (parse_same_address(info->address, search->address)) {
+	if (ctl_same_address(info->address, search->address)) {
 		search->id = info->id;
 		search->found++;
 	}
 	return 0;
+}
+
+int ctl_no_device(struct ctl *ctl, const char *kind, const char *text)
+{
+	struct pasid_error error = {.code = PASID_NOT_FOUND, .reason = "no-device"};
+	snprintf(error.message, sizeof(error.message),
+		"no %sdevice %.32s is registered there; see pasidctl devices", kind, text);
+	ctl_print_error(ctl, &error);
+	return EXIT_REFUSED;
+}
+
+/* A shared device and its slices have one address. */
+static int parse_ambiguous(struct ctl *ctl, const char *text)
+{
+	struct pasid_error error = {.code = PASID_INVALID, .reason = "bad-argument"};
+	snprintf(error.message, sizeof(error.message),
+		"%.32s is several devices; %sits id names each, see pasidctl devices", text,
+		(ctl->command->options & ~ctl->given) & CTL_SET
+			? "--set NAME names that set's slice, "
+			: "");
+	ctl_print_error(ctl, &error);
+	return EXIT_REFUSED;
 }
 
 bool ctl_device(struct ctl *ctl, const char *text, uint64_t *ret_device, int *ret_code)
@@ -385,14 +406,8 @@ bool ctl_device(struct ctl *ctl, const char *text, uint64_t *ret_device, int *re
 		return false;
 	}
 	if (search.found != 1) {
-		struct pasid_error error = {.code = PASID_NOT_FOUND, .reason = "no-device"};
-		snprintf(error.message, sizeof(error.message),
-			search.found == 0
-				? "no device %.32s is registered there; see pasidctl devices"
-				: "%.32s is several devices; name it by its id",
-			text);
-		ctl_print_error(ctl, &error);
-		*ret_code = EXIT_REFUSED;
+		*ret_code = search.found == 0 ? ctl_no_device(ctl, "", text)
+					      : parse_ambiguous(ctl, text);
 		return false;
 	}
 	*ret_device = search.id;

@@ -6,6 +6,26 @@
 
 #include <string.h>
 
+/* What the daemon has open cannot go under one set's hands; what can be done instead is said. */
+static int remove_refuse_going(const struct broker *b, uint32_t device, struct error *ret_error)
+{
+	const struct rid rid = {b->device_slots[device].rid};
+
+	if (device_kind(b, device) == DEVICE_SLICE)
+		return error_set_limit(ret_error, REASON_DEVICE_SHARED, device_name_of(b, device),
+			0, 0,
+			RID_FORMAT
+			" is a slice of a shared device, which is not the set's to be unplugged; "
+			"unbind its numbers (pasidctl unbind --set SET PASID " RID_FORMAT
+			"), then remove it without force",
+			RID_ARGS(rid), RID_ARGS(rid));
+	return error_set_limit(ret_error, REASON_DEVICE_SHARED, device_name_of(b, device), 0, 0,
+		"shared device " RID_FORMAT
+		" is the daemon's, which lets go of it when the kernel asks; let its slices end, "
+		"say that it is drained, then remove it without force",
+		RID_ARGS(rid));
+}
+
 static int remove_begin(struct broker *b, const struct actor *actor, struct set_id id,
 	struct device_id device_id, bool going, uint64_t cookie, struct error *ret_error)
 {
@@ -25,11 +45,7 @@ static int remove_begin(struct broker *b, const struct actor *actor, struct set_
 	if (r)
 		return r;
 	if (going && device_kind(b, device) != DEVICE_EXCLUSIVE)
-		return error_set_limit(ret_error, REASON_DEVICE_SHARED, device_id.v, 0, 0,
-			"device " RID_FORMAT
-			" is the daemon's, which lets go of it when the kernel asks; the request "
-			"is for a device of the set's own",
-			RID_ARGS(((struct rid){b->device_slots[device].rid})));
+		return remove_refuse_going(b, device, ret_error);
 	r = op_new(b, OP_DEVICE_REMOVE, set, cookie, &op, ret_error);
 	if (r)
 		return r;

@@ -127,7 +127,13 @@ class Unplug(Restarts):
         number = vm.allocate()[0]
         vm.bind(host(number), one)
         self.refused("no-device", other.call, "device_remove", device=one, going=True)
-        self.refused("device-shared", vm.call, "device_remove", device=self.slice(vm), going=True)
+        slice_ = self.slice(vm)
+        (shared,) = [info.shared for info in vm.pages("device_list", "devices") if info.id == slice_]
+        refused = self.refused("device-shared", vm.call, "device_remove", device=slice_, going=True)
+        self.assertIn(f"pasidctl unbind --set SET PASID {SHARED}", refused.message)
+        with self.daemon.admin() as admin:
+            refused = self.refused("device-shared", admin.call, "device_remove", device=shared, going=True)
+            self.assertIn("let its slices end", refused.message)
         self.assertEqual(set(self.daemon.tables()), {(ONE, number)})
 
     def test_a_worker_that_is_told_says_why_it_ended(self):
