@@ -45,6 +45,7 @@ enum state_found {
 	STATE_FOUND_LOCKED = 7,   /* another process has it */
 	STATE_FOUND_NO_SPACE = 8, /* there is no room for it */
 	STATE_FOUND_FAILED = 9,   /* the system said no */
+	STATE_FOUND_OTHER = 10,   /* looking only: something that no pasidd wrote */
 };
 
 /* Its stable name: "new", "earlier-boot", "this-boot", "damaged", ...; never NULL. */
@@ -81,7 +82,9 @@ int state_file_open(const char *path, const uint8_t boot_id[static STATE_BOOT_ID
  * Looks at a file without changing it or being in anybody's way: what is returned is a private copy
  * in which an unfinished change is taken back. Records may be in motion when another process has
  * the file (ret_note->locked). found is KEPT or EARLIER; of an earlier boot *ret_file is NULL when
- * its layout is not known. Results as those of state_file_open(), -ENOENT (FAILED) without a file.
+ * its layout is not known. Results as those of state_file_open(), -ENOENT (FAILED) without a file,
+ * and -EBADMSG (OTHER) for what does not begin as a state file: a path may be wrong, where the
+ * daemon's own is not.
  */
 int state_file_look(const char *path, const uint8_t boot_id[static STATE_BOOT_ID_SIZE],
 	struct state_file **ret_file, struct state_note *ret_note);

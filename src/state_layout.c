@@ -135,6 +135,7 @@ const char *state_found_name(enum state_found found)
 		[STATE_FOUND_LOCKED] = "locked",
 		[STATE_FOUND_NO_SPACE] = "no-space",
 		[STATE_FOUND_FAILED] = "failed",
+		[STATE_FOUND_OTHER] = "no-state",
 	};
 
 	return (size_t)found < ARRAY_SIZE(names) ? names[found] : names[0];

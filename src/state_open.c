@@ -394,6 +394,21 @@ static int state_copy(struct state_opening *o, int fd, struct state_file *copy)
 	return r;
 }
 
+/* Whoever named the wrong file is not to reboot the host, or to take that file away. */
+static int state_other(struct state_opening *o, const char *what)
+{
+	return state_refuse(o->note, STATE_FOUND_OTHER, -EBADMSG,
+		"%.256s is no state file of pasidd: %s. A daemon's is `state` in its runtime "
+		"folder, such as /run/pasidd/state.",
+		o->path, what);
+}
+
+static bool state_begins(const struct state_opening *o)
+{
+	return o->stat.st_size >= (off_t)sizeof(o->header.magic) &&
+	       memcmp(o->header.magic, STATE_MAGIC, sizeof(o->header.magic)) == 0;
+}
+
 static int state_look_into(struct state_opening *o, int fd, struct state_file **ret_file)
 {
 	struct state_file *copy;
@@ -424,9 +439,11 @@ static int state_look_fd(struct state_opening *o, int fd, struct state_file **re
 	if (fstat(fd, &o->stat) < 0)
 		return state_failed(o, -errno, "read");
 	if (!S_ISREG(o->stat.st_mode))
-		return state_foreign(o, "something that is no regular file");
+		return state_other(o, "it is no regular file");
 	o->note->locked = state_is_locked(fd);
 	r = state_read_header(o, fd);
+	if (r == 0 && !state_begins(o))
+		return state_other(o, "it does not begin as one");
 	if (r == 0)
 		r = state_header_judge(
 			o->path, &o->header, (uint64_t)o->stat.st_size, o->boot_id, o->note);
@@ -450,6 +467,8 @@ int state_file_look(const char *path, const uint8_t boot_id[static STATE_BOOT_ID
 
 	*ret_note = (struct state_note){.found = STATE_FOUND_NOTHING};
 	r = state_open_path(&o, O_RDONLY, &fd);
+	if (ret_note->found == STATE_FOUND_FOREIGN)
+		return state_other(&o, "it is no regular file");
 	if (r != 0)
 		return r;
 	r = state_look_fd(&o, fd, ret_file);

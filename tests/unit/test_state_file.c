@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -194,6 +195,11 @@ START_TEST(each_byte_of_the_fixed_header_has_its_checksum)
 		state_file_free(state_rig_open(STATE_FOUND_KEPT));
 	}
 END_TEST
+
+static void edit_magic(struct state_header *header)
+{
+	header->magic[0] ^= 1;
+}
 
 static void edit_version(struct state_header *header)
 {
@@ -443,6 +449,39 @@ START_TEST(looking_refuses_what_opening_refuses)
 	}
 END_TEST
 
+static void look_is_of_no_state(const char *path)
+{
+	struct state_file *copy = NULL;
+	struct state_note note;
+
+	ck_assert_int_eq(state_file_look(path, rig_boot, &copy, &note), -EBADMSG);
+	ck_assert_uint_eq(note.found, STATE_FOUND_OTHER);
+	ck_assert_str_eq(state_found_name(note.found), "no-state");
+	ck_assert_ptr_nonnull(strstr(note.text, "is no state file of pasidd"));
+	ck_assert_ptr_null(strstr(note.text, "eboot"));
+	ck_assert_ptr_null(copy);
+}
+
+START_TEST(looking_at_another_file_advises_nothing_about_that)
+	{
+		char link[PATH_MAX];
+
+		look_is_of_no_state("/");
+		look_is_of_no_state("/dev/null");
+		make_file();
+		(void)snprintf(link, sizeof(link), "%s-link", rig_path);
+		ck_assert_int_eq(symlink(rig_path, link), 0);
+		look_is_of_no_state(link);
+		ck_assert_int_eq(unlink(link), 0);
+		state_rig_edit(rig_path, edit_magic, true);
+		look_is_of_no_state(rig_path);
+		ck_assert_int_eq(truncate(rig_path, 7), 0);
+		look_is_of_no_state(rig_path);
+		ck_assert_int_eq(truncate(rig_path, 0), 0);
+		look_is_of_no_state(rig_path);
+	}
+END_TEST
+
 int main(void)
 {
 	const TTest *const tests[] = {
@@ -465,6 +504,7 @@ int main(void)
 		looking_shows_the_settled_state_and_changes_nothing,
 		looking_is_in_nobodys_way,
 		looking_refuses_what_opening_refuses,
+		looking_at_another_file_advises_nothing_about_that,
 	};
 
 	return suite_run("state_file", "open", tests, ARRAY_SIZE(tests), state_rig_setup,
