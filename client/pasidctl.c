@@ -101,6 +101,17 @@ int ctl_failed(struct ctl *ctl, int code)
 	return ctl_exit_code(code);
 }
 
+int ctl_cannot(const struct ctl *ctl, int exit_code, const char *format, ...)
+{
+	struct pasid_error error = {.code = -EIO, .reason = "failed"};
+	va_list args;
+	va_start(args, format);
+	(void)vsnprintf(error.message, sizeof(error.message), format, args);
+	va_end(args);
+	ctl_print_error(ctl, &error);
+	return exit_code;
+}
+
 /* ------------------------------------------------------------ main */
 
 static bool ctl_is(const struct ctl_command *command, const char *const *words, size_t count,
@@ -124,6 +135,30 @@ const struct ctl_command *ctl_find(const char *const *words, size_t word_count, 
 			if (ctl_is(&ctl_groups[i]->commands[j], words, word_count, ret_words))
 				return &ctl_groups[i]->commands[j];
 	return NULL;
+}
+
+/* The commands of two words that begin with this one are named. */
+static int ctl_unknown(const struct ctl *ctl)
+{
+	const char *first = ctl->words[0];
+	const size_t length = strlen(first);
+	char names[160] = "";
+	size_t used = 0;
+	for (size_t i = 0; i < ARRAY_SIZE(ctl_groups); i++) {
+		for (size_t j = 0; j < ctl_groups[i]->count; j++) {
+			const char *name = ctl_groups[i]->commands[j].name;
+			if (strncmp(name, first, length) != 0 || name[length] != ' ' ||
+				used >= sizeof(names))
+				continue;
+			used += (size_t)snprintf(names + used, sizeof(names) - used, "%s%s",
+				used > 0 ? ", " : "", name);
+		}
+	}
+	if (used == 0)
+		return ctl_usage("there is no command \"%s\"", first);
+	if (ctl->word_count == 1)
+		return ctl_usage("\"%s\" is no whole command: %s", first, names);
+	return ctl_usage("there is no command \"%s %s\": %s", first, ctl->words[1], names);
 }
 
 static int ctl_check(const struct ctl *ctl)
@@ -240,7 +275,7 @@ int main(int argc, char **argv)
 	if (ctl.word_count == 0)
 		return ctl_usage("what is to be done?");
 	if (ctl.command == NULL)
-		return ctl_usage("there is no command \"%s\"", ctl.words[0]);
+		return ctl_unknown(&ctl);
 	ctl.args = ctl.words + name_words;
 	ctl.arg_count = ctl.word_count - name_words;
 	return ctl_run(&ctl);

@@ -134,6 +134,9 @@ struct ctl_command {
 
 /* Says what the library said, and returns the exit code for it. */
 int ctl_failed(struct ctl *ctl, int code);
+/* Says what failed here, and not in the daemon; returns the exit code that it was given. */
+__attribute__((format(printf, 3, 4))) int ctl_cannot(
+	const struct ctl *ctl, int exit_code, const char *format, ...);
 /* The exit code for what a function of the library returned. */
 int ctl_exit_code(int code);
 /* Opens ctl->client with the first role of the command's that is allowed; what the library said. */

@@ -12,10 +12,9 @@
 
 #define CONNECT_FD 3
 
-static int connect_failed(const char *what, const char *name)
+static int connect_failed(const struct ctl *ctl, const char *what, const char *name)
 {
-	fprintf(stderr, "pasidctl: %s %s: %s\n", what, name, strerror(errno));
-	return EXIT_FAILED;
+	return ctl_cannot(ctl, EXIT_FAILED, "%s %.100s: %s", what, name, strerror(errno));
 }
 
 /* Everything else of ours is close-on-exec. */
@@ -43,10 +42,10 @@ int ctl_set_connect(struct ctl *ctl)
 	ctl->client = NULL;
 	snprintf(text, sizeof(text), "%d", number);
 	if (connect_place(fd, number) < 0)
-		return connect_failed("descriptor", text);
+		return connect_failed(ctl, "descriptor", text);
 	if (setenv("PASIDD_FD", text, 1) < 0)
-		return connect_failed("cannot set", "PASIDD_FD");
+		return connect_failed(ctl, "cannot set", "PASIDD_FD");
 	signal(SIGPIPE, SIG_DFL);
 	execvp(ctl->others[0], ctl->others);
-	return connect_failed("cannot run", ctl->others[0]);
+	return connect_failed(ctl, "cannot run", ctl->others[0]);
 }

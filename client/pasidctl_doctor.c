@@ -131,9 +131,8 @@ static int ctl_doctor(struct ctl *ctl)
 	if (!host.live)
 		host.root = ctl->root;
 	if (!doctor_there(&host, "/")) {
-		fprintf(stderr, "pasidctl: %s: no such folder\n", host.root);
 		free(report);
-		return EXIT_FAILED;
+		return ctl_cannot(ctl, EXIT_FAILED, "%.200s: no such folder", host.root);
 	}
 	doctor_look(&host, report);
 	if (host.live)

@@ -43,27 +43,29 @@ int ctl_holds(struct ctl *ctl)
 	return r == 0 ? EXIT_DONE : ctl_failed(ctl, r);
 }
 
-static int hold_failed(const char *what, const char *name)
+static int hold_failed(const struct ctl *ctl, const char *name)
 {
-	fprintf(stderr, "pasidctl: %s %s: %s\n", what, name, strerror(errno));
-	return EXIT_FAILED;
+	int code = ctl_cannot(ctl, EXIT_FAILED, "cannot run %.100s: %s", name, strerror(errno));
+	(void)fflush(stdout); /* a child ends without that */
+	return code;
 }
 
 /* Runs it and waits; signals from the terminal are for it. */
-static int hold_run(char *const *line)
+static int hold_run(const struct ctl *ctl)
 {
+	char *const *line = ctl->others;
 	int status = 0;
 	signal(SIGINT, SIG_IGN);
 	signal(SIGQUIT, SIG_IGN);
 	pid_t pid = fork();
 	if (pid < 0)
-		return hold_failed("cannot run", line[0]);
+		return hold_failed(ctl, line[0]);
 	if (pid == 0) {
 		signal(SIGINT, SIG_DFL);
 		signal(SIGQUIT, SIG_DFL);
 		signal(SIGPIPE, SIG_DFL);
 		execvp(line[0], line);
-		_exit(hold_failed("cannot run", line[0]));
+		_exit(hold_failed(ctl, line[0]));
 	}
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
@@ -83,5 +85,5 @@ int ctl_hold(struct ctl *ctl)
 		if (r != 0)
 			return ctl_failed(ctl, r);
 	}
-	return hold_run(ctl->others);
+	return hold_run(ctl);
 }

@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,19 +34,6 @@ struct run {
 	int session; /* a copy of our connection's socket; -1: none */
 	int secret;  /* a pipe with the secret of the hand-over; -1: none */
 };
-
-__attribute__((format(printf, 3, 4))) static int run_failed(
-	struct ctl *ctl, int code, const char *format, ...)
-{
-	struct pasid_error error = {.code = -EIO, .reason = "failed"};
-	va_list args;
-
-	va_start(args, format);
-	(void)vsnprintf(error.message, sizeof(error.message), format, args);
-	va_end(args);
-	ctl_print_error(ctl, &error);
-	return code;
-}
 
 /* What the VMM is to have must not be in the place of standard input, output and error. */
 static int run_place(int fd)
@@ -90,7 +76,7 @@ static int run_look_for(const char *program)
 
 static int run_cannot(struct ctl *ctl, int error)
 {
-	return run_failed(ctl, error == ENOENT ? RUN_NOT_FOUND : RUN_NOT_RUNNABLE,
+	return ctl_cannot(ctl, error == ENOENT ? RUN_NOT_FOUND : RUN_NOT_RUNNABLE,
 		"cannot run %.100s: %s", ctl->others[0], strerror(error));
 }
 
@@ -211,9 +197,14 @@ static int run_ask_for_session(struct run *run, int *ret_fd)
 	const char *path = run_socket_path(run->ctl);
 	int fd = run_connect(path);
 
-	if (fd < 0)
-		return run_failed(run->ctl, EXIT_NO_DAEMON,
-			"cannot connect to %.120s: %s; is pasidd running?", path, strerror(-fd));
+	struct pasid_error error = {.code = fd, .reason = "no-daemon"};
+
+	if (fd < 0) { /* as the library says it */
+		(void)snprintf(error.message, sizeof(error.message),
+			"cannot connect to %.120s: %s%s", path, strerror(-fd),
+			fd == -ENOENT || fd == -ECONNREFUSED ? "; is pasidd running?" : "");
+		return run_refused(run->ctl, fd, &error);
+	}
 	*ret_fd = fd;
 	return EXIT_DONE;
 }
@@ -239,7 +230,7 @@ static int run_open(struct run *run)
 		return code;
 	run->session = fcntl(options.fd, F_DUPFD_CLOEXEC, RUN_FIRST_FD);
 	if (run->session < 0)
-		return run_failed(ctl, EXIT_FAILED, "no descriptor: %s", strerror(errno));
+		return ctl_cannot(ctl, EXIT_FAILED, "no descriptor: %s", strerror(errno));
 	r = pasid_open(&options, &ctl->client, &error);
 	return r == 0 ? EXIT_DONE : run_refused(ctl, r, &error);
 }
@@ -269,7 +260,7 @@ static int run_open_iommufd(struct run *run)
 		return EXIT_DONE;
 	run->names.iommufd = run_place(open(path, O_RDWR | O_CLOEXEC));
 	if (run->names.iommufd < 0)
-		return run_failed(ctl, EXIT_FAILED, "cannot open %.120s: %s; see pasidctl doctor",
+		return ctl_cannot(ctl, EXIT_FAILED, "cannot open %.120s: %s; see pasidctl doctor",
 			path, strerror(errno));
 	return EXIT_DONE;
 }
@@ -317,12 +308,12 @@ static int run_hand_over(struct run *run)
 		return ctl_failed(run->ctl, r);
 	run->names.connection = run_place(heir);
 	if (pipe2(ends, O_CLOEXEC) < 0)
-		return run_failed(run->ctl, EXIT_FAILED, "no pipe: %s", strerror(errno));
+		return ctl_cannot(run->ctl, EXIT_FAILED, "no pipe: %s", strerror(errno));
 	r = write(ends[1], over.secret, sizeof(over.secret)) == (ssize_t)sizeof(over.secret);
 	(void)close(ends[1]);
 	run->secret = run_place(ends[0]);
 	explicit_bzero(&over, sizeof(over));
-	return r ? EXIT_DONE : run_failed(run->ctl, EXIT_FAILED, "no pipe: %s", strerror(errno));
+	return r ? EXIT_DONE : ctl_cannot(run->ctl, EXIT_FAILED, "no pipe: %s", strerror(errno));
 }
 
 /* ------------------------------------------------------------ the command takes our place */
@@ -404,7 +395,7 @@ static int run_exec(struct run *run)
 		(void)execvp(words[0], words);
 		code = run_cannot(run->ctl, errno);
 	} else {
-		code = run_failed(run->ctl, EXIT_FAILED, "the command cannot be prepared: %s",
+		code = ctl_cannot(run->ctl, EXIT_FAILED, "the command cannot be prepared: %s",
 			strerror(errno));
 	}
 	run_free_words(words);

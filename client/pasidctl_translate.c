@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #define TRANSLATE_GUESTS (UINT32_C(1) << 20)
+#define TRANSLATE_NAMED  8 /* so many of those that stand for nothing */
 
 const struct ctl_column ctl_translate_columns[] = {
 	{"GUEST", "guest"},
@@ -23,21 +24,35 @@ static int translate_add(struct ctl *ctl, const struct pasid_map *map, uint32_t 
 	return r;
 }
 
+/* numbers: the first of them. */
+static int translate_unknown(const struct ctl *ctl, const char *numbers, size_t count)
+{
+	struct pasid_error error = {.code = PASID_NOT_FOUND, .reason = "guest-pasid-unknown"};
+	char more[32] = "";
+	if (count > TRANSLATE_NAMED)
+		(void)snprintf(more, sizeof(more), " and %zu more", count - TRANSLATE_NAMED);
+	(void)snprintf(error.message, sizeof(error.message),
+		"guest PASID%s%s%s stand%s for no number of %.64s", count == 1 ? "" : "s", numbers,
+		more, count == 1 ? "s" : "", ctl->args[0]);
+	ctl_print_error(ctl, &error);
+	return EXIT_REFUSED;
+}
+
 /* The guest's numbers that were named; one that stands for nothing is a failure. */
 static int translate_some(struct ctl *ctl, const struct pasid_map *map)
 {
-	int code = EXIT_DONE;
+	char unknown[TRANSLATE_NAMED * sizeof(" 1048575")] = "";
+	size_t length = 0, count = 0;
 	for (size_t i = 1; i < ctl->arg_count; i++) {
 		uint64_t guest;
 		if (!ctl_number(ctl->args[i], "a guest PASID", TRANSLATE_GUESTS - 1, &guest))
 			return EXIT_USAGE;
-		if (translate_add(ctl, map, (uint32_t)guest) == 1)
+		if (translate_add(ctl, map, (uint32_t)guest) == 1 || count++ >= TRANSLATE_NAMED)
 			continue;
-		fprintf(stderr, "pasidctl: guest PASID %s stands for no number of %s\n",
-			ctl->args[i], ctl->args[0]);
-		code = EXIT_REFUSED;
+		length += (size_t)snprintf(
+			unknown + length, sizeof(unknown) - length, " %u", (unsigned)guest);
 	}
-	return code;
+	return count == 0 ? EXIT_DONE : translate_unknown(ctl, unknown, count);
 }
 
 int ctl_translate(struct ctl *ctl)

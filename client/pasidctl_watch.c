@@ -122,8 +122,7 @@ static int watch_keep(struct watch *watch)
 		watch->written = watch->now;
 		return EXIT_DONE;
 	}
-	fprintf(stderr, "pasidctl: cannot write %s: %s\n", path, strerror(-r));
-	return EXIT_FAILED;
+	return ctl_cannot(watch->ctl, EXIT_FAILED, "cannot write %.150s: %s", path, strerror(-r));
 }
 
 static int watch_load(struct watch *watch)
@@ -134,13 +133,11 @@ static int watch_load(struct watch *watch)
 	if (path == NULL)
 		return EXIT_DONE;
 	int r = cursor_read(path, &cursor, &fit);
-	if (r != 0) {
-		fprintf(stderr, "pasidctl: cannot go on from %s: %s\n", path,
+	if (r != 0)
+		return ctl_cannot(watch->ctl, EXIT_FAILED, "cannot go on from %.150s: %s", path,
 			r == -EBADMSG
 				? "it is no state of pasidctl watch; take it away to begin anew"
 				: strerror(-r));
-		return EXIT_FAILED;
-	}
 	watch->now.session = pasid_session_info(watch->ctl->client)->session;
 	if (fit == CURSOR_GOOD)
 		fit = cursor_fits(&cursor, &watch->now);
