@@ -46,12 +46,27 @@ _pasidctl_values() {
   case $3 in
     SET | NAME) _pasidctl_names "$1" "$2" sets name ;;
     DEVICE | ADDRESS) _pasidctl_names "$1" "$2" devices address ;;
+    FUNCTION)
+      _pasidctl_names "$1" "$2" devices address
+      compgen -G '/sys/bus/pci/devices/*' | sed 's,.*/,,'
+      ;;
+    FORMAT) printf '%s\n' text openmetrics ;;
     MODE) printf '%s\n' translated identity guest-owned ;;
     SCOPE) printf '%s\n' global rids ;;
     WHEN) printf '%s\n' auto always never ;;
     USER) compgen -u ;;
     FILE | PATH | SOCKET) compgen -f -- "$4" ;;
     FOLDER) compgen -d -- "$4" ;;
+  esac
+}
+
+# _pasidctl_meaning COMMAND OPTION METAVARIABLE: the same, where it says too little: a function need not be the daemon's yet, and
+# no device has the address to listen at.
+_pasidctl_meaning() {
+  case "$1 $2" in
+    'run device' | 'share ') echo "${3/#ADDRESS/FUNCTION}" ;;
+    'metrics listen') ;;
+    *) echo "$3" ;;
   esac
 }
 
@@ -103,10 +118,12 @@ _pasidctl() {
 
   local candidates prefix=''
   if [ -n "$expects" ]; then
+    meta=$(_pasidctl_meaning "$command" "$expects" "$meta")
     candidates=$(_pasidctl_values "$program" "$options" "$meta" "$current")
   elif [[ $current == --*=* ]]; then
     prefix=${current%%=*}=
-    meta=$(_pasidctl_takes "${prefix%=}" "$known $usage")
+    expects=${prefix%=} expects=${expects#--}
+    meta=$(_pasidctl_meaning "$command" "$expects" "$(_pasidctl_takes "${prefix%=}" "$known $usage")")
     candidates=$(_pasidctl_values "$program" "$options" "$meta" "${current#*=}")
     current=${current#*=}
   elif [[ $current == -* ]]; then
@@ -144,7 +161,7 @@ _pasidctl_words() {
   # A set that is made has a name that none has.
   [ "$3" != 'set create' ] || return 0
   sed 's/--[a-z-]* [A-Z][A-Z]*//g; s/ -- .*//; s/[^A-Z]/\n/g' <<<"$4" | while read -r meta; do
-    _pasidctl_values "$1" "$2" "$meta" "$5"
+    _pasidctl_values "$1" "$2" "$(_pasidctl_meaning "$3" '' "$meta")" "$5"
   done
 }
 

@@ -14,6 +14,7 @@ from pasid_client import BUILD, TIMEOUT, Daemon
 
 PASIDCTL = BUILD / "pasidctl"
 TOP = pathlib.Path(__file__).resolve().parents[2]
+FUNCTIONS = pathlib.Path("/sys/bus/pci/devices")
 SHARED = "0000:00:03.0"
 CONFIG = {
     "simulate": {"devices": [{"address": SHARED}]},
@@ -85,6 +86,7 @@ class Shell:
         self.assertEqual(self.complete("set create x --mode=") & {"identity", "--mode=identity"}, {"identity"})
         self.assertIn("root", self.complete("set create x --owner "))
         self.assertEqual(self.complete("--colour "), {"auto", "always", "never"})
+        self.assertEqual(self.complete("metrics --format "), {"text", "openmetrics"})
         self.assertEqual(self.complete("set create x --quota "), set())
         self.assertEqual(self.complete("map --range "), set())
         for nonsense in ("--[ ", "--a/e;b ", "--*/= ", "set/e; ", "[ * "):
@@ -111,6 +113,14 @@ class Shell:
             self.assertEqual(self.complete(line), {"vm1", "vm2", "another"}, line)
         self.assertEqual(self.complete(f"{there} set create "), set())
         self.assertIn(SHARED, self.complete(f"{there} drained "))
+        self.assertEqual(self.complete(f"{there} metrics --listen "), set())
+
+    def test_functions_that_the_daemon_does_not_have_yet_are_those_of_the_host(self):
+        _, there = self.with_names()
+        functions = {function.name for function in FUNCTIONS.iterdir()} if FUNCTIONS.is_dir() else set()
+        for line in ("run --device ", "share "):
+            self.assertEqual(self.complete(f"{there} {line}"), functions | {SHARED}, line)
+        self.assertEqual(self.complete(f"{there} run --share "), {SHARED})
 
     def test_names_are_never_run(self):
         """No daemon of ours has such names, and whoever listens at the socket may say anything."""
