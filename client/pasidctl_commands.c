@@ -43,8 +43,8 @@ static const struct ctl_command commands[] = {
 		.help = "--quarantined shows those too that were freed and rest. QUARANTINE says why:\n"
 			"  cooling         ends by itself after a time\n"
 			"  undrained       ends with `pasidctl drained DEVICE`\n"
-			"  tainted         may still be attached; ends with a proven detach, or "
-			"`pasidctl release`\n"
+			"  tainted         may still be attached; ends with a proven detach or a "
+			"reboot\n"
 			"  unacknowledged  a participant has not let go yet\n"
 			"  held            somebody refers to it; see `pasidctl holds`\n\n"
 			"--data shows those with this private data, --device those that are bound on "
@@ -336,8 +336,10 @@ static const struct ctl_command commands[] = {
 		.arguments = "[--set NAME] DEVICE [--force]",
 		.summary = "take a device, or a slice of one, back",
 		.help = "DEVICE is an id or an address. Refused while something is bound on it; with "
-			"--force that is detached first, which is for an exclusive device that is to "
-			"be unplugged.\n\nExamples:\n  pasidctl remove --set vm1 0000:3b:00.0\n"
+			"--force that is\ndetached first, which is for an exclusive device that is to "
+			"be unplugged. A slice's address is\nthat of the shared device, too: give "
+			"--set or its id, and unbind its numbers first.\n\n"
+			"Examples:\n  pasidctl remove --set vm1 0000:3b:00.0\n"
 			"  pasidctl remove --set vm1 0000:3b:00.0 --force\n",
 		.options = CTL_SET | CTL_FORCE,
 		.min_args = 1,
@@ -357,7 +359,11 @@ static const struct ctl_command commands[] = {
 	{.name = "release",
 		.arguments = "PASID [--set NAME]",
 		.summary = "vouch that nothing can use a quarantined number any more",
-		.help = "Examples:\n  pasidctl release 1024\n  pasidctl release 7 --set vm1\n",
+		.help = "It need not cool, drain or be acknowledged any more. Refused while it is held "
+			"or tainted.\nSaid too early, a DMA that is still queued would reach another "
+			"VM. PASID is a host number;\n--set says whose, where a number of scope rids "
+			"is of several.\n\n"
+			"Examples:\n  pasidctl release 1024\n  pasidctl release 7 --set vm1\n",
 		.options = CTL_SET,
 		.min_args = 1,
 		.max_args = 1,
