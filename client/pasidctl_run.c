@@ -23,6 +23,7 @@
 #define RUN_NOT_RUNNABLE 126
 #define RUN_FIRST_FD     3
 #define RUN_CONNECT_S    10
+#define RUN_PATH_MAX     300
 
 struct run {
 	struct ctl *ctl;
@@ -196,7 +197,6 @@ static int run_ask_for_session(struct run *run, int *ret_fd)
 {
 	const char *path = run_socket_path(run->ctl);
 	int fd = run_connect(path);
-
 	struct pasid_error error = {.code = fd, .reason = "no-daemon"};
 
 	if (fd < 0) { /* as the library says it */
@@ -251,13 +251,47 @@ static int run_set(struct run *run)
 
 /* ------------------------------------------------------------ devices */
 
+/* Of a daemon that simulates, which says where. false: it does not. */
+static bool run_find_simulation(struct run *run, char *ret_path, size_t size)
+{
+	struct pasid_host_status *status = calloc(1, sizeof(*status));
+	bool found = false;
+
+	if (status != NULL && pasid_status(run->ctl->client, status) == 0 &&
+		strcmp(status->backend, "simulated") == 0)
+		for (size_t i = 0;
+			!found && i < status->note_count && i < ARRAY_SIZE(status->notes); i++)
+			found = run_simulated_iommu(status->notes[i], ret_path, size);
+	free(status);
+	return found;
+}
+
+/* Root, or who we are: nobody else has us open what we may and he may not. */
+static bool run_trusts_daemon(const struct run *run)
+{
+	struct ucred peer;
+	socklen_t size = sizeof(peer);
+
+	return getsockopt(run->session, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
+	       (peer.uid == 0 || peer.uid == geteuid());
+}
+
 static int run_open_iommufd(struct run *run)
 {
 	struct ctl *ctl = run->ctl;
 	const char *path = ctl->iommu != NULL ? ctl->iommu : RUN_IOMMU;
+	char simulated[RUN_PATH_MAX];
 
 	if (run->names.device_count == 0 && ctl->iommu == NULL)
 		return EXIT_DONE;
+	if (ctl->iommu == NULL && run_find_simulation(run, simulated, sizeof(simulated))) {
+		if (!run_trusts_daemon(run))
+			return ctl_cannot(ctl, EXIT_FAILED,
+				"this daemon simulates the IOMMU, and is another user's: say --iommu "
+				"%.150s",
+				simulated);
+		path = simulated;
+	}
 	run->names.iommufd = run_place(open(path, O_RDWR | O_CLOEXEC));
 	if (run->names.iommufd < 0)
 		return ctl_cannot(ctl, EXIT_FAILED, "cannot open %.120s: %s; see pasidctl doctor",
@@ -441,6 +475,7 @@ static const struct ctl_command commands[] = {
 			"PASIDD_SET, PASIDD_SOCKET, PASIDD_IOMMUFD, PASIDD_DEVICE_FDS and PASIDD_DEVICE_IDS (ADDRESS=N,...),\n"
 			"PASIDD_TAKE_OVER_FD: a pipe with the 16 bytes with which libpasid takes the session over. A VMM\n"
 			"that does not has the set as long as it lives and the daemon is not restarted.\n"
+			"The iommufd is /dev/iommu, of a daemon that simulates that of the simulation, or PATH.\n"
 			"With --handed the set is one that an admin has made; it is emptied when the VMM ends, and stays.\n"
 			"The session is then taken over on {connection}, which is PASIDD_FD, too.\n"
 			"Exit status 127: there is no such command; 126: it cannot be run. Nothing is left then.\n\n"

@@ -149,3 +149,20 @@ bool run_list(const struct run_names *names, bool ids, char *ret_text, size_t si
 	}
 	return true;
 }
+
+bool run_simulated_iommu(const char *note, char *ret_path, size_t size)
+{
+	static const char before[] = "The IOMMU is simulated, in /",
+			  behind[] = ": no device of this host";
+	const char *path = note + sizeof(before) - 2; /* with its slash */
+	const char *end;
+	int length;
+
+	if (strncmp(note, before, sizeof(before) - 1) != 0)
+		return false;
+	end = strstr(path, behind);
+	if (end == NULL)
+		return false;
+	length = snprintf(ret_path, size, "%.*s/iommu", (int)(end - path), path);
+	return length > 0 && (size_t)length < size;
+}

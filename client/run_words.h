@@ -40,4 +40,10 @@ void run_set_name(const char *command, unsigned long number, char *ret_name, siz
 /* "ADDRESS=N,ADDRESS=N": descriptors, or with ids iommufd's names. false: no room. */
 bool run_list(const struct run_names *names, bool ids, char *ret_text, size_t size);
 
+/*
+ * The iommufd of a simulated IOMMU, out of what a daemon's status notes about that: at most size
+ * bytes. false: the note is about something else, or was cut; or no room.
+ */
+bool run_simulated_iommu(const char *note, char *ret_path, size_t size);
+
 #endif

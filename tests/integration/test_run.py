@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import unittest.mock
 
 from pasid_client import BUILD, TIMEOUT, Client, Daemon, Refused, daemon_user, eventually, host, set_ref
 
@@ -143,6 +144,22 @@ class Run(unittest.TestCase):
         eventually(lambda: not self.daemon.tables())
         self.admin.call("device_drained", device=self.shared())
         self.nothing_is_left()
+
+    @unittest.skipIf(daemon_user()[0] != os.geteuid(), "the daemon is another user's")
+    def test_the_simulations_iommufd_is_found(self):
+        done = self.run_it("run", "--device", ONE, "--", "sh", "-c", "readlink /proc/self/fd/{iommufd}")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertEqual(done.stdout.strip(), str(self.daemon.simulation / "iommu"))
+
+    @unittest.skipIf(os.geteuid() != 0, "needs root")
+    def test_another_users_daemon_does_not_say_what_is_opened(self):
+        self.admin.close()
+        with unittest.mock.patch.dict(os.environ, PASIDD_TEST_USER="nobody"), Daemon(CONFIG) as self.daemon:
+            line = ("run", "--device", ONE, "--", "true")
+            done = self.run_it(*line)
+            self.assertEqual(done.returncode, 4)
+            self.assertIn(f"say --iommu {self.daemon.simulation}/iommu", done.stderr)
+            self.assertEqual(self.run_it(line[0], *self.iommu(), *line[1:]).returncode, 0)
 
     def shared(self):
         return next(d.id for d in self.admin.pages("device_list", "devices") if d.address == SHARED and not d.set)

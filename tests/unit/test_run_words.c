@@ -130,11 +130,30 @@ START_TEST(lists)
 	}
 END_TEST
 
+START_TEST(where_an_iommu_is_simulated)
+	{
+		static const char note[] =
+			"The IOMMU is simulated, in /tmp/a b: no device of this host is touched.";
+		char path[16] = "";
+
+		ck_assert(run_simulated_iommu(note, path, sizeof(path)));
+		ck_assert_str_eq(path, "/tmp/a b/iommu");
+		ck_assert(run_simulated_iommu(note, path, sizeof("/tmp/a b/iommu")));
+		ck_assert(!run_simulated_iommu(note, path, sizeof("/tmp/a b/iommu") - 1));
+		ck_assert(!run_simulated_iommu("The IOMMU is simulated, in /tmp/a", path, 16));
+		ck_assert(!run_simulated_iommu(
+			"The IOMMU is simulated, in sim: no device of this host is touched.", path,
+			16));
+		ck_assert(!run_simulated_iommu("", path, sizeof(path)));
+		ck_assert(!run_simulated_iommu("nothing is granted", path, sizeof(path)));
+	}
+END_TEST
+
 int main(void)
 {
 	const TTest *const tests[] = {names_are_replaced, other_braces_stay,
 		what_is_not_there_is_said, text_is_cut_where_there_is_no_room, addresses,
-		names_for_sets, lists};
+		names_for_sets, lists, where_an_iommu_is_simulated};
 
 	return suite_run("run_words", "run", tests, COUNT(tests), NULL, NULL);
 }
