@@ -543,10 +543,8 @@ bool broker_change_visible(const struct actor *actor, const struct change *chang
  * bounded number of records each time.
  */
 void broker_tick(struct broker *broker);
-/*
- * When broker_tick() has something to do: ms on the broker's clock, in the past when it is behind;
- * UINT64_MAX for never.
- */
+/* When that has something to do: ms on the broker's clock, in the past when it is behind;
+ * UINT64_MAX for never. */
 uint64_t broker_next_tick(const struct broker *broker);
 
 /* One account of a set. */
@@ -556,6 +554,7 @@ struct limit_info {
 	struct set_id set;
 	char set_name[STATE_NAME_MAX + 1];
 	struct account account; /* UINT32_MAX as a limit is none */
+	bool is_default;        /* of PASIDs: the quota is what the configuration gives to sets */
 };
 
 /*

@@ -250,7 +250,9 @@ class Limited(WithDaemon):
         limits = self.done("status", "--limits", "--set", "vm1")
         self.assertEqual({entry["set"] for entry in limits}, {"vm1"})
         used = {entry["key"]: (entry["current"], entry["limit"]) for entry in limits}
-        self.assertEqual(used["quota.set_default"], (1, 16))
+        self.assertEqual(used["pasidctl set adjust"], (1, 16))
+        (quota,) = [e for e in self.done("status", "--limits", "--all", "--set", "vm2") if e["resource"] == "pasids"]
+        self.assertEqual((quota["limit"], quota["key"]), (1024, "quota.set_default"))
         self.assertEqual(used["limits.devices.set"], (1, 64))
         self.refused("no-set", "status", "--limits", "--set", "nobody")
 
