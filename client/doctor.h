@@ -162,10 +162,10 @@ void doctor_check_memlock(struct doctor_report *report, const char *limits);
 /* The version out of the name of its library; 0: not found. running: it is what this host has
  * booted. */
 void doctor_check_systemd(struct doctor_report *report, unsigned version, bool running);
-/* Texts of /sys/kernel/security/lsm and /proc/sys/kernel/seccomp/actions_avail; landlock: -1
- * unknown. */
-void doctor_check_security(
-	struct doctor_report *report, const char *lsm, const char *seccomp, int landlock);
+/* Text of /proc/sys/kernel/seccomp/actions_avail. */
+void doctor_check_seccomp(struct doctor_report *report, const char *seccomp);
+/* Text of /sys/kernel/security/lsm; landlock: -1 unknown. */
+void doctor_check_security(struct doctor_report *report, const char *lsm, int landlock);
 /* What a system call answered when it was tried harmlessly. */
 enum doctor_probe {
 	DOCTOR_PROBE_NONE = 0, /* not tried */

@@ -114,8 +114,7 @@ static bool report_has_name(const char *names, const char *name)
 	return false;
 }
 
-void doctor_check_security(
-	struct doctor_report *report, const char *lsm, const char *seccomp, int landlock)
+void doctor_check_seccomp(struct doctor_report *report, const char *seccomp)
 {
 	if (!seccomp)
 		doctor_add(report, DOCTOR_WARNING, "seccomp",
@@ -123,6 +122,10 @@ void doctor_check_security(
 			"the kernel does not say that it filters system calls");
 	else
 		doctor_add(report, DOCTOR_OK, "seccomp", NULL, "system calls can be filtered");
+}
+
+void doctor_check_security(struct doctor_report *report, const char *lsm, int landlock)
+{
 	if (landlock < 0 && lsm)
 		landlock = report_has_name(lsm, "landlock") ? 1 : 0;
 	if (landlock < 0)

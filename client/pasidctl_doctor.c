@@ -65,6 +65,16 @@ static void doctor_ask(struct ctl *ctl, struct doctor_report *report)
 
 /* ------------------------------------------------------------ the answer */
 
+/* Of a copy without /sys nothing is known that matters. */
+static bool doctor_is_ready(const struct doctor_report *report)
+{
+	for (size_t i = 0; i < report->count; i++)
+		if (report->findings[i].level == DOCTOR_UNKNOWN &&
+			strcmp(report->findings[i].name, "iommu") == 0)
+			return false;
+	return doctor_count(report, DOCTOR_PROBLEM) == 0;
+}
+
 static json_t *doctor_json(const struct doctor_report *report)
 {
 	json_t *json = json_object(), *findings = json_array();
@@ -80,7 +90,7 @@ static json_t *doctor_json(const struct doctor_report *report)
 			finding->remedy[0] != '\0' ? json_string(finding->remedy) : json_null());
 		json_array_append_new(findings, one);
 	}
-	json_object_set_new(json, "ready", json_boolean(doctor_count(report, DOCTOR_PROBLEM) == 0));
+	json_object_set_new(json, "ready", json_boolean(doctor_is_ready(report)));
 	for (enum doctor_level level = DOCTOR_UNKNOWN; level <= DOCTOR_PROBLEM; level++) {
 		static const char *const keys[] = {NULL, "unknown", "warnings", "problems"};
 
@@ -101,6 +111,7 @@ static void ctl_show_doctor(const struct ctl *ctl, const json_t *answer)
 {
 	const json_t *findings = json_object_get(answer, "findings"), *finding;
 	bool ready = json_is_true(json_object_get(answer, "ready"));
+	long long problems;
 	int width = 0;
 	size_t i;
 
@@ -114,9 +125,12 @@ static void ctl_show_doctor(const struct ctl *ctl, const json_t *answer)
 		if (doctor_text(finding, "remedy") != NULL)
 			printf("%9s%-*s  -> %s\n", "", width, "", doctor_text(finding, "remedy"));
 	}
-	printf("\n%s: %lld problems, %lld warnings, %lld unknown\n", ready ? "ready" : "not ready",
-		(long long)json_integer_value(json_object_get(answer, "problems")),
-		(long long)json_integer_value(json_object_get(answer, "warnings")),
+	problems = (long long)json_integer_value(json_object_get(answer, "problems"));
+	printf("\n%s: %lld problems, %lld warnings, %lld unknown\n",
+		ready          ? "ready"
+		: problems > 0 ? "not ready"
+			       : "not known",
+		problems, (long long)json_integer_value(json_object_get(answer, "warnings")),
 		(long long)json_integer_value(json_object_get(answer, "unknown")));
 }
 
@@ -138,7 +152,7 @@ static int ctl_doctor(struct ctl *ctl)
 	if (host.live)
 		doctor_ask(ctl, report);
 	ctl->answer = doctor_json(report);
-	code = doctor_count(report, DOCTOR_PROBLEM) == 0 ? EXIT_DONE : EXIT_REFUSED;
+	code = doctor_is_ready(report) ? EXIT_DONE : EXIT_REFUSED;
 	free(report);
 	/* Only what went well is shown by itself; this is worth showing either way. */
 	if (code != EXIT_DONE)
@@ -155,7 +169,8 @@ static const struct ctl_command commands[] = {
 			"and the daemon.\nA problem is what keeps every PASID from being bound; a warning, what keeps "
 			"some, or somebody;\nunknown is what cannot be seen by this user. With --root it looks at a copy "
 			"of another host's\nfiles (its /proc, /sys, /dev, /etc and /boot, such as a sosreport has) and "
-			"asks no daemon.\nExit status 0: ready; 1: there is a problem.\n\n"
+			"asks no daemon;\nwhat is not in the copy is unknown.\nExit status 0: ready; 1: there is a problem, or "
+			"the copy does not show whether there is an IOMMU.\n\n"
 			"Examples:\n  pasidctl doctor\n  pasidctl --json doctor\n  pasidctl doctor --root "
 			"/tmp/sosreport-host7\n",
 		.options = CTL_ROOT,

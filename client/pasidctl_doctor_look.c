@@ -26,6 +26,15 @@ struct look {
 	struct doctor_user daemon;
 };
 
+/* What is not in a copy says nothing about the host: the check is not made, and that is said. */
+static bool look_lacks(const struct look *look, const char *folder, const char *name)
+{
+	if (look->host->live || doctor_there(look->host, folder))
+		return false;
+	doctor_add(look->report, DOCTOR_UNKNOWN, name, NULL, "%s is not in the copy", folder);
+	return true;
+}
+
 /* ------------------------------------------------------------ the kernel */
 
 static void look_read_kernel(struct doctor_host *host)
@@ -73,6 +82,8 @@ static void look_modules(struct look *look)
 	};
 	char path[DOCTOR_PATH_MAX], *lists[2] = {NULL, NULL};
 
+	if (!doctor_there(look->host, "/sys/class") && look_lacks(look, "/sys/module", "modules"))
+		return;
 	if (doctor_path(path, "/lib/modules/%s/modules.dep", look->host->release))
 		lists[0] = doctor_read(look->host, path, NULL);
 	if (doctor_path(path, "/lib/modules/%s/modules.builtin", look->host->release))
@@ -275,6 +286,8 @@ static void look_nodes(struct look *look)
 		look->daemon = (struct doctor_user){.name = "root"};
 	free(passwd);
 	free(group);
+	if (look_lacks(look, "/dev", "/dev/iommu"))
+		return;
 	doctor_stat(look->host, "/dev/iommu", &node);
 	doctor_check_node(look->report, &node, &look->daemon);
 	(void)doctor_each(look->host, "/dev/vfio/devices", "vfio", look_node, look);
@@ -314,6 +327,8 @@ static void look_systemd(const struct look *look)
 
 	(void)doctor_each(look->host, "/usr/lib/systemd", LIBRARY, look_library, &systemd.version);
 	(void)doctor_each(look->host, "/usr/lib", "", look_architecture, &systemd);
+	if (systemd.version == 0 && look_lacks(look, "/run", "systemd"))
+		return;
 	/* The folder is there on a host that systemd has booted; a copy of a host's files seldom
 	 * has it. */
 	doctor_check_systemd(look->report, systemd.version,
@@ -332,7 +347,9 @@ static void look_security(const struct look *look)
 		if (landlock < 0)
 			landlock = errno == ENOSYS || errno == EOPNOTSUPP ? 0 : -1;
 	}
-	doctor_check_security(look->report, lsm, seccomp, landlock);
+	if (!look_lacks(look, "/proc/sys/kernel/seccomp", "seccomp"))
+		doctor_check_seccomp(look->report, seccomp);
+	doctor_check_security(look->report, lsm, landlock);
 	free(lsm);
 	free(seccomp);
 }
@@ -371,11 +388,13 @@ void doctor_look(struct doctor_host *host, struct doctor_report *report)
 
 	look_read_kernel(host);
 	(void)doctor_each(host, "/sys/class/iommu", "", look_unit, &look);
-	doctor_check_iommu(report, look.iommu, look.units, look.capable);
+	if (!look_lacks(&look, "/sys/class", "iommu"))
+		doctor_check_iommu(report, look.iommu, look.units, look.capable);
 	look_kernel(&look);
 	look_modules(&look);
 	(void)doctor_each(host, "/sys/bus/pci/devices", "", look_function, &look);
-	doctor_check_functions(report, &look.functions);
+	if (!look_lacks(&look, "/sys/bus", "functions"))
+		doctor_check_functions(report, &look.functions);
 	look_nodes(&look);
 	look_probes(&look);
 	limits = doctor_read(host, "/proc/self/limits", NULL);

@@ -4,6 +4,7 @@
 import json
 import os
 import pathlib
+import shutil
 import struct
 import subprocess
 import tempfile
@@ -47,6 +48,9 @@ class Host:
         self.write("etc/group", "kvm:x:104:pasidd\n")
         self.write(f"lib/modules/{release}/modules.dep", "kernel/drivers/vfio/pci/vfio-pci.ko.xz: \n"
                    "kernel/drivers/iommu/iommufd/iommufd.ko.xz:\nkernel/drivers/vfio/vfio.ko.xz:\n")
+
+        for folder in ("sys/class", "sys/bus", "dev", "run"):
+            (self.root / folder).mkdir(parents=True)
 
     def write(self, path, content):
         file = self.root / path
@@ -181,6 +185,25 @@ class Doctor(unittest.TestCase):
         found = self.look(Host(self.folder), 1)
         self.assertIn("pasidctl demo", self.is_said(found, "iommu", "problem", "no IOMMU"))
         self.is_said(found, "/dev/iommu", "problem", "missing")
+
+    def test_what_a_copy_does_not_contain_is_unknown(self):
+        host = Host(self.folder)
+        for folder in ("sys", "dev", "run", "usr", "proc/sys/kernel/seccomp"):
+            shutil.rmtree(host.root / folder)
+        found = self.look(host, 1)
+        for name, folder in (
+            ("iommu", "/sys/class"),
+            ("modules", "/sys/module"),
+            ("functions", "/sys/bus"),
+            ("/dev/iommu", "/dev"),
+            ("systemd", "/run"),
+            ("seccomp", "/proc/sys/kernel/seccomp"),
+        ):
+            self.assertEqual(len(found[name]), 1)
+            self.is_said(found, name, "unknown", f"{folder} is not in the copy")
+        self.assertEqual({one["level"] for ones in found.values() for one in ones}, {"ok", "unknown"})
+        ended = self.run_it("doctor", "--root", host.root)
+        self.assertTrue(ended.stdout.splitlines()[-1].startswith("not known: 0 problems, 0 warnings, "), ended.stdout)
 
     def test_what_stands_in_the_way_of_a_function(self):
         host = self.good()
