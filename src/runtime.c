@@ -112,15 +112,18 @@ static void runtime_owner(int fd, char *ret_text, size_t size)
  */
 static bool runtime_is_orphaned(const char *owner)
 {
-	int pid;
+	static const char begin[] = "process ";
+	long pid;
 
-	return sscanf(owner, "process %d,", &pid) == 1 && pid > 0 && kill(pid, 0) < 0 &&
-	       errno == ESRCH;
+	if (strncmp(owner, begin, strlen(begin)) != 0)
+		return false;
+	pid = strtol(owner + strlen(begin), NULL, 10);
+	return pid > 0 && pid <= INT32_MAX && kill((pid_t)pid, 0) < 0 && errno == ESRCH;
 }
 
 bool runtime_wait(unsigned *spent_ms, unsigned most_ms)
 {
-	const struct timespec moment = {.tv_nsec = 10 * 1000000};
+	const struct timespec moment = {.tv_nsec = 10000000};
 
 	if (*spent_ms >= most_ms)
 		return false;

@@ -496,28 +496,6 @@ START_TEST(a_span_is_found_by_each_of_its_numbers)
 	}
 END_TEST
 
-/* Of a file that may be anybody's. */
-START_TEST(a_span_that_cannot_be_is_one_number)
-	{
-		static const uint64_t is[][3] = {/* count, host, span */
-			{2, PASID_LAST - 1, 2}, {3, PASID_LAST - 1, 1}, {0, 5, 1},
-			{UINT64_MAX, 5, 1}, {1, UINT32_MAX, 1}, {UINT64_C(1) << 32, 1, 1},
-			{PASID_LAST, 1, PASID_LAST}};
-
-		for (size_t i = 0; i < ARRAY_SIZE(is); i++) {
-			const uint32_t host = (uint32_t)is[i][1];
-			struct audit_record record = {
-				.flags = AUDIT_IS_SPAN, .count = is[i][0], .host = host};
-
-			ck_assert_uint_eq(audit_span(&record), is[i][2]);
-			ck_assert(audit_is_about(&record, host));
-			ck_assert(!audit_is_about(&record, host - 1));
-			record.flags = 0;
-			ck_assert_uint_eq(audit_span(&record), 1);
-		}
-	}
-END_TEST
-
 START_TEST(without_a_trail_nothing_happens)
 	{
 		put(AUDIT_NUMBERS, CHANGE_GRANT_ALLOCATED, 1, "");
@@ -600,7 +578,6 @@ int main(void)
 		others_may_not_write_to_it,
 		the_last_record_of_a_number,
 		a_span_is_found_by_each_of_its_numbers,
-		a_span_that_cannot_be_is_one_number,
 		without_a_trail_nothing_happens,
 		names_of_anybody_are_printable,
 		each_operation_and_change_has_a_text,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What the dispatcher tells of for an audit trail: each change once, who caused it, when it is
  * final; and what was refused. */
+#include "audit.h"
 #include "broker_private.h"
 #include "dispatch_rig.h"
 #include "suite.h"
@@ -243,6 +244,28 @@ START_TEST(spans_end_where_something_else_begins)
 		for (size_t i = 0; i < 3; i++)
 			fixture_free(&r->f, &a, of[i]);
 		SPANS({F, of[0].v, 2}, {Q, of[0].v, 1}, {F, of[2].v, 1}, {Q, of[2].v, 1});
+	}
+END_TEST
+
+/* Of a file that may be anybody's. */
+START_TEST(a_span_that_cannot_be_is_one_number)
+	{
+		static const uint64_t is[][3] = {/* count, host, span */
+			{2, PASID_LAST - 1, 2}, {3, PASID_LAST - 1, 1}, {0, 5, 1},
+			{UINT64_MAX, 5, 1}, {1, UINT32_MAX, 1}, {UINT64_C(1) << 32, 1, 1},
+			{PASID_LAST, 1, PASID_LAST}};
+
+		for (size_t i = 0; i < ARRAY_SIZE(is); i++) {
+			const uint32_t host = (uint32_t)is[i][1];
+			struct audit_record record = {
+				.flags = AUDIT_IS_SPAN, .count = is[i][0], .host = host};
+
+			ck_assert_uint_eq(audit_span(&record), is[i][2]);
+			ck_assert(audit_is_about(&record, host));
+			ck_assert(!audit_is_about(&record, host - 1));
+			record.flags = 0;
+			ck_assert_uint_eq(audit_span(&record), 1);
+		}
 	}
 END_TEST
 
@@ -493,6 +516,7 @@ int main(void)
 		each_change_is_told_once_and_before_it_is_final,
 		neighbours_are_told_as_one,
 		spans_end_where_something_else_begins,
+		a_span_that_cannot_be_is_one_number,
 		the_request_is_the_cause,
 		what_nobody_asked_for_is_nobodys,
 		what_ends_together_is_not_mixed_up,
