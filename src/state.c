@@ -183,7 +183,8 @@ int state_map(int fd, struct state_file **ret_file)
 	}
 	/* A mapping keeps the file open and its lock held, also in a child that sleeps for ever in
 	   somebody's close (executor_closer.c): then no other daemon could start. */
-	(void)madvise(base, file->size, MADV_DONTFORK);
+	if (fd >= 0)
+		(void)madvise(base, file->size, MADV_DONTFORK);
 	state_header_make((const uint8_t[STATE_BOOT_ID_SIZE]){0}, &layout);
 	file->base = base;
 	file->header = base;
