@@ -452,6 +452,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	state_image_same(&image, path);
 	r = state_file_open(path, state_image_boot, &d->file, &note);
 	check_note(r, &note);
+	/* where who looks may have the wrong file, the daemon's own is damaged */
+	if (seen.found == STATE_FOUND_OTHER)
+		seen.found = STATE_FOUND_DAMAGED;
 	if (r != looked || note.found != seen.found)
 		FUZZ_FAIL("looking says '%s', opening '%s'", seen.text, note.text);
 	if (r != 0) {
