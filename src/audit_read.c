@@ -133,7 +133,10 @@ static int compare(const void *a, const void *b)
 	const uint64_t left = ((const struct audit_record *)a)->sequence;
 	const uint64_t right = ((const struct audit_record *)b)->sequence;
 
-	return left < right ? -1 : left > right;
+	if (left != right)
+		return left < right ? -1 : 1;
+	return memcmp(
+		a, b, sizeof(struct audit_record)); /* what is the same twice stands together */
 }
 
 /* A record that was moved on meanwhile may have been read twice. */

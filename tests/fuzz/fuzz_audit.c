@@ -102,7 +102,8 @@ static void check_order(const struct audit_found *found)
 		const struct audit_record *record = &found->records[i];
 
 		FUZZ_CHECK(audit_is_whole(record));
-		FUZZ_CHECK(i == 0 || found->records[i - 1].sequence < record->sequence);
+		FUZZ_CHECK(i == 0 || found->records[i - 1].sequence <= record->sequence);
+		FUZZ_CHECK(i == 0 || memcmp(record - 1, record, sizeof(*record)) != 0);
 		audit_name(record, name);
 		for (const char *at = name; *at; at++)
 			FUZZ_CHECK(*at > ' ' && *at < 0x7f);
