@@ -65,12 +65,14 @@ class Watcher:
         self._theirs.send(self._watch())
 
     def _watch(self):
-        """Rounds over all entries; what is absent and was present begins an absence."""
+        """Rounds over all entries; what is absent and was present begins an absence. The last one is after the end."""
         pages = {key: set() for key, _ in self._places}
         byte, stop, clock = self._memory.byte, self._stop, time.perf_counter
         begin = last = clock()
         samples, longest, absences, open_ = 0, 0.0, [], {}
-        while not stop.value:
+        ending = False
+        while not ending:
+            ending = stop.value
             for key, place in self._places:
                 if byte(place) & table_reader.PRESENT:
                     if key in open_:
