@@ -144,6 +144,7 @@ class Watching(WithDaemon):
         told |= set(watch.granted())
         self.assertEqual(watch.end(), (0, ""))
         self.assertEqual((told, shown + watch.gaps()), (set(granted), []))
+        # What a killed one had half written was the next one's.
         self.assertEqual(sorted(os.listdir(self.folder)), ["state"])
         # Ended in order, it repeats nothing.
         again = self.watch("--state", str(self.state))
