@@ -146,13 +146,13 @@ static bool op_may_unbind(const struct broker *b, const struct op *op, uint32_t 
 	       binding_find(b, op->grant, device) != STATE_NONE;
 }
 
-/* An unbind, and a replacement, may find what it names bound through another function of the group.
+/* What detaches, or replaces, may find what it names bound through another function of the group.
  */
 static bool op_has_table(
 	const struct broker *b, const struct op *op, uint32_t named, uint32_t device)
 {
 	return named == device ||
-	       ((op->kind == OP_UNBIND || op->kind == OP_REPLACE) &&
+	       ((op->kind == OP_UNBIND || op->kind == OP_RID_DETACH || op->kind == OP_REPLACE) &&
 		       b->device_slots[named].group == b->device_slots[device].group);
 }
 

@@ -201,6 +201,36 @@ START_TEST(an_unbind_through_its_neighbour_keeps_its_turn)
 	}
 END_TEST
 
+/* As above, of the RID: the detach was told of a binding that was gone, and tainted whatever was in
+ * its place. */
+START_TEST(a_detach_of_the_rid_through_its_neighbour_keeps_its_turn)
+	{
+		struct bind_pair pair = {.table = {.kind = HW_TABLE_SPACE}};
+		struct device_id neighbour;
+		struct device_info info;
+
+		f.model.group_of[7] = f.model.group_of[6];
+		neighbour = fixture_add(&f, &a, 6, 50);
+		pair.device = fixture_add(&f, &a, 7, 50);
+		ck_assert_int_eq(broker_rid_attach(f.broker, &a, own, &pair, 2, &f.error), 0);
+		ck_assert_int_eq(fixture_outcome(&f, 2).status, 0);
+		f.model.submit_status = -EAGAIN; /* it is not on its way yet */
+		ck_assert_int_eq(broker_rid_detach(f.broker, &a, own, neighbour, 3, &f.error), 0);
+		broker_flush(f.broker);
+		f.model.submit_status = 0;
+		ck_assert_int_eq(
+			broker_device_going(f.broker, &a, own, pair.device, 4, &f.error), 0);
+		model_run(&f);
+		fixture_pass_second(&f);
+		ck_assert_int_eq(fixture_outcome(&f, 3).status, 0);
+		ck_assert_int_eq(fixture_outcome(&f, 4).status, 0);
+		ck_assert_int_ne(broker_device_get(f.broker, &a, pair.device, &info, &f.error), 0);
+		ck_assert_int_eq(broker_device_get(f.broker, &a, neighbour, &info, &f.error), 0);
+		ck_assert_int_eq(info.state, DEVICE_READY);
+		fixture_recount(&f);
+	}
+END_TEST
+
 /* The worker dies before it is asked, and the daemon before the next one has said so. */
 START_TEST(what_a_lost_worker_was_not_asked_is_tainted_after_a_restart)
 	{
@@ -269,6 +299,7 @@ int main(void)
 		{it_waits_for_what_is_under_way, 1},
 		{an_unbind_that_names_no_device_keeps_its_turn, 1},
 		{an_unbind_through_its_neighbour_keeps_its_turn, 1},
+		{a_detach_of_the_rid_through_its_neighbour_keeps_its_turn, 1},
 		{it_is_for_a_device_of_the_sets_own, 1}, {it_goes_on_after_a_restart, 1},
 		{what_nobody_knows_after_a_restart_is_tainted, 2},
 		{what_a_lost_worker_was_not_asked_is_tainted_after_a_restart, 1},
