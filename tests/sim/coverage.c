@@ -60,7 +60,8 @@ static const enum reason reasons[] = {REASON_ROLE, REASON_NO_SET, REASON_SET_EXI
 	REASON_GROUP_TAKEN, REASON_FD_FOREIGN, REASON_ALREADY_BOUND, REASON_NOT_BOUND,
 	REASON_RID_ATTACHED, REASON_KERNEL_REFUSED, REASON_WORKER_LOST, REASON_UNDO_FAILED,
 	REASON_OVERLOAD, REASON_BINDING_LOST, REASON_UNCONFIRMED, REASON_NO_NESTING,
-	REASON_TABLE_FIELD, REASON_STREAM_TAKEN, REASON_STREAM_FIXED};
+	REASON_TABLE_FIELD, REASON_STREAM_TAKEN, REASON_STREAM_FIXED, REASON_PASID_TAKEN,
+	REASON_OUTSIDE_SCOPE};
 
 static const enum resource limited[] = {RESOURCE_SETS, RESOURCE_PROMISED, RESOURCE_PASIDS,
 	RESOURCE_OPERATIONS, RESOURCE_DESCRIPTORS, RESOURCE_DEVICES, RESOURCE_PAGE_TABLES,
@@ -83,6 +84,7 @@ unsigned coverage_check(const struct coverage *coverage)
 	count += missing(coverage->awaited, "unbind that waits for participants", "");
 	count += missing(coverage->acknowledged, "acknowledgement that was waited for", "");
 	count += missing(coverage->late, "participant that is late", "");
+	count += missing(coverage->overlaps, "number that is two sets' in tables of their own", "");
 	count += missing(coverage->reserved, "promise that only a reservation had room for", "");
 	count += missing(coverage->deaths, "death of the daemon", "");
 	count += missing(coverage->deaths_between, "death of the daemon between two stores", "");
@@ -112,6 +114,8 @@ void coverage_print(const struct coverage *coverage, FILE *file)
 	for (size_t i = 0; i < ARRAY_SIZE(limited); i++)
 		(void)fprintf(file, "%-30s %10llu refused at its limit\n",
 			resource_text(limited[i]), (unsigned long long)coverage->hits[limited[i]]);
+	(void)fprintf(file, "%llu numbers were two sets' in tables of their own\n",
+		(unsigned long long)coverage->overlaps);
 	(void)fprintf(file, "%llu unbinds waited, %llu acknowledgements, %llu were late\n",
 		(unsigned long long)coverage->awaited, (unsigned long long)coverage->acknowledged,
 		(unsigned long long)coverage->late);

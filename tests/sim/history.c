@@ -70,8 +70,30 @@ static const uint8_t scenes[][SCENE_MAX] = {
 	{STEP_CREATE, STEP_ADD, STEP_ADD, STEP_ADD, STEP_HARDWARE, STEP_HARDWARE, STEP_HARDWARE,
 		STEP_RID_ATTACH, STEP_HARDWARE, STEP_RID_ATTACH, STEP_HARDWARE, STEP_REPLACE,
 		STEP_HARDWARE, STEP_RID_ATTACH, STEP_REPLACE, STEP_HARDWARE},
+	/* two VMs in turn, each with a function of its own and a slice: the same numbers */
+	{STEP_CREATE, STEP_CREATE, STEP_SHARE, STEP_HARDWARE, STEP_ADD, STEP_ADD, STEP_HARDWARE,
+		STEP_HARDWARE, STEP_SLICE, STEP_SLICE, STEP_CLAIM, STEP_CLAIM, STEP_CLAIM_EXTEND,
+		STEP_CLAIM_EXTEND, STEP_CLAIM_BIND, STEP_CLAIM_BIND},
 };
 #define SCENE_GUEST 2u
+#define SCENE_CLAIM 3u
+
+/* Each on its function first, then on its slice as well. */
+static void claim_open(struct step *step, unsigned index)
+{
+	const bool extend = step->kind == STEP_CLAIM_EXTEND;
+
+	step->vm = index % 2;
+	if (step->kind == STEP_HARDWARE)
+		step->arg[0] = 3;
+	if (step->kind == STEP_ADD)
+		step->arg[1] = index % 2 ? 0 : 4;
+	if (step->kind != STEP_CLAIM && !extend && step->kind != STEP_CLAIM_BIND)
+		return;
+	step->arg[1] = 9;
+	step->arg[2] = step->arg[5] = step->arg[6] = 0;
+	step->arg[3] = extend ? 9 : 1;
+}
 
 static void history_open(struct history *history, unsigned scene)
 {
@@ -86,6 +108,8 @@ static void history_open(struct history *history, unsigned scene)
 			step->arg[1] = HISTORY_GUEST_OWNED;
 		if (scene == SCENE_GUEST && step->kind == STEP_REPLACE)
 			step->arg[2] = 0; /* the RID's */
+		if (scene == SCENE_CLAIM)
+			claim_open(step, i);
 	}
 }
 

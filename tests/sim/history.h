@@ -21,6 +21,9 @@
 	S(GUEST_ATTACH, "guest-attach", 8)                                                         \
 	S(GUEST_DETACH, "guest-detach", 5)                                                         \
 	S(DATA, "data", 4)                                                                         \
+	S(CLAIM, "claim", 14)                                                                      \
+	S(CLAIM_EXTEND, "claim-extend", 7)                                                         \
+	S(CLAIM_FREE, "claim-free", 6)                                                             \
 	S(HOLD, "hold", 6)                                                                         \
 	S(RELEASE, "release", 6)                                                                   \
 	S(PARTICIPATE, "participate", 3)                                                           \
@@ -34,6 +37,8 @@
 	S(BIND, "bind", 44)                                                                        \
 	S(UNBIND, "unbind", 26)                                                                    \
 	S(REPLACE, "replace", 12)                                                                  \
+	S(CLAIM_BIND, "claim-bind", 12)                                                            \
+	S(CLAIM_UNBIND, "claim-unbind", 6)                                                         \
 	S(RID_ATTACH, "rid-attach", 6)                                                             \
 	S(RID_DETACH, "rid-detach", 5)                                                             \
 	S(MAP, "map", 6)                                                                           \

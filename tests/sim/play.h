@@ -18,6 +18,7 @@ struct coverage {
 	uint64_t deaths, deaths_in_recovery, deaths_between, undone, blocked;
 	uint64_t hits[RESOURCE_COUNT];
 	uint64_t awaited, acknowledged, late; /* unbinds; numbers; participants */
+	uint64_t overlaps;                    /* numbers that became a second set's */
 	uint64_t reserved;                    /* promises that only what is reserved had room for */
 };
 
@@ -44,6 +45,11 @@ void play_set_step(struct play *play);
 void play_number_step(struct play *play);
 void play_device_step(struct play *play);
 void play_bind_step(struct play *play);
+void play_claim(struct play *play);
+void play_claim_extend(struct play *play);
+void play_claim_free(struct play *play);
+void play_claim_bind(struct play *play);
+void play_claim_unbind(struct play *play);
 void play_hold(struct play *play);
 void play_release(struct play *play);
 void play_participate(struct play *play);
@@ -63,6 +69,10 @@ void play_outcomes(struct play *play);
 void play_compare(struct play *play);
 void play_compare_numbers(struct play *play);
 void play_compare_sets(struct play *play);
+void play_compare_claims(struct play *play);
+/* U, D: what stands in a table under such a number is its set's there. */
+void play_compare_claim_entry(struct play *play, const struct model_entry *entry);
+void play_claim_bound(struct play *play, const struct truth_op *op);
 
 /* Everybody leaves: nothing is left. */
 void play_end(struct play *play);
@@ -90,6 +100,11 @@ void play_expect(struct play *play, int r, enum reason wanted);
 void play_expect_or_limit(struct play *play, int r, enum reason wanted);
 /* The same of what asks for hardware, which may be too much. */
 void play_expect_or_load(struct play *play, int r, enum reason wanted);
+
+/* How many more numbers the set may have, and whose limit that is. */
+uint32_t play_room(struct play *play, const struct truth_set *set);
+/* The level whose limit is in the way of `count`, the set's first. */
+enum reason play_quota_refusal(struct play *play, const struct truth_set *set, uint32_t count);
 
 /* A number that the set has, that anybody has, or nobody. */
 uint32_t play_pick_number(struct play *play, const struct asker *asker, uint16_t choice);

@@ -233,6 +233,12 @@ void play_bind_step(struct play *play)
 	case STEP_REPLACE:
 		do_replace(play);
 		break;
+	case STEP_CLAIM_BIND:
+		play_claim_bind(play);
+		break;
+	case STEP_CLAIM_UNBIND:
+		play_claim_unbind(play);
+		break;
 	default:
 		do_rid(play);
 		break;

@@ -159,14 +159,32 @@ static void compare_entries(struct play *play)
 			compare_claim(play, entry);
 		if (!entry->used || !entry->has_pasid)
 			continue;
-		if (!world_knows(entry->pasid))
-			world_fail("%u is attached, which nobody has", entry->pasid);
+		if (!world_knows(entry->pasid)) {
+			play_compare_claim_entry(play, entry);
+			continue;
+		}
 		number = truth_number(&play->now, entry->pasid);
 		if (number->state == GRANT_IDLE || number->set != entry->owner)
 			world_fail("D: %u is attached for set %llx, and is in state %u of set %llx",
 				entry->pasid, (unsigned long long)entry->owner, number->state,
 				(unsigned long long)number->set);
 	}
+}
+
+/* In identity mode a number of scope rids stands for itself. */
+static uint32_t claim_wanted(const struct play *play, uint64_t set, uint32_t guest)
+{
+	for (uint32_t i = 0; i < play->now.set_count; i++) {
+		if (play->now.sets[i].name == set && play->now.sets[i].mode != SET_IDENTITY)
+			return 0;
+	}
+	for (uint32_t i = 0; i < play->now.claim_count; i++) {
+		const struct truth_claim *claim = &play->now.claims[i];
+
+		if (claim->state == GRANT_ACTIVE && claim->set == set && claim->host == guest)
+			return guest;
+	}
+	return 0;
 }
 
 /* What a guest's number of the set stands for; 0: nothing. */
@@ -179,7 +197,7 @@ static uint32_t guest_wanted(const struct play *play, uint64_t set, uint32_t gue
 			number->guest == guest)
 			return WORLD_FIRST + i;
 	}
-	return 0;
+	return claim_wanted(play, set, guest);
 }
 
 /* What readers of each export see is so; of those that nobody keeps up to date they see nothing. */
@@ -227,6 +245,7 @@ void play_compare_numbers(struct play *play)
 {
 	for (uint32_t i = 0; i < WORLD_NUMBERS; i++)
 		compare_number(play, WORLD_FIRST + i);
+	play_compare_claims(play);
 	compare_entries(play);
 	compare_guest(play);
 	compare_exports(play);
@@ -404,7 +423,8 @@ static void compare_bound(struct play *play)
 		play->world.broker, &play->world.admin, (struct set_id){0}, &cursor, &info)) {
 		const struct truth_bound *bound;
 
-		if (info.state != BINDING_BOUND)
+		/* those of scope rids are looked at where they stand */
+		if (info.state != BINDING_BOUND || (info.has_pasid && !world_knows(info.host.v)))
 			continue;
 		if (!bound_is_known(play, &info))
 			world_fail("%u is bound on function %u, and nobody was told", info.host.v,

@@ -176,6 +176,9 @@ static void drained(struct play *play)
 
 	for (uint32_t i = 0; i < play->now.device_count; i++)
 		shared += play->now.devices[i].kind == DEVICE_SHARED;
+	for (uint32_t host = 1; host <= WORLD_CLAIMED; host++)
+		play->world.queued_claims[host] &=
+			world_entry(&play->world, group, true, host) != NULL;
 	for (unsigned i = 0; i < WORLD_NUMBERS; i++) {
 		if (!play->world.queued[i] ||
 			world_entry(&play->world, group, true, WORLD_FIRST + i))

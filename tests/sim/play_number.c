@@ -48,7 +48,7 @@ static bool has_block(struct play *play, const struct range *range, uint32_t cou
 	return false;
 }
 
-static uint32_t room_of(struct play *play, const struct truth_set *set, enum reason *ret_level)
+uint32_t play_room(struct play *play, const struct truth_set *set)
 {
 	uint32_t use = truth_count(&play->now, set->name, GRANT_FREE);
 	uint32_t of_set = set->quota > use ? set->quota - use : 0;
@@ -57,12 +57,10 @@ static uint32_t room_of(struct play *play, const struct truth_set *set, enum rea
 	uint32_t of_host = WORLD_CAPACITY - truth_used(&play->now, 0);
 	uint32_t room = of_set < of_user ? of_set : of_user;
 
-	*ret_level = of_set < of_user ? REASON_SET_QUOTA : REASON_USER_QUOTA;
 	return room < of_host ? room : of_host;
 }
 
-/* The level whose limit is in the way of `count`, the set's first. */
-static enum reason quota_refusal(struct play *play, const struct truth_set *set, uint32_t count)
+enum reason play_quota_refusal(struct play *play, const struct truth_set *set, uint32_t count)
 {
 	if (truth_count(&play->now, set->name, GRANT_FREE) + count > set->quota)
 		return REASON_SET_QUOTA;
@@ -86,7 +84,7 @@ static bool guest_is_taken(struct play *play, const struct truth_set *set, uint3
 static enum reason allocate_wanted(struct play *play, const struct asker *asker,
 	const struct allocate *a, struct range *ret_range)
 {
-	enum reason gate = play_gate(asker), level;
+	enum reason gate = play_gate(asker);
 	uint32_t room, want, found, total;
 
 	if (gate || play->now.unconfirmed)
@@ -102,7 +100,7 @@ static enum reason allocate_wanted(struct play *play, const struct asker *asker,
 	if (a->max < WORLD_FIRST)
 		return REASON_NONE_FREE;
 	*ret_range = range_count(play, asker, a->min, a->max);
-	room = room_of(play, asker->set, &level);
+	room = play_room(play, asker->set);
 	if (a->consecutive && room >= a->count)
 		return has_block(play, ret_range, a->count) ? REASON_NONE : REASON_NONE_FREE;
 	want = room < a->count ? room : a->count;
@@ -112,7 +110,7 @@ static enum reason allocate_wanted(struct play *play, const struct asker *asker,
 		total += ret_range->returnable;
 	if (total >= a->count)
 		return REASON_NONE;
-	return found < want ? REASON_NONE_FREE : quota_refusal(play, asker->set, a->count);
+	return found < want ? REASON_NONE_FREE : play_quota_refusal(play, asker->set, a->count);
 }
 
 static void granted(
@@ -245,6 +243,12 @@ static void do_free_all(struct play *play)
 	for (uint32_t i = 0; i < WORLD_NUMBERS; i++) {
 		if (play->now.numbers[i].set == asker.set->name)
 			truth_free(&play->now, WORLD_FIRST + i, play->world.now_ms);
+	}
+	for (uint32_t i = 0; i < play->now.claim_count; i++) {
+		struct truth_claim *claim = &play->now.claims[i];
+
+		if (claim->set == asker.set->name && claim->state == GRANT_ACTIVE)
+			claim->state = GRANT_FREE_PENDING;
 	}
 	if (freed != expected)
 		world_fail("%u are said to be freed, %u were active", freed, expected);
@@ -391,6 +395,9 @@ void play_number_step(struct play *play)
 		[STEP_GUEST_ATTACH] = do_guest_attach,
 		[STEP_GUEST_DETACH] = do_guest_detach,
 		[STEP_DATA] = do_data,
+		[STEP_CLAIM] = play_claim,
+		[STEP_CLAIM_EXTEND] = play_claim_extend,
+		[STEP_CLAIM_FREE] = play_claim_free,
 		[STEP_HOLD] = play_hold,
 		[STEP_RELEASE] = play_release,
 		[STEP_PARTICIPATE] = play_participate,

@@ -302,6 +302,10 @@ static void ended(struct play *play, const struct truth_op *op, const struct out
 		else
 			bind_failed(play, op, reason);
 		break;
+	case STEP_CLAIM_BIND:
+		if (ok)
+			play_claim_bound(play, op);
+		break;
 	case STEP_REPLACE:
 		if (ok)
 			replaced(play, op);

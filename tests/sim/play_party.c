@@ -169,11 +169,23 @@ static void unbound_told(
 			number->unbind_awaits);
 }
 
+static void party_is_late(struct play *play, uint64_t session)
+{
+	play->coverage->late++;
+	for (unsigned i = 0; i < TRUTH_PARTIES; i++)
+		play->now.parties_late |= play->now.parties[i] == session ? 1u << i : 0;
+}
+
 static void party_hears(struct play *play, const struct change *change)
 {
 	struct truth_number *number =
 		world_knows(change->host) ? truth_number(&play->now, change->host) : NULL;
 
+	/* late is late, whatever the number */
+	if (change->kind == CHANGE_UNBIND_UNACKNOWLEDGED) {
+		party_is_late(play, change->session);
+		return;
+	}
 	if (!number)
 		return;
 	switch ((int)change->kind) {
@@ -187,12 +199,6 @@ static void party_hears(struct play *play, const struct change *change)
 	case CHANGE_BINDING_TAINTED:
 		/* the unbind may go on, to find that there is nothing to detach */
 		number->unbind_lost = true;
-		break;
-	case CHANGE_UNBIND_UNACKNOWLEDGED:
-		play->coverage->late++;
-		for (unsigned i = 0; i < TRUTH_PARTIES; i++)
-			play->now.parties_late |=
-				play->now.parties[i] == change->session ? 1u << i : 0;
 		break;
 	default:
 		break;

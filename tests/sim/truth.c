@@ -17,6 +17,7 @@ void truth_copy(struct truth *to, const struct truth *from)
 	memcpy(to->devices, from->devices, from->device_count * sizeof(from->devices[0]));
 	memcpy(to->bound, from->bound, from->bound_count * sizeof(from->bound[0]));
 	memcpy(to->ops, from->ops, from->op_count * sizeof(from->ops[0]));
+	memcpy(to->claims, from->claims, from->claim_count * sizeof(from->claims[0]));
 }
 
 /* ------------------------------------------------------------------ lists */
@@ -121,6 +122,38 @@ bool truth_op_take(struct truth *truth, uint64_t cookie, struct truth_op *ret_op
 	return false;
 }
 
+struct truth_claim *truth_claim(struct truth *truth, uint64_t set, uint32_t host)
+{
+	for (uint32_t i = 0; i < truth->claim_count; i++) {
+		if (truth->claims[i].set == set && truth->claims[i].host == host)
+			return &truth->claims[i];
+	}
+	return NULL;
+}
+
+struct truth_claim *truth_claim_new(struct truth *truth)
+{
+	if (truth->claim_count == TRUTH_CLAIMS)
+		world_fail("Q: there are more numbers than can be out");
+	return &truth->claims[truth->claim_count++];
+}
+
+void truth_claim_drop(struct truth *truth, struct truth_claim *claim)
+{
+	*claim = truth->claims[--truth->claim_count];
+}
+
+bool truth_claimed(const struct truth *truth, uint64_t set, uint32_t host, uint32_t groups)
+{
+	for (uint32_t i = 0; i < truth->claim_count; i++) {
+		const struct truth_claim *claim = &truth->claims[i];
+
+		if (claim->host == host && (claim->set == set || claim->groups & groups))
+			return true;
+	}
+	return false;
+}
+
 /* ------------------------------------------------------------------ counts */
 
 unsigned truth_ops_of(const struct truth *truth, uint32_t host)
@@ -160,6 +193,9 @@ unsigned truth_count(const struct truth *truth, uint64_t set, enum grant_state s
 		count += number->state != GRANT_IDLE && number->set == set &&
 			 (state == GRANT_FREE || number->state == state);
 	}
+	for (uint32_t i = 0; i < truth->claim_count; i++)
+		count += truth->claims[i].set == set &&
+			 (state == GRANT_FREE || truth->claims[i].state == state);
 	return count;
 }
 
@@ -191,6 +227,8 @@ unsigned truth_used(const struct truth *truth, uint32_t uid)
 		count += number->state != GRANT_IDLE &&
 			 (uid == 0 || truth_uid(truth, number->set) == uid);
 	}
+	for (uint32_t i = 0; i < truth->claim_count; i++)
+		count += uid == 0 || truth_uid(truth, truth->claims[i].set) == uid;
 	return count;
 }
 

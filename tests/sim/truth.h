@@ -30,6 +30,15 @@ struct truth_number {
 	bool doubt;   /* an attach or a detach of it failed or was interrupted */
 };
 
+/* A number of scope rids: the set's in the tables of some groups, a bit each. */
+struct truth_claim {
+	uint64_t set, data;
+	uint64_t cooled; /* as above */
+	uint32_t host, groups;
+	uint8_t state;
+	bool was_bound;
+};
+
 enum truth_life {
 	TRUTH_GONE = 0, /* or nothing but charged for numbers in quarantine */
 	TRUTH_LIVES,
@@ -77,18 +86,20 @@ struct truth_op {
 #define TRUTH_DEVICES 32u
 #define TRUTH_BOUND   64u
 #define TRUTH_OPS     32u
+#define TRUTH_CLAIMS  WORLD_CAPACITY
 
 struct truth {
 	bool unconfirmed;
 	uint32_t removals;                   /* that recoveries go on with */
 	uint64_t parties[TRUTH_PARTIES];     /* sessions of participants; 0: none */
 	uint32_t parties_late, parties_left; /* unbinds do not wait for these; since time passed */
-	uint32_t set_count, device_count, bound_count, op_count;
+	uint32_t set_count, device_count, bound_count, op_count, claim_count;
 	struct truth_number numbers[WORLD_NUMBERS];
 	struct truth_set sets[TRUTH_SETS];
 	struct truth_device devices[TRUTH_DEVICES];
 	struct truth_bound bound[TRUTH_BOUND];
 	struct truth_op ops[TRUTH_OPS];
+	struct truth_claim claims[TRUTH_CLAIMS];
 };
 
 void truth_init(struct truth *truth);
@@ -120,6 +131,12 @@ void truth_bound_drop(struct truth *truth, struct truth_bound *bound);
 struct truth_op *truth_op_new(struct truth *truth, uint64_t cookie, enum step_kind kind);
 /* false: nobody waits for it. */
 bool truth_op_take(struct truth *truth, uint64_t cookie, struct truth_op *ret_op);
+/* NULL: the set has no such number of scope rids. */
+struct truth_claim *truth_claim(struct truth *truth, uint64_t set, uint32_t host);
+struct truth_claim *truth_claim_new(struct truth *truth);
+void truth_claim_drop(struct truth *truth, struct truth_claim *claim);
+/* Somebody's in one of these tables, or of the set in any. */
+bool truth_claimed(const struct truth *truth, uint64_t set, uint32_t host, uint32_t groups);
 /* Operations that are about a number. */
 unsigned truth_ops_of(const struct truth *truth, uint32_t host);
 unsigned truth_bound_of(const struct truth *truth, uint32_t host);

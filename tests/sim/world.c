@@ -209,6 +209,7 @@ void world_open(struct world *world, const struct history *history)
 	world->missing = false;
 	world->undone = 0;
 	memset(world->queued, 0, sizeof(world->queued));
+	memset(world->queued_claims, 0, sizeof(world->queued_claims));
 	hardware_prepare(&world->hw);
 	world->death.countdown = world->death.stores = 0;
 	world->policy.any_device = true;
@@ -276,9 +277,8 @@ static void workers_outlive(struct world *world)
 		for (unsigned i = 0; stands && i < hw->count; i++) {
 			const struct hw_op *op = &hw->ops[i];
 
-			if (op->lane == lane && op->kind == HW_ATTACH && op->lane >> 63 &&
-				world_knows(op->pasid.v))
-				world->queued[op->pasid.v - WORLD_FIRST] = true;
+			if (op->lane == lane && op->kind == HW_ATTACH && op->lane >> 63)
+				world_queue(world, op->pasid.v);
 		}
 		model_outlive(hw, lane, stands);
 	}

@@ -20,6 +20,7 @@
 #define WORLD_FIRST    1024u /* numbers that are asked for are from here on */
 #define WORLD_NUMBERS  40u
 #define WORLD_CAPACITY 24u /* of them may be out at once */
+#define WORLD_CLAIMED  6u  /* numbers of scope rids are from 1 to here: the kernel's, too */
 #define WORLD_COOLING  1000u
 #define WORLD_WAIT     600u /* of an unbind for participants */
 /* Functions 0 and 1 are one IOMMU group, 2 is narrow, 3 has no PASIDs; 5 is shared. The first four
@@ -55,7 +56,7 @@ struct world {
 	uint8_t standing;
 	uint64_t lost_lane; /* its worker died just now, and nobody takes that up; 0: none */
 	/* Each number was attached to the shared device, and nobody vouched for it since. */
-	bool queued[WORLD_NUMBERS];
+	bool queued[WORLD_NUMBERS], queued_claims[WORLD_CLAIMED + 1];
 	struct state_file *memory; /* kept for all histories of a process */
 	struct state state;        /* that memory, with a death at any store */
 	struct world_death death;
@@ -119,6 +120,15 @@ static inline uint32_t world_group(const struct world *world, uint32_t rid)
 static inline bool world_knows(uint32_t host)
 {
 	return host >= WORLD_FIRST && host < WORLD_FIRST + WORLD_NUMBERS;
+}
+
+/* The shared device may have work of this number from now on. */
+static inline void world_queue(struct world *world, uint32_t host)
+{
+	if (world_knows(host))
+		world->queued[host - WORLD_FIRST] = true;
+	else if (host <= WORLD_CLAIMED)
+		world->queued_claims[host] = true;
 }
 
 /* What is wrong goes to stderr; the process ends. */

@@ -72,9 +72,8 @@ static void hw_carry_out(struct world *world, unsigned index, bool fail)
 	}
 	model_perform(hw, &op, &done->result);
 	hw->fail_status = 0;
-	if (op.kind == HW_ATTACH && op.lane >> 63 && done->result.status == 0 &&
-		world_knows(op.pasid.v))
-		world->queued[op.pasid.v - WORLD_FIRST] = true;
+	if (op.kind == HW_ATTACH && op.lane >> 63 && done->result.status == 0)
+		world_queue(world, op.pasid.v);
 }
 
 bool world_perform(struct world *world, unsigned n, bool fail)
