@@ -5,6 +5,7 @@
 #include "wire.h"
 
 #include <errno.h>
+#include <linux/sock_diag.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +31,19 @@ struct conn_share {
 	bool abandoned; /* the connection is gone */
 };
 
+/*
+ * A socket that was given up while its other end had descriptors of ours to read. These are on
+ * their way, and counted by the kernel as such, until they are read or the other end is closed
+ * everywhere, whatever becomes of our end; when a user has too many of them on their way, nothing
+ * can be passed to workers any more. So whoever leaves them unread stays charged for the
+ * connection.
+ */
+struct conn_kept {
+	LIST_ENTRY(conn_kept) link;
+	uint32_t user;
+	int fd;
+};
+
 /* The descriptors of the datagram that the dispatcher has before it. */
 struct conn_intake {
 	struct conn_share *share;
@@ -40,6 +54,7 @@ struct conn_intake {
 
 struct conn_buffers {
 	LIST_HEAD(, conn_share) shares;
+	LIST_HEAD(, conn_kept) kept;
 	struct conn_intake intake;
 	struct mmsghdr headers[CONN_BURST_MAX];
 	struct iovec vectors[CONN_BURST_MAX];
@@ -377,6 +392,7 @@ enum conn_result conn_send(const struct conn_io *io, struct conn *conn, uint32_t
 	while ((datagram = dispatch_peek(io->dispatch, conn->link)) != NULL) {
 		if (conn_send_one(conn->fd, datagram) >= 0) {
 			*ret_sent += (uint32_t)datagram->size;
+			conn->passed = conn->passed || datagram->fd_count > 0;
 			dispatch_sent(io->dispatch, conn->link);
 		} else if (errno == EAGAIN) {
 			return CONN_BLOCKED;
@@ -387,7 +403,57 @@ enum conn_result conn_send(const struct conn_io *io, struct conn *conn, uint32_t
 	return CONN_OK;
 }
 
-void conn_close(const struct conn_io *io, struct conn *conn)
+/* ---------------------------------------------------------------- the end */
+
+/* Is nothing that we sent unread? Where the kernel does not say, nothing is. */
+static bool conn_was_read(int fd)
+{
+	uint32_t memory[SK_MEMINFO_VARS] = {0};
+	socklen_t size = sizeof(memory);
+
+	(void)getsockopt(fd, SOL_SOCKET, SO_MEMINFO, memory, &size);
+	return memory[SK_MEMINFO_WMEM_ALLOC] == 0;
+}
+
+/* Takes the socket, and the charge for it, if the other end has descriptors to read. */
+static bool conn_keep(const struct conn_io *io, struct conn *conn)
+{
+	struct conn_kept *kept;
+
+	if (!conn->passed || conn->user == LIMITS_NO_USER || conn_was_read(conn->fd))
+		return false;
+	kept = malloc(sizeof(*kept));
+	if (kept == NULL)
+		return false;
+	(void)shutdown(conn->fd, SHUT_RDWR); /* for who reads what there is this is the end of it */
+	*kept = (struct conn_kept){.user = conn->user, .fd = conn->fd};
+	LIST_INSERT_HEAD(&io->buffers->kept, kept, link);
+	conn->user = LIMITS_NO_USER;
+	return true;
+}
+
+bool conn_let_go(const struct conn_io *io, bool all)
+{
+	struct conn_kept *kept = LIST_FIRST(&io->buffers->kept), *next;
+
+	for (; kept != NULL; kept = next) {
+		next = LIST_NEXT(kept, link);
+		if (!all && !conn_was_read(kept->fd))
+			continue;
+		LIST_REMOVE(kept, link);
+		executor_dispose_for(io->executor, kept->fd, conn_owner(kept->user));
+		free(kept);
+	}
+	return !LIST_EMPTY(&io->buffers->kept);
+}
+
+bool conn_keeps(const struct conn_io *io)
+{
+	return !LIST_EMPTY(&io->buffers->kept);
+}
+
+/* Closes the socket, or has that done. */
+static void conn_close_socket(const struct conn_io *io, struct conn *conn)
 {
 	if (conn->eof)
 		close(conn->fd);
@@ -397,6 +463,12 @@ void conn_close(const struct conn_io *io, struct conn *conn)
 		executor_dispose_for(io->executor, conn->fd, conn_owner(conn->user));
 	if (!conn->eof) /* the charge goes when it is closed */
 		conn->user = LIMITS_NO_USER;
+}
+
+void conn_close(const struct conn_io *io, struct conn *conn)
+{
+	if (!conn_keep(io, conn))
+		conn_close_socket(io, conn);
 	conn->fd = -1;
 	if (conn->share == NULL)
 		return;

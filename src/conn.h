@@ -59,6 +59,7 @@ struct conn {
 	bool held : 1;    /* not read until its user has room for descriptors and replies */
 	bool blocked : 1; /* not everything could be sent */
 	bool asking : 1;  /* credentials come with every datagram: nobody has said hello yet */
+	bool passed : 1;  /* descriptors were sent */
 };
 
 /* What all connections share. Descriptors that nobody will look at go to the executor. */
@@ -105,8 +106,13 @@ enum conn_result conn_send(const struct conn_io *io, struct conn *conn, uint32_t
 
 /*
  * Gives up the socket. What may still lie in it unread, with descriptors of any kind, is closed by
- * a worker: that could block. Until then its user stays charged for the connection.
+ * a worker: that could block. Until then its user stays charged for the connection; and, where the
+ * other end was sent descriptors, until that has read what it was sent, or is closed everywhere.
  */
 void conn_close(const struct conn_io *io, struct conn *conn);
+/* Are there sockets that were given up and wait for their other ends? */
+bool conn_keeps(const struct conn_io *io);
+/* Looks at them, and closes those that wait no more, or all. Returns whether some are left. */
+bool conn_let_go(const struct conn_io *io, bool all);
 
 #endif

@@ -48,6 +48,7 @@ static void server_arm_timer(struct server *server)
 	at = server_min(at, server_list_due(server, CONN_STALLED, server->options.stalled_ms));
 	at = server_min(at, server_min(server->accept_at, server->stop_at));
 	at = server_min(at, server_min(server->hold_at, server->watchdog_at));
+	at = server_min(at, server->kept_at);
 	if (at == server->timer_at)
 		return;
 	server->timer_at = at;
@@ -110,6 +111,7 @@ static void server_settle(struct server *server)
 		server_flush(server, link_user(link));
 	server_shed_unread(server);
 	server_release(server);
+	server_let_go(server);
 	server_check_audit(server);
 	log_flush();
 	server_reap(server);
@@ -475,7 +477,8 @@ int server_new(const struct server_options *options, struct server **ret_server)
 	if (server == NULL)
 		return -ENOMEM;
 	server->options = *options;
-	server->timer_at = server->accept_at = server->stop_at = server->hold_at = UINT64_MAX;
+	server->timer_at = server->accept_at = server->stop_at = UINT64_MAX;
+	server->hold_at = server->kept_at = UINT64_MAX;
 	server->deaths_fd = server->spare_fd = -1;
 	server_start_watchdog(server);
 	r = server_start(server);
@@ -521,6 +524,7 @@ static void server_close_all(struct server *server)
 	for (size_t i = 0; i < ARRAY_SIZE(open); i++)
 		while (server->lists[open[i]].first != NULL)
 			server_leave(server, server->lists[open[i]].first);
+	(void)conn_let_go(&server->io, true);
 	dispatch_free(server->dispatch); /* the parked ones come back */
 	server_reap(server);
 }

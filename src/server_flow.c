@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Clients that do not read, and users whose clients bring more than is closed: who is not read for
- * a while, and who is disconnected.
+ * a while, who is disconnected, and who stays charged for that.
  */
 #include "log.h"
 #include "server_private.h"
@@ -60,6 +60,20 @@ void server_release(struct server *server)
 	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
 		held = server_release_list(server, lists[i]) || held;
 	server->hold_at = held ? now + HOLD_MS : UINT64_MAX;
+}
+
+/* ---------------------------------------------------------------- kept */
+
+#define KEPT_MS 1000u /* after which sockets that wait for their other ends are looked at again */
+
+void server_let_go(struct server *server)
+{
+	const uint64_t now = server->options.clock->now_ms;
+
+	if (now >= server->kept_at)
+		server->kept_at = conn_let_go(&server->io, false) ? now + KEPT_MS : UINT64_MAX;
+	else if (server->kept_at == UINT64_MAX && conn_keeps(&server->io))
+		server->kept_at = now + KEPT_MS;
 }
 
 /* ---------------------------------------------------------------- stalled */

@@ -28,6 +28,7 @@ struct server {
 			       */
 	uint64_t watchdog_at; /* when it is told next, UINT64_MAX: never */
 	uint64_t hold_at;     /* when those who are held are looked at, UINT64_MAX: nobody is */
+	uint64_t kept_at;     /* when conn_let_go() is due, UINT64_MAX: nothing is kept */
 	int deaths_fd;        /* an epoll descriptor over all pidfds */
 	int spare_fd;         /* given up to accept one more when there are no descriptors */
 	bool awake, stopping, stopped;
@@ -97,6 +98,8 @@ void server_hold(struct server *server, struct conn *conn);
 void server_release(struct server *server);
 /* Not everything could be sent to it, only so many bytes. */
 void server_note_blocked(struct server *server, struct conn *conn, uint32_t sent);
+/* Closes the sockets that waited for their other ends, and do so no more. */
+void server_let_go(struct server *server);
 /* Where the host's limit of unread replies is reached, who has not read for longest goes. */
 void server_shed_unread(struct server *server);
 

@@ -4,6 +4,7 @@
 import json
 import os
 import signal
+import socket
 import time
 import traceback
 import unittest
@@ -11,7 +12,7 @@ import unittest
 from hostile.attack import Ground, as_user
 from hostile.field import Field, attacker_user
 from hostile.limits import FILLERS, USER, Full, config
-from pasid_client import Client, eventually, host, pb
+from pasid_client import Client, Closed, Daemon, Refused, eventually, host, pb
 
 # At these a client is not refused: it is not read from.
 SILENT = {"unread_bytes", "received_descriptors"}
@@ -133,6 +134,82 @@ def add_tests():
 
 
 add_tests()
+
+class UnreadDescriptors(unittest.TestCase):
+    """What the daemon has passed on counts as its own user's, for the kernel, until it is read or nobody has the other end."""
+
+    MOST = 8
+
+    def setUp(self):
+        self.daemon = Daemon({"limits": {"connections": {"user": self.MOST}}})
+        self.addCleanup(self.daemon.cleanup)
+        self.client = self.daemon.client()
+        self.client.create("vm")
+        self.kept = []
+        self.addCleanup(lambda: [client.close() for client in self.kept])
+
+    def again(self):
+        """The session, on another connection; the daemon gives up the one that it had."""
+        client = self.daemon.client(resume=self.client.welcome.resume_token)
+        self.kept.append(self.client)
+        self.client = client
+
+    def ask_and_not_read(self):
+        requests = [self.client.request("set_export") for _ in range(8)]
+        self.client.send(*requests)
+        with self.daemon.client() as other:  # until then they are answered
+            other.call("ping")
+
+    def leave_unread(self, leave):
+        """How many connections can be left with descriptors in them; the refusal of one more."""
+        for count in range(3 * self.MOST):
+            try:
+                self.ask_and_not_read()
+                leave()
+            except Refused as refused:
+                return count, refused.reason
+        return None
+
+    def check_room(self):
+        def room():
+            try:
+                return self.daemon.client()
+            except (Refused, Closed, ConnectionError):
+                return None
+
+        client = eventually(room)
+        self.assertIsNotNone(client)
+        client.close()
+
+    def test_who_leaves_them_unread_stays_charged_for_the_connection(self):
+        count, reason = self.leave_unread(self.again)
+        self.assertEqual(reason, "limit")
+        self.assertLess(count, self.MOST)
+        for client in self.kept:
+            client.close()
+        self.check_room()
+
+    def test_to_say_nothing_more_is_no_way_out(self):
+        def leave():
+            self.client.sock.shutdown(socket.SHUT_WR)
+            self.again()
+
+        count, reason = self.leave_unread(leave)
+        self.assertEqual(reason, "limit")
+        self.assertLess(count, self.MOST)
+
+    def test_what_was_sent_can_still_be_read_and_makes_room(self):
+        count, _ = self.leave_unread(self.again)
+        for client in self.kept:
+            with self.assertRaises(Closed):
+                while True:
+                    client.receive()
+            self.assertEqual(len(client.fds), 8)
+            for fds in client.fds.values():
+                os.close(*fds)
+        self.assertEqual(len(self.kept), count)
+        self.check_room()
+
 
 if __name__ == "__main__":
     unittest.main()
