@@ -23,8 +23,12 @@
 
 static void link_close(struct pasid_client *client)
 {
-	if (client->socket >= 0)
-		close(client->socket); /* leaves the epoll set with it */
+	if (client->socket >= 0) {
+		/* A child may have a copy, with which it would stay in the set, readable for ever.
+		 */
+		(void)epoll_ctl(client->epoll, EPOLL_CTL_DEL, client->socket, NULL);
+		close(client->socket);
+	}
 	client->socket = -1;
 	client->epoll_out = false;
 }

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -376,6 +377,44 @@ START_TEST(a_child_cannot_use_the_client_and_does_not_disturb_it)
 	}
 END_TEST
 
+/* A copy of the client's socket, as a child has one. */
+static int copy_socket(void)
+{
+	for (int fd = 3; fd < 1024; fd++) {
+		struct sockaddr_un peer = {0};
+		socklen_t size = sizeof(peer) - 1;
+		if (getpeername(fd, (struct sockaddr *)&peer, &size) == 0 &&
+			strcmp(peer.sun_path, fake.path) == 0)
+			return fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	}
+	return -1;
+}
+
+START_TEST(a_copy_in_a_child_keeps_no_lost_connection_readable)
+	{
+		struct seen seen = {0};
+		int copies[2] = {copy_socket(), -1};
+		pasid_on_connection(client, on_connection, &seen);
+		ck_assert_int_ge(copies[0], 0);
+		fake.drop = 1;
+		allocate_one();
+		ck_assert_int_eq(pasid_dispatch(client, 0), 2);
+		ck_assert(!readable());
+		copies[1] = copy_socket();
+		ck_assert_int_ge(copies[1], 0);
+		fake.drop = 1;
+		fake.forget = true;
+		ck_assert_int_eq(
+			pasid_allocate(client, &(struct pasid_allocate_args){0}, &(uint32_t){0}),
+			-ECONNRESET);
+		ck_assert_int_eq(pasid_dispatch(client, 0), 2);
+		ck_assert(seen.kinds & 1u << PASID_CONNECTION_GONE);
+		ck_assert(!readable());
+		close(copies[0]);
+		close(copies[1]);
+	}
+END_TEST
+
 START_TEST(a_lost_connection_raises_no_signal)
 	{
 		uint32_t number;
@@ -490,6 +529,7 @@ static void fill(TCase *tcase)
 	tcase_add_test(tcase, who_is_turned_away_and_closed_before_hello_knows_why);
 	tcase_add_test(tcase, what_was_said_before_a_reset_is_heard);
 	tcase_add_test(tcase, a_child_cannot_use_the_client_and_does_not_disturb_it);
+	tcase_add_test(tcase, a_copy_in_a_child_keeps_no_lost_connection_readable);
 	tcase_add_test(tcase, a_lost_connection_raises_no_signal);
 	tcase_add_test(tcase, all_descriptors_are_close_on_exec_and_closed_at_the_end);
 }
