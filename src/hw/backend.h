@@ -18,6 +18,9 @@
 #define BACKEND_SPACES_MAX  4096 /* address spaces a device */
 #define BACKEND_TABLES_MAX  4096 /* page tables a device that were made over an IOAS or a space */
 #define BACKEND_VIOMMUS_MAX 256  /* IOMMUs of guests an iommufd */
+/* Mappings that an owner has in its address spaces of a device; as many as VFIO lets a container
+ * have. */
+#define BACKEND_MAPPINGS_MAX 65535u
 
 struct backend;
 

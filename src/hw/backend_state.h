@@ -40,7 +40,9 @@ struct backend_space {
 	uint64_t owner;
 	uint32_t number;
 	uint32_t ioas;
-	bool left; /* given up, but the kernel refused to destroy it */
+	uint64_t *starts;        /* where what is mapped begins, rising */
+	uint32_t mappings, room; /* how many there are, and could be */
+	bool left;               /* given up, but the kernel refused to destroy it */
 };
 
 /* A page table made by us. */
@@ -156,13 +158,25 @@ struct backend_site {
  */
 int backend_error(struct error *ret_error, const struct backend_site *site, int r);
 
-/* --- backend_table.c: address spaces, page tables, attachments of one device --- */
+/* --- backend_space.c: address spaces of one device --- */
 
-/* All return 0 or a status with *ret_error filled. */
+/* NULL: there is none. */
+struct backend_space *backend_space_find(
+	const struct backend_device *device, uint64_t owner, uint32_t number);
+/* Destroys the IOAS, mappings included, and forgets it. 0 or -errno. */
+int backend_space_drop(
+	struct backend *b, struct backend_device *device, struct backend_space *space);
+/* Frees the memory of all of them without a call to the kernel. */
+void backend_space_forget_all(struct backend_device *device);
+/* Both return 0 or a status with *ret_error filled. */
 int backend_map(struct backend *b, struct backend_device *device, const struct hw_op *op, int memfd,
 	struct error *ret_error);
 int backend_unmap(struct backend *b, struct backend_device *device, const struct hw_op *op,
 	struct error *ret_error);
+
+/* --- backend_table.c: page tables, attachments of one device --- */
+
+/* All return 0 or a status with *ret_error filled. */
 int backend_attach(struct backend *b, struct backend_device *device, const struct hw_op *op,
 	struct hw_result *result);
 int backend_detach(struct backend *b, struct backend_device *device, const struct hpasid *pasid,

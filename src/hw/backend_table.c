@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Address spaces, page tables and attachments of one device. */
+/* Page tables and attachments of one device; address spaces are in backend_space.c. */
 #include "backend_state.h"
 
 #include <assert.h>
@@ -14,102 +14,6 @@ int backend_fail(struct error *ret_error, const struct backend_device *device,
 
 	assert(status > 0);
 	return status;
-}
-
-/* --- address spaces --- */
-
-static struct backend_space *backend_space_find(
-	const struct backend_device *device, uint64_t owner, uint32_t number)
-{
-	struct backend_space *space = device->spaces;
-
-	while (space && (space->owner != owner || space->number != number))
-		space = space->next;
-	return space;
-}
-
-static int backend_space_new(struct backend *b, struct backend_device *device,
-	const struct hw_op *op, struct backend_space **ret_space, struct error *ret_error)
-{
-	struct backend_space *space;
-	int r;
-
-	if (device->space_count >= BACKEND_SPACES_MAX)
-		return error_set_limit(ret_error, REASON_LIMIT, op->rid.v, BACKEND_SPACES_MAX,
-			device->space_count, "a device has at most %d address spaces",
-			BACKEND_SPACES_MAX);
-	space = calloc(1, sizeof(*space));
-	if (!space)
-		return error_set(ret_error, REASON_NO_MEMORY, "no memory for an address space");
-	r = b->calls->ioas_alloc(b->ctx, device->iommufd->fd, &space->ioas);
-	if (r < 0) {
-		free(space);
-		return backend_fail(ret_error, device, BACKEND_IOAS_ALLOC, 0, r);
-	}
-	space->owner = op->owner;
-	space->number = op->space;
-	space->next = device->spaces;
-	device->spaces = space;
-	device->space_count++;
-	*ret_space = space;
-	return 0;
-}
-
-/* Destroys the IOAS, mappings included, and forgets it. 0 or -errno. */
-static int backend_space_drop(
-	struct backend *b, struct backend_device *device, struct backend_space *space)
-{
-	struct backend_space **link = &device->spaces;
-	int r = b->calls->destroy(b->ctx, device->iommufd->fd, space->ioas);
-
-	if (r < 0 && r != -ENOENT)
-		return r;
-	while (*link != space)
-		link = &(*link)->next;
-	*link = space->next;
-	device->space_count--;
-	free(space);
-	return 0;
-}
-
-int backend_map(struct backend *b, struct backend_device *device, const struct hw_op *op, int memfd,
-	struct error *ret_error)
-{
-	struct backend_space *space = backend_space_find(device, op->owner, op->space);
-	bool fresh = !space;
-	int r = b->calls->check_memory(b->ctx, memfd, op, ret_error);
-
-	if (r)
-		return r;
-	if (space)
-		space->left = false;
-	if (fresh) {
-		r = backend_space_new(b, device, op, &space, ret_error);
-		if (r)
-			return r;
-	}
-	assert(space);
-	r = b->calls->map_file(b->ctx, device->iommufd->fd, space->ioas, memfd, op->offset,
-		op->length, op->iova, op->map_flags);
-	if (r == 0)
-		return 0;
-	r = backend_fail(ret_error, device, BACKEND_MAP, space->ioas, r);
-	if (fresh)
-		(void)backend_space_drop(b, device, space); /* if not now, then with the device */
-	return r;
-}
-
-int backend_unmap(struct backend *b, struct backend_device *device, const struct hw_op *op,
-	struct error *ret_error)
-{
-	const struct backend_space *space = backend_space_find(device, op->owner, op->space);
-	int r;
-
-	if (!space)
-		return error_set(ret_error, REASON_NOT_MAPPED,
-			"nothing was ever mapped in address space %u", op->space);
-	r = b->calls->unmap(b->ctx, device->iommufd->fd, space->ioas, op->iova, op->length);
-	return r < 0 ? backend_fail(ret_error, device, BACKEND_UNMAP, space->ioas, r) : 0;
 }
 
 /* --- page tables of ours --- */
@@ -573,10 +477,5 @@ void backend_forget(struct backend_device *device)
 	backend_guest_forget(device);
 	backend_forget_list(device->orphans);
 	backend_forget_list(device->tables);
-	while (device->spaces) {
-		struct backend_space *next = device->spaces->next;
-
-		free(device->spaces);
-		device->spaces = next;
-	}
+	backend_space_forget_all(device);
 }

@@ -247,6 +247,73 @@ START_TEST(map_that_fails_leaves_no_space)
 	}
 END_TEST
 
+/* A descriptor is closed with its operation: the script's may have one number all the time. */
+static int map_again(uint64_t owner, uint32_t space, uint64_t iova)
+{
+	fake.next_fd = 20;
+	fake.log[0] = '\0';
+	return map(1, owner, space, iova);
+}
+
+static int unmap(uint64_t owner, uint32_t space, uint64_t iova, uint64_t length)
+{
+	return run((struct hw_op){.kind = HW_UNMAP,
+		.device = 1,
+		.owner = owner,
+		.space = space,
+		.iova = iova,
+		.length = length});
+}
+
+START_TEST(mappings_of_a_set_are_counted_and_others_have_their_own)
+	{
+		open_shared(1);
+		for (uint64_t i = 0; i < BACKEND_MAPPINGS_MAX; i++) {
+			/* in two spaces, and not in the order of their addresses */
+			const uint64_t page = i ^ 5;
+
+			ck_assert_int_eq(map_again(5, i & 1, page << 12), 0);
+		}
+		ck_assert_int_eq(map_again(5, 0, UINT64_C(1) << 40), STATUS_QUOTA);
+		ck_assert_uint_eq(result.error.reason, REASON_LIMIT);
+		ck_assert_uint_eq(result.error.limit, BACKEND_MAPPINGS_MAX);
+		ck_assert_int_eq(map_again(5, 7, 0), STATUS_QUOTA); /* nor in another space */
+		ck_assert_int_eq(map_again(6, 0, 0), 0);
+		/* Even pages of the second space: 2, 0, 6 and 4, and then all others. */
+		ck_assert_int_eq(unmap(5, 1, 0, 8 << 12), 0);
+		for (uint64_t i = 0; i < 4; i++)
+			ck_assert_int_eq(map_again(5, 7, i << 12), 0);
+		ck_assert_int_eq(map_again(5, 7, 4 << 12), STATUS_QUOTA);
+		ck_assert_int_eq(unmap(5, 1, 0, UINT64_MAX), 0);
+		ck_assert_int_eq(map_again(5, 7, 4 << 12), 0);
+		/* The end of the address space. */
+		ck_assert_int_eq(map_again(5, 9, -UINT64_C(4096)), 0);
+		ck_assert_int_eq(unmap(5, 9, -UINT64_C(8192), 8192), 0);
+		/* What is given up as a whole counts no more. */
+		ck_assert_int_eq(run((struct hw_op){.kind = HW_LEAVE, .device = 1, .owner = 5}), 0);
+		ck_assert_int_eq(map_again(5, 0, 0), 0);
+	}
+END_TEST
+
+START_TEST(what_the_kernel_does_not_map_or_unmap_is_not_counted)
+	{
+		open_shared(1);
+		for (uint64_t i = 0; i < BACKEND_MAPPINGS_MAX; i++)
+			ck_assert_int_eq(map_again(5, 0, i << 12), 0);
+		fake.fail_name = "unmap";
+		fake.fail_error = ENOENT;
+		ck_assert_int_ne(unmap(5, 0, 0, 4096), 0);
+		fake.fail_name = NULL;
+		ck_assert_int_eq(map_again(5, 0, UINT64_C(1) << 40), STATUS_QUOTA);
+		ck_assert_int_eq(unmap(5, 0, 0, 4096), 0);
+		fake.fail_name = "map";
+		ck_assert_int_ne(map_again(5, 0, 0), 0);
+		fake.fail_name = NULL;
+		ck_assert_int_eq(map_again(5, 0, 0), 0);
+		ck_assert_int_eq(map_again(5, 0, UINT64_C(1) << 40), STATUS_QUOTA);
+	}
+END_TEST
+
 START_TEST(end_closes_all_and_detaches_nothing)
 	{
 		(void)open_device(1);
@@ -400,6 +467,8 @@ int main(void)
 	tcase_add_test(tc, a_space_that_could_not_be_destroyed_goes_when_somebody_else_leaves);
 	tcase_add_test(tc, a_space_that_is_used_again_is_nobody_elses_to_destroy);
 	tcase_add_test(tc, map_that_fails_leaves_no_space);
+	tcase_add_test(tc, mappings_of_a_set_are_counted_and_others_have_their_own);
+	tcase_add_test(tc, what_the_kernel_does_not_map_or_unmap_is_not_counted);
 	tcase_add_test(tc, end_closes_all_and_detaches_nothing);
 	tcase_add_test(tc, close_tells_the_first_of_its_failures);
 	tcase_add_test(tc, descriptors_of_a_refused_operation_are_closed);
