@@ -186,7 +186,8 @@ int broker_move_reserve(struct broker *b, const struct actor *actor,
 		r = reserve_check_same(b, set, reserve, ret_error);
 	if (r)
 		return r;
-	if (set == STATE_NONE || set_move(b, set) != MOVE_TAKEN)
+	/* What is sealed has all its numbers, and may have been given: only a word drops it. */
+	if (set == STATE_NONE || set_move(b, set) == MOVE_COMING)
 		*ret_conflict_count = reserve_conflicts(b, set, reserve, ret_conflicts);
 	if (*ret_conflict_count && !reserve->only_check && set != STATE_NONE)
 		move_discard(b, set);

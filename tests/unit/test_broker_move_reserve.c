@@ -115,6 +115,30 @@ START_TEST(numbers_that_are_never_granted_are_conflicts)
 	}
 END_TEST
 
+START_TEST(what_is_sealed_is_not_dropped_for_a_number_that_cannot_be_had)
+	{
+		struct fixture *t = &m.host[TARGET];
+		struct move_reserve reserve;
+
+		move_open(SET_IDENTITY, false);
+		move_until(STEP_TAKE); /* the source has given it: it is nowhere else */
+		m.grants[1].guest.v = 1023;
+		for (unsigned only_check = 0; only_check < 2; only_check++) {
+			reserve = move_request(0, MOVE_GRANTS, true);
+			reserve.only_check = only_check;
+			ck_assert_int_eq(ask_reserve(&reserve), 0);
+			ck_assert_uint_eq(t->crash.stores, 0);
+			ck_assert_uint_eq(m.conflict_count, 0);
+			ck_assert_int_eq(move_state(TARGET), MOVE_RESERVED);
+		}
+		m.grants[1].guest = (struct gpasid){m.numbers[1].v};
+		move_do(STEP_TAKE);
+		move_do(STEP_RELEASE);
+		move_check_moved();
+		move_close();
+	}
+END_TEST
+
 START_TEST(a_reserve_that_makes_no_sense_is_refused)
 	{
 		struct fixture *s = &m.host[SOURCE], *t = &m.host[TARGET];
@@ -381,6 +405,7 @@ int main(void)
 		a_refusal_at_the_target_leaves_nothing,
 		numbers_that_an_identity_set_cannot_have_are_all_told,
 		numbers_that_are_never_granted_are_conflicts,
+		what_is_sealed_is_not_dropped_for_a_number_that_cannot_be_had,
 		a_reserve_that_makes_no_sense_is_refused,
 		a_move_is_of_one_set_all_the_time,
 		a_set_whose_guest_owns_its_tables_moves_without_numbers,
