@@ -43,6 +43,8 @@ void decode_status(const Pasid__V1__Status *status, struct pasid_error *ret_erro
 		error.limit = status->limit->limit;
 		error.used = status->limit->used;
 	}
+	if (error.code < 0)
+		error.code = -EPROTO; /* those are ours: what a daemon says is positive */
 	decode_copy(error.reason, sizeof(error.reason), status->reason);
 	decode_copy(error.message, sizeof(error.message), status->message);
 	*ret_error = error;

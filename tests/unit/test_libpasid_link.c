@@ -5,6 +5,7 @@
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -213,6 +214,29 @@ START_TEST(who_is_turned_away_and_closed_before_hello_knows_why)
 		ck_assert_int_eq(pasid_open(&options, &other, &error), PASID_QUOTA);
 		ck_assert_str_eq(error.reason, "limit");
 		close(ends[0]);
+	}
+END_TEST
+
+START_TEST(a_daemon_cannot_say_what_is_the_librarys_to_say)
+	{
+		const int codes[] = {INT_MIN, -ENOTCONN, -ECONNRESET, -1};
+		for (size_t i = 0; i < sizeof(codes) / sizeof(*codes); i++) {
+			Pasid__V1__Status why = PASID__V1__STATUS__INIT;
+			Pasid__V1__ToClient message = PASID__V1__TO_CLIENT__INIT;
+			struct pasid_client *other = NULL;
+			struct pasid_error error = {0};
+			int ends[2];
+			ck_assert_int_eq(
+				socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+			why.code = (Pasid__V1__Code)codes[i];
+			message.refused = &why;
+			say(ends[1], &message);
+			struct pasid_options options = {.has_fd = true, .fd = ends[0]};
+			ck_assert_int_eq(pasid_open(&options, &other, &error), -EPROTO);
+			ck_assert_int_eq(error.code, -EPROTO);
+			close(ends[0]);
+			close(ends[1]);
+		}
 	}
 END_TEST
 
@@ -527,6 +551,7 @@ static void fill(TCase *tcase)
 	tcase_add_test(tcase, a_handed_connection_works_and_is_not_made_again);
 	tcase_add_test(tcase, a_handed_descriptor_stays_the_callers_on_failure);
 	tcase_add_test(tcase, who_is_turned_away_and_closed_before_hello_knows_why);
+	tcase_add_test(tcase, a_daemon_cannot_say_what_is_the_librarys_to_say);
 	tcase_add_test(tcase, what_was_said_before_a_reset_is_heard);
 	tcase_add_test(tcase, a_child_cannot_use_the_client_and_does_not_disturb_it);
 	tcase_add_test(tcase, a_copy_in_a_child_keeps_no_lost_connection_readable);
