@@ -144,6 +144,22 @@ void executor_worker_kill(struct executor_worker *worker)
 
 /* --- to the worker --- */
 
+/*
+ * Where there is no number for what goes in the place of a file, none of them goes: the first one
+ * says whether they are still to be sent.
+ */
+static void executor_worker_screen(struct executor *e, struct hw_op *op)
+{
+	bool missing = false;
+
+	for (uint32_t i = 0; i < op->fd_count; i++) {
+		op->fds[i] = executor_closer_screen(e, op->fds[i]);
+		missing = missing || op->fds[i] < 0;
+	}
+	for (uint32_t i = 0; missing && i < op->fd_count; i++)
+		executor_dispose(e, TAKE_FD(op->fds[i]));
+}
+
 int executor_worker_push(
 	struct executor_worker *worker, uint32_t type, bool internal, const struct hw_op *op)
 {
@@ -154,8 +170,8 @@ int executor_worker_push(
 	item->type = type;
 	item->internal = internal;
 	item->op = *op;
-	for (uint32_t i = 0; i < op->fd_count && type == WORKER_OP; i++)
-		item->op.fds[i] = executor_closer_screen(worker->executor, op->fds[i]);
+	if (type == WORKER_OP)
+		executor_worker_screen(worker->executor, &item->op);
 	if (!worker->first)
 		worker->since_ns = executor_now();
 	if (!worker->unsent)

@@ -3,6 +3,8 @@
  */
 #include "executor_fixture.h"
 
+#include <sys/resource.h>
+
 START_TEST(operations_reach_the_tables)
 	{
 		FD_AUTO int iommufd = sim_fd_of(true, 0);
@@ -180,6 +182,55 @@ START_TEST(descriptors_queued_for_a_lost_worker_are_closed)
 	}
 END_TEST
 
+/* A file of an ordinary kind, which no worker is given: something else goes in its place. */
+static int ordinary_file(void)
+{
+	int fd = open("/proc/version", O_RDONLY | O_CLOEXEC);
+
+	ck_assert_int_ge(fd, 0);
+	return fd;
+}
+
+/* Without a number left nothing can. */
+START_TEST(what_came_beside_a_file_without_a_stand_in_is_closed)
+	{
+		struct rlimit limit, none;
+		int pipes[2], fd;
+
+		(void)run(ping(7));
+		ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+		for (unsigned place = 0; place < 2; place++) {
+			ck_assert_int_eq(pipe2(pipes, O_CLOEXEC), 0);
+			fd = ordinary_file();
+			/* While one is being closed, the next has to wait, and keeps its number. */
+			executor_dispose(executor, ordinary_file());
+			none = limit;
+			none.rlim_cur = STDERR_FILENO + 1;
+			result_count = 0;
+			ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+			ck_assert_int_eq(
+				submit((struct hw_op){.kind = HW_IDENTIFY,
+					.lane = 7,
+					.id = 1,
+					.device = 1,
+					.fd_count = 2,
+					.fds = {place ? pipes[1] : fd, place ? fd : pipes[1]}}),
+				0);
+			ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+			pump(1, 0);
+			ck_assert_uint_eq(results[0].error.reason, REASON_FD_TRUNCATED);
+			/* by a janitor, as soon as one can be had */
+			for (uint64_t end = now_ms() + 5000; now_ms() < end;) {
+				executor_dispatch(executor, &handler);
+				if (pipe_is_closed(pipes[0], 10))
+					break;
+			}
+			ck_assert(pipe_is_closed(pipes[0], 10));
+			ck_assert_int_eq(close(pipes[0]), 0);
+		}
+	}
+END_TEST
+
 START_TEST(trap_18_stuck_lane_is_bounded_and_delays_nobody)
 	{
 		struct executor_lane lanes[4];
@@ -282,6 +333,7 @@ int main(int argc, char *argv[])
 	tcase_add_test(tc, refused_descriptors_are_closed_everywhere);
 	tcase_add_test(tc, killed_worker_completes_all_then_the_lane_is_lost);
 	tcase_add_test(tc, descriptors_queued_for_a_lost_worker_are_closed);
+	tcase_add_test(tc, what_came_beside_a_file_without_a_stand_in_is_closed);
 	tcase_add_test(tc, trap_18_stuck_lane_is_bounded_and_delays_nobody);
 	tcase_add_test(tc, end_is_answered_when_the_process_is_gone);
 	tcase_add_test(tc, end_of_a_lane_that_never_began_needs_no_process);
