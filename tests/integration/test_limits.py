@@ -136,7 +136,7 @@ def add_tests():
 add_tests()
 
 class UnreadDescriptors(unittest.TestCase):
-    """What the daemon has passed on counts as its own user's, for the kernel, until it is read or nobody has the other end."""
+    """What the daemon has passed on is its own user's, for the kernel, until it is read or nobody has the other end."""
 
     MOST = 8
 
