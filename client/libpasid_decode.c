@@ -95,7 +95,9 @@ static void decode_set(const Pasid__V1__SetInfo *set, struct pasid_set_info *ret
 	decode_counter(set->pasids, &ret->pasids);
 }
 
-static void decode_grant(const Pasid__V1__GrantInfo *grant, struct pasid_grant_info *ret)
+/* `awaited` has room for as many as there are. */
+static void decode_grant(const Pasid__V1__GrantInfo *grant, struct pasid_participant *awaited,
+	struct pasid_grant_info *ret)
 {
 	*ret = (struct pasid_grant_info){
 		.host_pasid = grant->host_pasid,
@@ -109,6 +111,13 @@ static void decode_grant(const Pasid__V1__GrantInfo *grant, struct pasid_grant_i
 	};
 	for (size_t i = 0; i < grant->n_groups && i < PASID_PAIRS_MAX; i++)
 		ret->groups[ret->group_count++] = grant->groups[i];
+	ret->awaited = awaited;
+	for (size_t i = 0; i < grant->n_awaited; i++)
+		awaited[ret->awaited_count++] = (struct pasid_participant){
+			.session = grant->awaited[i]->session,
+			.uid = grant->awaited[i]->uid,
+			.pid = grant->awaited[i]->pid,
+		};
 	decode_copy(ret->set_name, sizeof(ret->set_name), grant->set_name);
 	decode_words(
 		ret->quarantine, sizeof(ret->quarantine), grant->quarantine, grant->n_quarantine);
@@ -329,11 +338,42 @@ static int decode_host_status(struct call *call, const Pasid__V1__StatusResult *
 	}
 DECODE_PAGE(set, SetListResult, sets, pasid_set_info)
 DECODE_PAGE(limit, LimitListResult, limits, pasid_limit_info)
-DECODE_PAGE(grant, GrantListResult, grants, pasid_grant_info)
 DECODE_PAGE(hold, HoldListResult, holds, pasid_hold_info)
 DECODE_PAGE(device, DeviceListResult, devices, pasid_device_info)
 DECODE_PAGE(binding, BindingListResult, bindings, pasid_binding_info)
 DECODE_PAGE(move, SetMoveStatusResult, moves, pasid_move_info)
+
+/* Numbers, and behind them those that they wait for. */
+static int decode_grant_page(struct call *call, const Pasid__V1__GrantListResult *from)
+{
+	const size_t size = sizeof(struct pasid_grant_info);
+	struct pasid_participant *awaited;
+	struct pasid_grant_info *page;
+	size_t bytes = from->n_grants * size;
+	for (size_t i = 0; i < from->n_grants; i++)
+		bytes += from->grants[i]->n_awaited * sizeof(*awaited);
+	page = decode_room(call, bytes, 1);
+	if (page == NULL)
+		return -ENOMEM;
+	awaited = (void *)&page[from->n_grants];
+	for (size_t i = 0; i < from->n_grants; i++) {
+		decode_grant(from->grants[i], awaited, &page[i]);
+		awaited += page[i].awaited_count;
+	}
+	call->result.page.grants = page;
+	call->result.page.count = from->n_grants;
+	call->result.page.next = from->next;
+	return 0;
+}
+
+static int decode_found(struct call *call, const Pasid__V1__GrantInfo *from)
+{
+	struct pasid_participant *awaited = decode_room(call, from->n_awaited, sizeof(*awaited));
+	if (awaited == NULL)
+		return -ENOMEM;
+	decode_grant(from, awaited, &call->result.grant);
+	return 0;
+}
 
 /* The move, and behind it the numbers that cannot be had. */
 static int decode_moved(struct call *call, const Pasid__V1__SetMoveInfo *from)
@@ -380,9 +420,6 @@ static int decode_plain(struct pasid_result *to, const Pasid__V1__Reply *reply)
 		return 0;
 	case PASID__V1__REPLY__RESULT_GUEST_FIND:
 		to->host_pasid = reply->guest_find->host_pasid;
-		return 0;
-	case PASID__V1__REPLY__RESULT_HOST_FIND:
-		decode_grant(reply->host_find, &to->grant);
 		return 0;
 	case PASID__V1__REPLY__RESULT_DEVICE_ADD:
 	case PASID__V1__REPLY__RESULT_DEVICE_SHARE:
@@ -460,6 +497,8 @@ int decode_reply(struct call *call, const Pasid__V1__Reply *reply)
 		return decode_set_page(call, reply->set_list);
 	case PASID__V1__REPLY__RESULT_LIMIT_LIST:
 		return decode_limit_page(call, reply->limit_list);
+	case PASID__V1__REPLY__RESULT_HOST_FIND:
+		return decode_found(call, reply->host_find);
 	case PASID__V1__REPLY__RESULT_GRANT_LIST:
 		return decode_grant_page(call, reply->grant_list);
 	case PASID__V1__REPLY__RESULT_HOLD_LIST:

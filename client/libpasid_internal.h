@@ -124,7 +124,7 @@ struct pasid_client {
 	struct call_list calls;    /* queued and sent */
 	struct call_list finished; /* to be delivered */
 	struct call_list parked;
-	struct call *again; /* the last result of pasid_again() */
+	struct call *again; /* the last result of pasid_again(), pasid_host_find() */
 
 	struct view *views; /* exported maps that are open */
 

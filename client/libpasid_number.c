@@ -238,9 +238,12 @@ int pasid_host_find(struct pasid_client *client, const struct pasid_host_args *a
 {
 	SYNC(client);
 	int r = sync_wait(&sync, start_host_find(client, args, target_sync(&sync)));
-	if (r == 0)
-		*ret_info = sync.call->result.grant;
-	return r;
+	if (r != 0)
+		return r;
+	*ret_info = sync.call->result.grant;
+	call_free(client->again); /* what the info points to stays with the client */
+	client->again = TAKE_PTR(sync.call);
+	return 0;
 }
 
 static int start_data_set(

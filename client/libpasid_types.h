@@ -141,6 +141,13 @@ enum pasid_grant_state {
 	PASID_GRANT_QUARANTINED = 4,
 };
 
+/* A session whose acknowledgement is waited for; see pasid_acknowledge(). */
+struct pasid_participant {
+	uint64_t session;
+	uint32_t uid;
+	uint32_t pid; /* its process; 0: not known */
+};
+
 struct pasid_grant_info {
 	uint32_t host_pasid;
 	enum pasid_grant_state state;
@@ -156,7 +163,14 @@ struct pasid_grant_info {
 	enum pasid_scope scope;
 	uint32_t group_count; /* of scope rids: the IOMMU groups that it is for */
 	uint32_t groups[PASID_PAIRS_MAX];
-	uint64_t reserved[4];
+	/*
+	 * Of a number that was freed: whom it waits for; a VMM is not told. In a callback valid
+	 * until it returns, after pasid_host_find() until the next call of a function with this
+	 * client.
+	 */
+	uint32_t awaited_count;
+	const struct pasid_participant *awaited;
+	uint64_t reserved[2];
 };
 
 enum pasid_device_kind {

@@ -8,6 +8,7 @@
 #define PASIDCTL_H
 
 #include <jansson.h>
+#include <stdio.h>
 
 #include "libpasid.h"
 
@@ -192,6 +193,8 @@ void ctl_print_error(const struct ctl *ctl, const struct pasid_error *error);
 /* Objects as JSON; the caller owns them. */
 json_t *ctl_json_set(const struct pasid_set_info *info);
 json_t *ctl_json_grant(const struct pasid_grant_info *info);
+/* "session 3 (user 0, process 4711)", of one of its `awaited`. */
+void ctl_print_participant(FILE *out, const json_t *participant);
 json_t *ctl_json_device(const struct pasid_device_info *info);
 json_t *ctl_json_binding(const struct pasid_binding_info *info);
 json_t *ctl_json_event(const struct pasid_event *event);

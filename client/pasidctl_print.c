@@ -88,6 +88,20 @@ json_t *ctl_json_set(const struct pasid_set_info *info)
 	return json;
 }
 
+static json_t *print_participants(const struct pasid_participant *participants, uint32_t count)
+{
+	json_t *json = json_array();
+	for (uint32_t i = 0; i < count; i++) {
+		json_t *one = json_object();
+		json_object_set_new(one, "session", print_integer(participants[i].session));
+		json_object_set_new(one, "uid", print_integer(participants[i].uid));
+		json_object_set_new(
+			one, "pid", print_optional(participants[i].pid != 0, participants[i].pid));
+		json_array_append_new(json, one);
+	}
+	return json;
+}
+
 json_t *ctl_json_grant(const struct pasid_grant_info *info)
 {
 	json_t *json = json_object(), *groups = json_array();
@@ -106,6 +120,8 @@ json_t *ctl_json_grant(const struct pasid_grant_info *info)
 	json_object_set_new(json, "cooling_ms", print_integer(info->cooling_ms));
 	json_object_set_new(json, "scope", json_string(PRINT_NAME(print_scope_names, info->scope)));
 	json_object_set_new(json, "groups", groups);
+	json_object_set_new(
+		json, "awaited", print_participants(info->awaited, info->awaited_count));
 	return json;
 }
 
@@ -186,6 +202,17 @@ static const json_t *print_member(const json_t *object, const char *key)
 	return json_object_get(object, key);
 }
 
+void ctl_print_participant(FILE *out, const json_t *participant)
+{
+	const json_t *pid = json_object_get(participant, "pid");
+	fprintf(out, "session %lld (user %lld",
+		(long long)json_integer_value(json_object_get(participant, "session")),
+		(long long)json_integer_value(json_object_get(participant, "uid")));
+	if (json_is_integer(pid))
+		fprintf(out, ", process %lld", (long long)json_integer_value(pid));
+	fputc(')', out);
+}
+
 static void print_array(FILE *out, const json_t *array)
 {
 	for (size_t i = 0; i < json_array_size(array); i++) {
@@ -194,6 +221,8 @@ static void print_array(FILE *out, const json_t *array)
 			fputc(',', out);
 		if (json_is_string(item))
 			fputs(json_string_value(item), out);
+		else if (json_is_object(item))
+			ctl_print_participant(out, item);
 		else
 			json_dumpf(item, out, JSON_COMPACT | JSON_ENCODE_ANY);
 	}

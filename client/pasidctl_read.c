@@ -34,6 +34,7 @@ const struct ctl_column ctl_grant_columns[] = {
 	{"HOLDS", "holds"},
 	{"DATA", "data"},
 	{"QUARANTINE", "quarantine"},
+	{"AWAITED", "awaited"},
 	{0},
 };
 
@@ -278,6 +279,11 @@ void ctl_show_who(const struct ctl *ctl, const json_t *answer)
 	json_array_foreach ((json_t *)json_object_get(answer, "quarantine"), i, value)
 		printf("%s%s", i == 0 ? ", quarantine: " : " ", json_string_value(value));
 	putchar('\n');
+	json_array_foreach ((json_t *)json_object_get(answer, "awaited"), i, value) {
+		printf("  waits for the acknowledgement of ");
+		ctl_print_participant(stdout, value);
+		putchar('\n');
+	}
 	json_array_foreach ((json_t *)json_object_get(answer, "bound"), i, value)
 		printf("  %s on %s\n", json_string_value(json_object_get(value, "state")),
 			json_string_value(json_object_get(value, "address")));

@@ -340,6 +340,7 @@ struct grant_info {
 	uint32_t holds, bindings;
 	uint32_t place;      /* for broker_grant_is_on(), until something is changed */
 	uint32_t quarantine; /* QUARANTINE_* */
+	uint32_t awaited;    /* bits: the participant_info.index of those that it waits for */
 	enum scope scope;
 	uint32_t group_count; /* of scope rids: the IOMMU groups that it is for */
 	uint32_t groups[BROKER_PAIRS_MAX];

@@ -214,6 +214,7 @@ bool broker_participant_next(
 			continue;
 		*ret_info = (struct participant_info){
 			.session = participant->session,
+			.index = i,
 			.late = b->late >> i & 1,
 			.late_ms = participant->late_ms,
 			.missed = participant->missed_count,

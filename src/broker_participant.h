@@ -23,6 +23,7 @@ int broker_acknowledge(struct broker *broker, const struct actor *actor, const s
 
 struct participant_info {
 	uint64_t session;
+	uint32_t index;     /* below BROKER_PARTICIPANTS: its bit of grant_info.awaited */
 	bool late;          /* unbinds do not wait for it */
 	uint64_t late_ms;   /* since when, on the broker's clock */
 	uint32_t missed;    /* unbinds that went on without its acknowledgement */

@@ -398,6 +398,7 @@ static void grant_fill_info(const struct broker *b, uint32_t grant, struct grant
 	ret_info->guest.v = grant_has_guest(slot) ? grant_guest(slot) : 0;
 	ret_info->holds = grant_holds(slot);
 	ret_info->quarantine = grant_quarantine(b, grant);
+	ret_info->awaited = grant_awaits(slot);
 	ret_info->scope = grant_is_rids(slot) ? SCOPE_RIDS : SCOPE_GLOBAL;
 	ret_info->group_count = grant_groups(b, grant, ret_info->groups);
 	if (ret_info->state != GRANT_QUARANTINED)

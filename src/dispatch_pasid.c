@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Operations on numbers. */
+#include "broker_participant.h"
 #include "dispatch_private.h"
 
 /* ---------------------------------------------------------------- allocate, free */
@@ -197,7 +198,48 @@ int handle_data_set(struct call *call)
 struct grant_message {
 	Pasid__V1__GrantInfo info;
 	char *quarantine[QUARANTINE_TEXTS];
+	Pasid__V1__Participant *awaited[BROKER_PARTICIPANTS];
 };
+
+/* Who can be waited for, by index: looked up once for all numbers of a reply that wait. */
+struct parties {
+	bool read;
+	uint32_t there; /* bits of those that are */
+	Pasid__V1__Participant of[BROKER_PARTICIPANTS];
+};
+
+static void parties_read(const struct call *call, struct parties *parties)
+{
+	struct participant_info info;
+	uint32_t cursor = 0;
+
+	parties->read = true;
+	while (broker_participant_next(call->d->broker, &cursor, &info)) {
+		const struct session *session = session_by_id(call->d->sessions, info.session);
+		Pasid__V1__Participant *party = &parties->of[info.index];
+
+		pasid__v1__participant__init(party);
+		party->session = info.session;
+		party->uid = session->peer->uid;
+		party->pid = (uint32_t)session->peer->pid;
+		parties->there |= 1u << info.index;
+	}
+}
+
+/* Who it is, is nothing that a VMM may know. One that has left is waited for no more. */
+static void grant_fill_awaited(const struct call *call, struct grant_message *message,
+	struct parties *parties, uint32_t awaited)
+{
+	if (!awaited || call->actor.role == ROLE_VMM)
+		return;
+	if (!parties->read)
+		parties_read(call, parties);
+	for (uint32_t i = 0; i < BROKER_PARTICIPANTS; i++) {
+		if (awaited & parties->there & 1u << i)
+			message->awaited[message->info.n_awaited++] = &parties->of[i];
+	}
+	message->info.awaited = message->awaited;
+}
 
 static void grant_fill_quarantine(struct grant_message *message, uint32_t quarantine)
 {
@@ -220,7 +262,8 @@ static void grant_fill_quarantine(struct grant_message *message, uint32_t quaran
 	message->info.quarantine = message->quarantine;
 }
 
-static void grant_fill(struct grant_message *message, struct grant_info *info)
+static void grant_fill(const struct call *call, struct grant_message *message,
+	struct parties *parties, struct grant_info *info)
 {
 	pasid__v1__grant_info__init(&message->info);
 	message->info.host_pasid = info->host.v;
@@ -241,6 +284,7 @@ static void grant_fill(struct grant_message *message, struct grant_info *info)
 		message->info.guest_pasid = info->guest.v;
 	}
 	grant_fill_quarantine(message, info->quarantine);
+	grant_fill_awaited(call, message, parties, info->awaited);
 }
 
 int handle_host_find(struct call *call)
@@ -248,6 +292,7 @@ int handle_host_find(struct call *call)
 	const Pasid__V1__HostFind *request = (const void *)call->message;
 	struct hpasid host = {request->host_pasid};
 	struct grant_message message;
+	struct parties parties = {0};
 	struct grant_info info;
 	struct set_id set;
 	int r = ref_list(call, request->set, &set);
@@ -260,7 +305,7 @@ int handle_host_find(struct call *call)
 	/* Whose number it is, is a participant's business; what the set notes about it is not. */
 	if (call->actor.role == ROLE_PARTICIPANT)
 		info.data = 0;
-	grant_fill(&message, &info);
+	grant_fill(call, &message, &parties, &info);
 	call_write(call, &message.info.base);
 	return 0;
 }
@@ -280,6 +325,7 @@ int handle_grant_list(struct call *call)
 	const Pasid__V1__GrantList *request = (const void *)call->message;
 	struct page page = page_begin(call, request->after, request->limit);
 	struct grant_message message;
+	struct parties parties = {0};
 	struct device_filter filter;
 	struct grant_info info;
 	struct set_id set;
@@ -293,7 +339,7 @@ int handle_grant_list(struct call *call)
 					      request->quarantined, &page.cursor, &info)) {
 		if (!grant_matches(call, request, &filter, &info))
 			continue;
-		grant_fill(&message, &info);
+		grant_fill(call, &message, &parties, &info);
 		if (!page_add(&page, &message.info.base))
 			break;
 	}

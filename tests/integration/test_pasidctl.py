@@ -171,7 +171,7 @@ class Participating(WithDaemon):
             self.assertEqual(self.event(participant, "binding-unbound")["pasid"], number)
             vmm.free(number)
             freed = self.event(participant, "grant-free-pending")
-            self.assertIn("unacknowledged", self.done("pasids", "--quarantined")[0]["quarantine"])
+            self.shows_whom_it_waits_for(number, participant.pid)
             participant.stdin.write(f"{number} {freed['sequence']}")  # no line yet
             participant.stdin.write("\n")
             self.event(participant, "grant-acknowledged")
@@ -179,6 +179,16 @@ class Participating(WithDaemon):
         self.assertEqual(participant.returncode, 0)
         for error in ('"x"', "too long", f"{number} does not wait", "0 is no PASID"):
             self.assertIn(error, errors)
+
+    def shows_whom_it_waits_for(self, number, pid):
+        (listed,) = self.done("pasids", "--quarantined")
+        self.assertIn("unacknowledged", listed["quarantine"])
+        (waited,) = listed["awaited"]
+        self.assertEqual((waited["uid"], waited["pid"]), (os.getuid(), pid))
+        self.assertEqual(self.done("who", str(number))["awaited"], [waited])
+        text = f"session {waited['session']} (user {os.getuid()}, process {pid})"
+        self.assertIn(f"  waits for the acknowledgement of {text}\n", self.ctl("who", str(number)).stdout)
+        self.assertRegex(self.ctl("pasids", "--quarantined").stdout, rf"unacknowledged +{re.escape(text)}\n")
 
     def waits(self, participant, number):
         """Whether it has begun to watch, which the data of a number tells it."""

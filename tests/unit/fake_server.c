@@ -2,6 +2,7 @@
 #include "fake_server.h"
 
 #include "fake_bind.h"
+#include "fake_grant.h"
 
 #include <check.h>
 #include <errno.h>
@@ -198,17 +199,9 @@ static void fake_answer_grants(struct fake *fake, int fd, const Pasid__V1__Reque
 	Pasid__V1__Reply reply = fake_begin(request);
 	Pasid__V1__GrantListResult result = PASID__V1__GRANT_LIST_RESULT__INIT;
 	Pasid__V1__GrantInfo grants[2], *pointers[] = {&grants[0], &grants[1]};
-	static char *reasons[] = {(char *)"cooling", (char *)"undrained"};
 	uint64_t after = request->grant_list->after;
-	while (result.n_grants < 2 && after < 5) {
-		Pasid__V1__GrantInfo *grant = &grants[result.n_grants++];
-		pasid__v1__grant_info__init(grant);
-		grant->host_pasid = 1000 + (uint32_t)++after;
-		grant->state = PASID__V1__GRANT_STATE__GRANT_QUARANTINED;
-		grant->n_quarantine = 2;
-		grant->quarantine = reasons;
-		grant->set_name = (char *)"vm1";
-	}
+	while (result.n_grants < 2 && after < 5)
+		fake_grant_fill(&grants[result.n_grants++], 1000 + (uint32_t)++after);
 	result.grants = pointers;
 	result.next = after < 5 ? after : 0;
 	reply.grant_list = &result;
@@ -266,6 +259,7 @@ static void fake_answer_plain(struct fake *fake, int fd, const Pasid__V1__Reques
 {
 	Pasid__V1__Reply reply = fake_begin(request);
 	Pasid__V1__SetInfo set = fake_set();
+	Pasid__V1__GrantInfo grant;
 	Pasid__V1__PingResult ping = PASID__V1__PING_RESULT__INIT;
 	Pasid__V1__WatchResult watch = PASID__V1__WATCH_RESULT__INIT;
 	Pasid__V1__FreeResult freed = PASID__V1__FREE_RESULT__INIT;
@@ -298,6 +292,10 @@ static void fake_answer_plain(struct fake *fake, int fd, const Pasid__V1__Reques
 		break;
 	case PASID__V1__REQUEST__OPERATION_DEVICE_DRAINED:
 		reply.device_drained = &drained;
+		break;
+	case PASID__V1__REQUEST__OPERATION_HOST_FIND:
+		fake_grant_fill(&grant, request->host_find->host_pasid);
+		reply.host_find = &grant;
 		break;
 	case PASID__V1__REQUEST__OPERATION_RECOVER:
 		reply.recover = &recovered;

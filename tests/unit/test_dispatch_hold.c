@@ -33,6 +33,18 @@ static void free_all(struct link *vmm)
 	(void)rig_ok(r, vmm, OPERATION(FREE), &all);
 }
 
+static void free_one(struct link *vmm, uint32_t number)
+{
+	Pasid__V1__Free one = PASID__V1__FREE__INIT;
+	Pasid__V1__PasidRef ref = PASID__V1__PASID_REF__INIT, *refs[] = {&ref};
+
+	ref.key_case = PASID__V1__PASID_REF__KEY_HOST;
+	ref.host = number;
+	one.pasids = refs;
+	one.n_pasids = 1;
+	(void)rig_ok(r, vmm, OPERATION(FREE), &one);
+}
+
 /* ---------------------------------------------------------------- holds */
 
 START_TEST(who_holds_a_number_is_listed)
@@ -149,6 +161,68 @@ START_TEST(a_number_waits_for_who_participates)
 		got = rig_ok(r, participant, OPERATION(ACKNOWLEDGE), &acknowledge)->acknowledge;
 		ck_assert_uint_eq(got->acknowledged, 1);
 		ck_assert_uint_eq(got->unchanged, 0);
+	}
+END_TEST
+
+/* Whom the number waits for, by its entry of a list and when it is looked for, which agree. */
+static void awaits(struct link *asks, uint32_t number, uint64_t one, uint64_t other)
+{
+	Pasid__V1__GrantList list = PASID__V1__GRANT_LIST__INIT;
+	Pasid__V1__HostFind find = PASID__V1__HOST_FIND__INIT;
+	const uint64_t sessions[] = {one, other};
+	const size_t count = (size_t)(one != 0) + (other != 0);
+	const Pasid__V1__GrantListResult *page;
+
+	list.quarantined = true;
+	find.host_pasid = number;
+	for (unsigned listed = 0; listed < 2; listed++) {
+		const Pasid__V1__GrantInfo *info = NULL;
+
+		if (!listed)
+			info = rig_ok(r, asks, OPERATION(HOST_FIND), &find)->host_find;
+		else
+			page = rig_ok(r, asks, OPERATION(GRANT_LIST), &list)->grant_list;
+		for (size_t i = 0; listed && i < page->n_grants; i++)
+			info = page->grants[i]->host_pasid == number ? page->grants[i] : info;
+		ck_assert_ptr_nonnull(info);
+		ck_assert_uint_eq(info->n_awaited, count);
+		for (size_t i = 0; i < count; i++) {
+			ck_assert_uint_eq(info->awaited[i]->session, sessions[i]);
+			ck_assert_uint_eq(info->awaited[i]->uid, r->participant_uid);
+			ck_assert_uint_eq(info->awaited[i]->pid, 4711);
+		}
+	}
+}
+
+/* F22: and not to VMMs. Who leaves is not waited for, also where the records say so still. */
+START_TEST(whom_a_number_waits_for_is_told)
+	{
+		struct link *admin = rig_hello(r, ROLE_ADMIN);
+		struct link *vmm = rig_vmm(r, "vm", SET_TRANSLATED);
+		struct link *first = rig_hello(r, ROLE_PARTICIPANT);
+		struct link *second = rig_hello(r, ROLE_PARTICIPANT);
+		const uint64_t one = link_session(first), other = link_session(second);
+		const uint32_t kept = rig_allocate(r, vmm), both = rig_allocate(r, vmm);
+		Pasid__V1__Watch watch = participating();
+		Pasid__V1__Acknowledge acknowledge = PASID__V1__ACKNOWLEDGE__INIT;
+		uint32_t number = rig_allocate(r, vmm);
+
+		(void)rig_ok(r, first, OPERATION(WATCH), &watch);
+		(void)rig_ok(r, second, OPERATION(WATCH), &watch);
+		free_one(vmm, number);
+		free_one(vmm, both);
+		while (rig_read(r, first) || rig_read(r, second)) {
+		}
+		acknowledge.host_pasids = &number;
+		acknowledge.n_host_pasids = 1;
+		(void)rig_ok(r, first, OPERATION(ACKNOWLEDGE), &acknowledge);
+		awaits(admin, number, other, 0);
+		awaits(admin, both, one, other);
+		awaits(admin, kept, 0, 0);
+		awaits(rig_hello(r, ROLE_OBSERVER), both, one, other);
+		awaits(vmm, both, 0, 0);
+		participant_end_session(r->f.broker, one);
+		awaits(admin, both, other, 0);
 	}
 END_TEST
 
@@ -344,6 +418,7 @@ int main(void)
 		who_holds_a_number_is_listed,
 		a_hold_names_a_set_and_a_number_that_are_there,
 		a_number_waits_for_who_participates,
+		whom_a_number_waits_for_is_told,
 		who_lets_an_unbind_wait_in_vain_is_named,
 		who_does_not_watch_all_does_not_participate,
 		there_are_so_many_participants,

@@ -267,11 +267,35 @@ START_TEST(every_other_operation_goes_there_and_back)
 	}
 END_TEST
 
+static void check_awaited(const struct pasid_grant_info *info, uint32_t count)
+{
+	ck_assert_uint_eq(info->awaited_count, count);
+	for (uint32_t i = 0; i < count; i++) {
+		ck_assert_uint_eq(info->awaited[i].session, 70 + i);
+		ck_assert_uint_eq(info->awaited[i].uid, 1000 + i);
+		ck_assert_uint_eq(info->awaited[i].pid, 4711 * i);
+	}
+}
+
+/* What it points to stays until the client is used again. */
+START_TEST(whom_a_number_waits_for_is_found)
+	{
+		struct pasid_grant_info info;
+		for (uint32_t count = 0; count < 3; count++) {
+			struct pasid_host_args args = {.host_pasid = 1020 + count};
+			ck_assert_int_eq(pasid_host_find(client, &args, &info), 0);
+			ck_assert_uint_eq(info.host_pasid, 1020 + count);
+			check_awaited(&info, count);
+		}
+	}
+END_TEST
+
 static int count_grants(const struct pasid_grant_info *info, void *userdata)
 {
 	uint32_t *count = userdata;
 	ck_assert_uint_eq(info->host_pasid, 1001 + *count);
 	ck_assert_str_eq(info->quarantine, "cooling undrained");
+	check_awaited(info, *count < 2 ? *count + 1 : 0);
 	if (++*count == 3)
 		ck_assert_int_eq(pasid_ping(client), 0); /* a call inside a list */
 	return 0;
@@ -440,6 +464,7 @@ static void fill(TCase *tcase)
 	tcase_add_test(tcase, bind_without_table_source_is_not_sent);
 	tcase_add_test(tcase, a_replacement_names_a_number_or_the_rid);
 	tcase_add_test(tcase, every_other_operation_goes_there_and_back);
+	tcase_add_test(tcase, whom_a_number_waits_for_is_found);
 	tcase_add_test(tcase, lists_walk_all_pages_and_stop_when_told);
 	tcase_add_test(tcase, limits_are_listed_by_level_and_texts_are_cut_to_their_room);
 	tcase_add_test(tcase, a_page_of_limits_comes_to_a_callback);
