@@ -218,6 +218,7 @@ static void decode_host(const Pasid__V1__StatusResult *status, struct pasid_host
 		.operations = status->operations,
 		.reserved_first = status->reserved_first,
 		.reserved_last = status->reserved_last,
+		.pasid_width = status->pasid_width,
 		.consistent = status->consistent,
 	};
 	decode_copy(ret->version, sizeof(ret->version), status->version);

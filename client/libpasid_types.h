@@ -271,7 +271,10 @@ struct pasid_host_status {
 		char name[48];
 		uint64_t value;
 	} counters[64];
-	uint64_t reserved[4];
+	uint32_t
+		pasid_width; /* bits: no device that is registered now is told more; 0: not known */
+	uint32_t reserved32;
+	uint64_t reserved[3];
 };
 
 enum pasid_limit_level {

@@ -78,7 +78,9 @@ static const struct ctl_command commands[] = {
 	{.name = "who",
 		.arguments = "PASID [--set NAME]",
 		.summary = "whose number is this, and where is it bound?",
-		.help = "A number of scope rids may be several sets'; then one is to be named.\n\n"
+		.help = "A number of scope rids may be several sets'; then one is to be named. Of one "
+			"that nobody\nhas it is said when the configuration keeps it back: for the "
+			"kernel, or by the width.\n\n"
 			"Examples:\n  pasidctl who 1024\n  pasidctl who 0x400 --set vm1\n",
 		.options = CTL_SET,
 		.min_args = 1,

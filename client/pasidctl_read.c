@@ -177,6 +177,7 @@ static json_t *read_status_json(const struct ctl *ctl, const struct pasid_host_s
 	json_object_set_new(json, "operations", json_integer((json_int_t)status->operations));
 	json_object_set_new(json, "reserved_first", json_integer(status->reserved_first));
 	json_object_set_new(json, "reserved_last", json_integer(status->reserved_last));
+	json_object_set_new(json, "pasid_width", json_integer(status->pasid_width));
 	/* Only admins get the recount. */
 	json_object_set_new(json, "consistent",
 		ctl->role == PASID_ROLE_ADMIN ? json_boolean(status->consistent) : json_null());
@@ -239,6 +240,43 @@ void ctl_show_status(const struct ctl *ctl, const json_t *answer)
 			printf("  %-32s %lld\n", name, (long long)json_integer_value(value));
 }
 
+/* Why nobody has the number: what the host's configuration says of it, or the set that was named.
+ */
+static void read_idle(const struct ctl *ctl, const struct pasid_host_status *status, uint64_t host)
+{
+	json_t *reason = NULL, *message = NULL;
+	if (host <= status->reserved_last) {
+		reason = json_string("kernel-range");
+		message = json_sprintf(
+			"1 to %u are left to the kernel's own allocator "
+			"(namespace.reserved_last); only scope rids grants them",
+			status->reserved_last);
+	} else if (status->pasid_width != 0 && host >> status->pasid_width != 0) {
+		reason = json_string("beyond-width");
+		message = json_sprintf(
+			"no device is told more than %u bits, which are numbers up "
+			"to %u (namespace.pasid_width)",
+			status->pasid_width, (1u << status->pasid_width) - 1);
+	} else if (ctl->given & CTL_SET) {
+		reason = json_string("not-of-set");
+		message = json_string(
+			"the set that --set names does not have it; without --set, "
+			"another may");
+	}
+	json_object_set_new(ctl->answer, "reason", reason != NULL ? reason : json_null());
+	json_object_set_new(ctl->answer, "message", message != NULL ? message : json_null());
+}
+
+static int read_why_idle(struct ctl *ctl, uint64_t host)
+{
+	struct pasid_host_status status;
+	int r = pasid_status(ctl->client, &status);
+	if (r != 0)
+		return ctl_failed(ctl, r);
+	read_idle(ctl, &status, host);
+	return EXIT_DONE;
+}
+
 int ctl_who(struct ctl *ctl)
 {
 	struct pasid_grant_info info;
@@ -254,9 +292,8 @@ int ctl_who(struct ctl *ctl)
 	json_t *bindings = json_array();
 	ctl->answer = ctl_json_grant(&info);
 	json_object_set_new(ctl->answer, "bound", bindings);
-	if (info.set ==
-		0) /* nobody's, or not of the set that was named: no set's bindings are meant */
-		return EXIT_DONE;
+	if (info.set == 0) /* nobody's, or not of the set that was named: it has no bindings */
+		return read_why_idle(ctl, host);
 	r = pasid_binding_list(ctl->client, &args, read_binding, bindings);
 	return r == 0 ? EXIT_DONE : ctl_failed(ctl, r);
 }
@@ -278,6 +315,9 @@ void ctl_show_who(const struct ctl *ctl, const json_t *answer)
 		printf(", guest PASID %lld", (long long)json_integer_value(guest));
 	json_array_foreach ((json_t *)json_object_get(answer, "quarantine"), i, value)
 		printf("%s%s", i == 0 ? ", quarantine: " : " ", json_string_value(value));
+	if (json_is_string(json_object_get(answer, "message")))
+		printf(", %s\n  %s", json_string_value(json_object_get(answer, "reason")),
+			json_string_value(json_object_get(answer, "message")));
 	putchar('\n');
 	json_array_foreach ((json_t *)json_object_get(answer, "awaited"), i, value) {
 		printf("  waits for the acknowledgement of ");

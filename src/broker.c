@@ -473,6 +473,7 @@ void broker_status(const struct broker *b, struct broker_status *ret_status)
 		.bindings = b->bound,
 		.operations = b->op_live,
 		.reserved_last = b->config.reserved_last,
+		.pasid_width = b->config.pasid_width,
 		.unconfirmed = b->host_slot->unconfirmed != 0,
 		.metrics = b->metrics,
 	};

@@ -583,8 +583,8 @@ struct broker_status {
 	bool policy_waits;         /* another one is configured */
 	uint32_t missing;          /* of what is reserved; see struct reservation_info */
 	uint32_t quarantined, sets, devices, bindings, operations;
-	uint32_t reserved_last;
-	bool unconfirmed; /* see broker_block() */
+	uint32_t reserved_last, pasid_width; /* as configured; the width is never 0 */
+	bool unconfirmed;                    /* see broker_block() */
 	struct metrics metrics;
 };
 

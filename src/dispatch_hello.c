@@ -339,6 +339,7 @@ int handle_get_status(struct call *call)
 	result.operations = status.operations;
 	result.reserved_first = status.reserved_last ? 1 : 0;
 	result.reserved_last = status.reserved_last;
+	result.pasid_width = status.pasid_width;
 	result.consistent = status_is_consistent(call);
 	call_write(call, &result.base);
 	if (status.unconfirmed)

@@ -56,6 +56,17 @@ class WithDaemon(unittest.TestCase):
     def ctl(self, *words):
         return pasidctl(*words, socket=self.daemon.socket)
 
+    def idle(self, *words):
+        """What is said of a number that nobody has: the reason, and both lines for people."""
+        who = self.done("who", *words)
+        self.assertEqual((who["state"], who["set"]), ("idle", None))
+        lines = self.ctl("who", *words).stdout.splitlines()
+        if who["reason"] is None:
+            self.assertEqual((who["message"], lines), (None, [f"PASID {who['pasid']}: idle"]))
+        else:
+            self.assertEqual(lines, [f"PASID {who['pasid']}: idle, {who['reason']}", f"  {who['message']}"])
+        return who["reason"]
+
     def done(self, *words):
         """Its JSON, from a command that must succeed."""
         ended = self.ctl("--json", *words)
@@ -122,6 +133,22 @@ class Reading(WithDaemon):
         who = self.done("who", str(number), "--set", "another")
         self.assertEqual((who["set"], who["state"], who["bound"]), (None, "idle", []))
 
+    def test_who_says_why_nobody_has_a_number(self):
+        number = self.vm1()
+        self.assertIsNone(self.idle("5000"))
+        self.assertIsNone(self.idle("1048575"))
+        self.assertEqual(self.idle("1"), "kernel-range")
+        self.assertEqual(self.idle("1023"), "kernel-range")
+        self.assertIsNone(self.idle("1024" if number != 1024 else "1025"))
+        self.done("set", "create", "another")
+        self.assertEqual(self.idle(str(number), "--set", "another"), "not-of-set")
+        self.assertEqual(self.idle("7", "--set", "another"), "kernel-range")
+        self.assertNotIn("reason", self.done("who", str(number)))
+        for none in ("0", "1048576"):
+            refused = self.ctl("--json", "who", none)
+            self.assertEqual(json.loads(refused.stdout)["reason"], "bad-range")
+            self.assertIn("they go from 1 to 1048575", refused.stderr)
+
     def test_watch_prints_a_line_for_each_event(self):
         watch = subprocess.Popen(
             [PASIDCTL, "--socket", self.daemon.socket, "--json", "watch", "--events", "2"],
@@ -143,6 +170,19 @@ class Reading(WithDaemon):
         eventually(lambda: self.done("status")["sessions"] == 2)
         watch.stdout.close()
         self.assertEqual(watch.wait(TIMEOUT), 0)
+
+
+class Narrow(WithDaemon):
+    """Devices take 16 bits, and nothing is left to the kernel."""
+
+    config = {**CONFIG, "namespace": {"pasid_width": 16, "reserved_last": 0}}
+
+    def test_who_says_what_no_device_takes(self):
+        self.assertIsNone(self.idle("1"))
+        self.assertIsNone(self.idle("65535"))
+        self.assertEqual(self.idle("65536"), "beyond-width")
+        self.assertIn("more than 16 bits", self.done("who", "1048575")["message"])
+        self.assertEqual(self.done("status")["pasid_width"], 16)
 
 
 class Participating(WithDaemon):

@@ -467,6 +467,7 @@ START_TEST(status_counts_what_there_is_and_what_was_refused)
 		ck_assert_uint_eq(status->sessions, 2);
 		ck_assert_uint_eq(status->reserved_first, 1);
 		ck_assert_uint_eq(status->reserved_last, 1023);
+		ck_assert_uint_eq(status->pasid_width, PASID_BITS);
 		ck_assert_uint_eq(status->n_notes, 1);
 		ck_assert_str_eq(status->notes[0], "a simulated IOMMU");
 		ck_assert_uint_eq(counter(status, "pasids-allocated"), 1);
