@@ -292,7 +292,7 @@ struct pasid_limit_info {
 	uint64_t set; /* of a set */
 	char set_name[PASID_NAME_MAX + 1];
 	struct pasid_counter use; /* limit 0: none at this level */
-	char key[64];             /* what sets the limit: in the configuration, or a command */
+	char key[64];             /* what changes the limit: in the configuration, or a command */
 	uint32_t aside;           /* of a reservation: promised to nobody */
 	uint32_t reserved32;
 	uint64_t reserved[3];

@@ -19,8 +19,8 @@ static const struct ctl_command commands[] = {
 		.help = "For admins the daemon also recounts everything and says whether that agrees "
 			"with the counters.\n\n--limits shows what is limited instead: of the host, then "
 			"of users, of sets, of reservations. HITS says\nhow often the limit refused "
-			"something, KEY what sets it in the daemon's configuration, or\nthe command "
-			"that changes a set's own quota. What is not in use and was never hit is left\n"
+			"something, KEY what changes it: in the daemon's configuration,\nor the command "
+			"for a set's quota. What is not in use and was never hit is left\n"
 			"out without --all; --set shows one set.\n\n"
 			"Examples:\n  pasidctl status\n  pasidctl --json status | jq .pasids.current\n"
 			"  pasidctl status --limits\n  pasidctl status --limits --all --set vm1\n",

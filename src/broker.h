@@ -555,7 +555,6 @@ struct limit_info {
 	struct set_id set;
 	char set_name[STATE_NAME_MAX + 1];
 	struct account account; /* UINT32_MAX as a limit is none */
-	bool is_default;        /* of PASIDs: the quota is what the configuration gives to sets */
 };
 
 /*

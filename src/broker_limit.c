@@ -23,8 +23,6 @@ static void limit_fill_info(
 	ret_info->set.v = set_name_of(b, set);
 	memcpy(ret_info->set_name, b->set_slots[set].name, STATE_NAME_MAX);
 	ret_info->account = b->sets[set].accounts.of[resource];
-	ret_info->is_default = resource == RESOURCE_PASIDS &&
-			       ret_info->account.limit == b->config.set_quota_default;
 }
 
 /* *cursor is set slot * OF_SETS + position; it comes from a client and may be anything. */

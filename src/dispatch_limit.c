@@ -126,10 +126,10 @@ static bool list_sets(struct page *page, struct set_id set)
 		page->cursor = CURSOR_SETS + position;
 		limit_fill(
 			&message, info.resource, PASID__V1__LIMIT_LEVEL__LIMIT_SET, &info.account);
-		/* its quota is its limit, and no key of the configuration when it is its own */
+		/* the records do not have whether its quota was asked for or was the default; once
+		 * the set is there, the configuration changes it no more */
 		if (info.resource == RESOURCE_PASIDS)
-			message.info.key = (char *)(info.is_default ? "quota.set_default"
-								    : "pasidctl set adjust");
+			message.info.key = (char *)"pasidctl set adjust";
 		message.info.uid = info.uid;
 		message.info.set = info.set.v;
 		message.info.set_name = info.set_name;

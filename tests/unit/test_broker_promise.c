@@ -170,19 +170,6 @@ START_TEST(accounts_are_shown_to_those_who_may_see_the_set)
 	}
 END_TEST
 
-START_TEST(whose_the_quota_is_is_shown)
-	{
-		struct actor a = fixture_vmm(&f, 10, "a", SET_TRANSLATED, 1024);
-		struct actor c = fixture_vmm(&f, 11, "c", SET_TRANSLATED, 1023);
-		struct limit_info info;
-
-		for (uint64_t at = 0; broker_limit_next(f.broker, &a, own, &at, &info);)
-			ck_assert_int_eq(info.is_default, info.resource == RESOURCE_PASIDS);
-		for (uint64_t at = 0; broker_limit_next(f.broker, &c, own, &at, &info);)
-			ck_assert(!info.is_default);
-	}
-END_TEST
-
 /* The same request in two states of the host that are no business of the VMM. */
 static void ck_same_error(const struct error *one, const struct error *two)
 {
@@ -277,7 +264,7 @@ int main(void)
 		quotas_are_promised_within_what_a_user_may_have,
 		numbers_of_a_gone_set_stay_promised_until_they_are_released,
 		an_admin_makes_a_set_that_another_user_is_charged_for,
-		accounts_are_shown_to_those_who_may_see_the_set, whose_the_quota_is_is_shown,
+		accounts_are_shown_to_those_who_may_see_the_set,
 		a_vmm_does_not_learn_how_the_host_stands, a_name_is_not_to_be_had_whoever_has_it,
 		what_is_not_shared_and_what_the_policy_denies_are_the_same_to_a_vmm};
 

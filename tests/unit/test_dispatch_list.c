@@ -316,6 +316,26 @@ START_TEST(reservations_are_listed_behind_the_sets)
 	}
 END_TEST
 
+/* Whether it was asked for or is the default, which is the same number here, nobody remembers. */
+START_TEST(what_changes_a_quota_is_the_command)
+	{
+		Pasid__V1__LimitList list = PASID__V1__LIMIT_LIST__INIT;
+		const Pasid__V1__LimitListResult *got;
+		unsigned quotas = 0;
+
+		got = rig_ok(r, rig_vmm(r, "vm", SET_TRANSLATED), OPERATION(LIMIT_LIST), &list)
+			      ->limit_list;
+		for (size_t i = 0; i < got->n_limits; i++) {
+			const Pasid__V1__LimitInfo *info = got->limits[i];
+			const bool is_quota = !strcmp(info->resource, "pasids");
+
+			ck_assert_int_eq(is_quota, !strcmp(info->key, "pasidctl set adjust"));
+			quotas += is_quota && info->use->limit == r->f.config.set_quota_default;
+		}
+		ck_assert_uint_eq(quotas, 1);
+	}
+END_TEST
+
 static bool notes_have(const Pasid__V1__StatusResult *status, const char *text)
 {
 	bool found = false;
@@ -358,6 +378,7 @@ int main(void)
 		a_number_is_for_some_devices_and_for_more,
 		a_table_is_replaced_of_a_number_or_of_the_function,
 		reservations_are_listed_behind_the_sets,
+		what_changes_a_quota_is_the_command,
 		status_notes_what_waits,
 	};
 
