@@ -261,15 +261,10 @@ static int audit_open_file(const char *path, int flags, int *ret_fd, struct audi
 /* What is there and is none of ours, or of another size, is kept beside it. */
 static int audit_set_aside(const char *path, int *fd, struct audit_error *ret_error)
 {
-	char old[4096];
-	const int n = snprintf(old, sizeof(old), "%s.old", path);
+	const int r = audit_aside(path, ret_error);
 
-	if ((size_t)n >= sizeof(old))
-		return audit_fail(
-			ret_error, -ENAMETOOLONG, "the path of the audit trail is too long");
-	if (rename(path, old) < 0)
-		return audit_fail(
-			ret_error, -errno, "%.256s cannot be renamed: %s", path, strerror(errno));
+	if (r < 0)
+		return r;
 	close(*fd);
 	*fd = -1;
 	return audit_open_file(path, O_CREAT | O_EXCL, fd, ret_error);

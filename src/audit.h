@@ -98,11 +98,20 @@ struct audit;
 /*
  * Opens the trail at `path`, or makes it, for `records` records (rounded up; AUDIT_RECORDS_MIN to
  * AUDIT_RECORDS_MAX). One of another size or layout, or that is none, is renamed to "PATH.old"
- * first. Records that an earlier daemon had not made final are marked as doubtful.
- * 0; -EBUSY: another process writes to it; or -errno. ret_error is filled unless it returns 0.
+ * first, see audit_aside(). Records that an earlier daemon had not made final are marked as
+ * doubtful. 0; -EBUSY: another process writes to it; or -errno. ret_error is filled unless it
+ * returns 0, and then with what is to be said of a file that was renamed, or left as it is.
  */
 int audit_open(const char *path, uint32_t records, const uint8_t boot_id[static 16],
 	struct audit **ret_audit, struct audit_error *ret_error);
+#define AUDIT_ASIDE_MAX  4u    /* files that are kept beside a trail */
+#define AUDIT_ASIDE_PATH 4096u /* bytes of their paths, with the final 0 */
+/*
+ * Renames what is at `path` to "PATH.old", and before that "PATH.old" to "PATH.old.1" and so on, up
+ * to "PATH.old.3", which is replaced when all four are there. 0, and *ret_said says so, also what
+ * was replaced; or -errno, and it says what failed.
+ */
+int audit_aside(const char *path, struct audit_error *ret_said);
 /* Without a last record. NULL is fine. */
 void audit_close(struct audit *audit);
 

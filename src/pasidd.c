@@ -360,12 +360,15 @@ static void daemon_open_audit(struct daemon *daemon)
 	unsigned spent = 0;
 	int r;
 
-	do
+	do {
+		error.text[0] = '\0';
 		r = runtime_audit_open(&daemon->config->audit, daemon->directory,
 			daemon->options.simulate, &daemon->audit, &error);
-	while (r == -EBUSY && runtime_wait(&spent, HELD_MS));
+	} while (r == -EBUSY && runtime_wait(&spent, HELD_MS));
 	if (r < 0)
 		daemon_note(daemon, "There is no audit trail: %s", error.text);
+	else if (error.text[0])
+		log_write(LOG_LEVEL_WARNING, NULL, "audit trail: %s", error.text);
 }
 
 static void daemon_share(struct daemon *daemon)

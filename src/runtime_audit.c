@@ -41,19 +41,17 @@ static int audit_find_path(const struct config_audit *config, const char *usual,
 }
 
 /* What has the name in the runtime directory, and is no name of ours, is kept. */
-static void audit_name_it(const char *usual, const char *path)
+static void audit_name_it(const char *usual, const char *path, struct audit_error *ret_said)
 {
-	char old[RUNTIME_PATH_MAX + 64];
 	struct stat st;
 
 	if (strcmp(usual, path) == 0)
 		return;
 	if (lstat(usual, &st) == 0) {
-		(void)snprintf(old, sizeof(old), "%s.old", usual);
 		if (S_ISLNK(st.st_mode))
 			(void)unlink(usual);
 		else
-			(void)rename(usual, old);
+			(void)audit_aside(usual, ret_said);
 	}
 	if (symlink(path, usual) < 0)
 		return; /* who looks for it can be told with --file, too */
@@ -81,6 +79,6 @@ int runtime_audit_open(const struct config_audit *config, const char *directory,
 	else
 		r = audit_open(path, config->records, boot.bytes, ret_audit, ret_error);
 	if (r == 0)
-		audit_name_it(usual, path);
+		audit_name_it(usual, path, ret_error);
 	return r;
 }

@@ -296,6 +296,18 @@ class Restarted(Audited):
         self.daemon.start()
         self.assertEqual(self.events("--set", "vm1"), [])
         self.assertIn("set-created", self.events("--set", "vm1", "--file", f"{self.trail}.old"))
+        for records in (8192, 16384, 8192):
+            self.assertNotIn("was replaced", self.daemon.log())
+            self.daemon.stop()
+            self.daemon.config.write_text(json.dumps({**CONFIG, "audit": {"records": records}}))
+            self.daemon.start()
+        self.assertIn("set-created", self.events("--set", "vm1", "--file", f"{self.trail}.old.3"))
+        self.assertNotIn("was replaced", self.daemon.log())
+        self.daemon.stop()
+        self.daemon.config.write_text(json.dumps({**CONFIG, "audit": {"records": 16384}}))
+        self.daemon.start()
+        self.assertIn("*.old.3, the oldest of four, was replaced", self.daemon.log())
+        self.assertEqual(self.events("--set", "vm1", "--file", f"{self.trail}.old.3"), [])
 
 
 class Shown(Audited):
