@@ -7,6 +7,7 @@
  */
 #include "backend_state.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -187,6 +188,7 @@ int backend_map(struct backend *b, struct backend_device *device, const struct h
 		if (r)
 			return r;
 	}
+	assert(space);
 	space->left = false;
 	r = space_map(b, device, space, op, memfd, ret_error);
 	if (r && fresh)

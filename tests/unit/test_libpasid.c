@@ -273,7 +273,7 @@ static void check_awaited(const struct pasid_grant_info *info, uint32_t count)
 	for (uint32_t i = 0; i < count; i++) {
 		ck_assert_uint_eq(info->awaited[i].session, 70 + i);
 		ck_assert_uint_eq(info->awaited[i].uid, 1000 + i);
-		ck_assert_uint_eq(info->awaited[i].pid, 4711 * i);
+		ck_assert_uint_eq(info->awaited[i].pid, (uintmax_t)4711 * i);
 	}
 }
 
