@@ -146,25 +146,32 @@ static bool op_may_unbind(const struct broker *b, const struct op *op, uint32_t 
 	       binding_find(b, op->grant, device) != STATE_NONE;
 }
 
-/* What detaches, or replaces, may find what it names bound through another function of the group.
+/*
+ * An unbind, and a replacement, may find what it names bound through another function of the group;
+ * so may a detach of a RID, which waits only for what takes all along, and is refused otherwise.
  */
 static bool op_has_table(
-	const struct broker *b, const struct op *op, uint32_t named, uint32_t device)
+	const struct broker *b, const struct op *op, uint32_t named, const struct op *other)
 {
-	return named == device ||
-	       ((op->kind == OP_UNBIND || op->kind == OP_RID_DETACH || op->kind == OP_REPLACE) &&
-		       b->device_slots[named].group == b->device_slots[device].group);
+	const bool any = op->kind == OP_UNBIND || op->kind == OP_REPLACE ||
+			 (op->kind == OP_RID_DETACH && other->kind == OP_DEVICE_REMOVE);
+
+	return named == other->device ||
+	       (any && b->device_slots[named].group == b->device_slots[other->device].group);
 }
 
-static bool op_has_device(const struct broker *b, const struct op *op, uint32_t device)
+/* Is it about the device that the other one is about? */
+static bool op_has_device(const struct broker *b, const struct op *op, const struct op *other)
 {
-	if (op->device == device)
+	if (other->device == STATE_NONE)
+		return false;
+	if (op->device == other->device)
 		return true;
 	for (uint32_t i = 0; i < op->pair_count; i++) {
-		if (op_has_table(b, op, op->pairs[i].device, device))
+		if (op_has_table(b, op, op->pairs[i].device, other))
 			return true;
 	}
-	return op_may_unbind(b, op, device);
+	return op_may_unbind(b, op, other->device);
 }
 
 static bool op_conflicts(const struct broker *b, const struct op *a, const struct op *c)
@@ -174,9 +181,7 @@ static bool op_conflicts(const struct broker *b, const struct op *a, const struc
 		return true;
 	if (a->grant != STATE_NONE && a->grant == c->grant)
 		return true;
-	if (a->device != STATE_NONE && op_has_device(b, c, a->device))
-		return true;
-	return c->device != STATE_NONE && op_has_device(b, a, c->device);
+	return op_has_device(b, c, a) || op_has_device(b, a, c);
 }
 
 static bool op_must_wait(const struct broker *b, const struct op *op)
