@@ -97,6 +97,11 @@ int ctl_failed(struct ctl *ctl, int code)
 	struct pasid_error error = *pasid_last_error(ctl->client);
 	if (error.code != code)
 		error = (struct pasid_error){.code = code, .reason = "failed"};
+	/* The daemon's advice, the same request again, is for a session that lasts longer. */
+	if (code == PASID_PENDING)
+		(void)snprintf(error.message, sizeof(error.message),
+			"the time is over, the daemon goes on with it: `pasidctl status` says what "
+			"hangs, `pasidctl devices` and `pasidctl bindings` what became of it");
 	ctl_print_error(ctl, &error);
 	return ctl_exit_code(code);
 }

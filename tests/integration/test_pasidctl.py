@@ -531,6 +531,17 @@ class ExitCodes(WithDaemon):
             self.daemon.process.send_signal(signal.SIGCONT)
         self.assertEqual(ended.returncode, 4, ended.stderr)
 
+    def test_a_change_that_takes_longer_is_4_and_goes_on(self):
+        self.vm1()
+        self.daemon.sim("hang", SHARED, "1000")
+        words = ("--timeout", "0.2", "bind", "--set", "vm1", "guest:5", f"{SHARED}=space:0")
+        ended = self.ctl("--json", *words)
+        self.assertEqual(ended.returncode, 4, ended.stderr)
+        answer = json.loads(ended.stdout)
+        self.assertEqual((answer["status"], answer["reason"]), ("pending", "deadline-passed"))
+        self.assertIn("the daemon goes on with it: `pasidctl status`", answer["message"])
+        self.assertTrue(eventually(lambda: [entry["state"] for entry in self.done("bindings")] == ["bound"]))
+
     def test_the_environment_names_the_socket(self):
         ended = subprocess.run(
             [PASIDCTL, "status"],
