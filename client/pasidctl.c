@@ -50,14 +50,17 @@ static void ctl_help(void)
 	       "  pasidctl --json pasids --set vm1\n"
 	       "  pasidctl who 1024\n"
 	       "  pasidctl bind --help\n\n"
-	       "Exit status: 0 done; 1 the daemon refused, and says why on standard error, fsck found a\n"
-	       "fault, or doctor a problem; 2 wrong command line; 3 no daemon; 4 something else failed.\n");
+	       "Exit status: 0 done; 1 the daemon refused, and says why on standard error, or what fsck,\n"
+	       "doctor, explain or history looked at is not in order; 2 wrong command line; 3 no daemon;\n"
+	       "4 something else failed, such as no answer in time.\n");
 }
 
 static void ctl_command_help(FILE *to, const struct ctl_command *command)
 {
-	(void)fprintf(to, "Usage: pasidctl %s %s\n\n%s%c%s.\n\n%s", command->name,
-		command->arguments, "", command->summary[0] - ('a' - 'A'), command->summary + 1,
+	const char *end = command->summary + strlen(command->summary) - 1;
+	(void)fprintf(to, "Usage: pasidctl %s%s%s\n\n%c%s%s\n\n%s", command->name,
+		command->arguments[0] != '\0' ? " " : "", command->arguments,
+		command->summary[0] - ('a' - 'A'), command->summary + 1, *end == '?' ? "" : ".",
 		command->help);
 }
 
@@ -77,6 +80,8 @@ int ctl_usage(const char *format, ...)
 /* What a failure means to whoever reads our exit code. */
 int ctl_exit_code(int code)
 {
+	if (code == PASID_PENDING)
+		return EXIT_FAILED;
 	if (code > 0)
 		return EXIT_REFUSED;
 	switch (-code) {

@@ -475,7 +475,7 @@ static const struct ctl_command commands[] = {
 			"no daemon,\nwhat the lines say themselves was shown.\n\n"
 			"Examples:\n  pasidctl explain --journal\n  dmesg | pasidctl explain\n"
 			"  pasidctl explain 'DMAR: [DMA Write PASID 0x400] Request device [3b:00.0] "
-			"fault addr\n      0x1000 [fault reason 0x59] SM: Present bit in PASID Table "
+			"fault addr 0x1000 [fault reason 0x59] SM: Present bit in PASID Table "
 			"Entry is clear'\n  pasidctl --json explain --journal --since 1h\n",
 		.options = CTL_JOURNAL | CTL_SINCE | CTL_LINES | CTL_OFFLINE,
 		.followers = CTL_SINCE | CTL_LINES,

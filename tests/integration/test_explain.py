@@ -317,6 +317,11 @@ class WithoutADaemon(unittest.TestCase):
         self.assertEqual(ended.returncode, 1)
         self.assertEqual(json.loads(ended.stdout)["findings"][0]["verdict"], "damaged")
 
+    def test_the_example_of_the_help_is_a_whole_line(self):
+        (example,) = re.findall(r"  pasidctl explain ('[^']*')", explain("explain", "--help").stdout)
+        ended = explain("--json", "explain", "--offline", example.strip("'"))
+        self.assertEqual([finding["verdict"] for finding in json.loads(ended.stdout)["findings"]], ["not-asked"])
+
     def test_wrong_lines(self):
         for words in (("--since", "today"), ("--lines", "5"), ("--journal", self.LINE), ("--journal", "--lines", "many")):
             ended = explain("explain", *words)

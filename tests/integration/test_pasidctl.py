@@ -597,6 +597,7 @@ class CommandLine(unittest.TestCase):
             ended = pasidctl(*command.split(), "--help")
             self.assertEqual(ended.returncode, 0)
             self.assertTrue(ended.stdout.startswith(f"Usage: pasidctl {command}"), ended.stdout)
+            self.assertNotRegex(ended.stdout, r"(?m) $|\?\.$")
             self.assertIn(f"  pasidctl {command}", ended.stdout.split("Examples:")[1].replace("--json ", ""))
 
     def test_version(self):
