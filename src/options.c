@@ -71,6 +71,15 @@ static const struct option options_table[] = {
 	{0},
 };
 
+/* A value that is empty, such as an unset variable of a script, would not be the default. */
+static bool options_has_value(const struct option *option)
+{
+	if (!optarg || *optarg != '\0')
+		return true;
+	(void)fprintf(stderr, "pasidd: --%s is given an empty value; try --help\n", option->name);
+	return false;
+}
+
 /* One option. -1: go on; else the status to end with. */
 static int options_take(struct options *options, int code)
 {
@@ -124,10 +133,11 @@ static int options_take(struct options *options, int code)
 bool options_parse(int argc, char *argv[], struct options *ret_options, int *ret_exit)
 {
 	struct options options = {0};
-	int code;
+	int code, at = 0;
 
-	while ((code = getopt_long(argc, argv, "", options_table, NULL)) != -1) {
-		*ret_exit = options_take(&options, code);
+	while ((code = getopt_long(argc, argv, "", options_table, &at)) != -1) {
+		*ret_exit = options_has_value(&options_table[at]) ? options_take(&options, code)
+								  : EXIT_STATUS_USAGE;
 		if (*ret_exit >= 0)
 			return false;
 	}

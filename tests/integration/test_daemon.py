@@ -43,6 +43,13 @@ class CommandLine(unittest.TestCase):
             with self.subTest(arguments):
                 self.assertEqual(run(*arguments).returncode, 2)
 
+    def test_an_empty_value_is_an_error_and_not_the_default(self):
+        for option in ("--config", "--socket", "--runtime-dir", "--state-dir", "--simulate", "--log-level"):
+            with self.subTest(option):
+                result = run("--check-config", f"{option}=")
+                self.assertEqual(result.returncode, 2)
+                self.assertEqual(result.stderr, f"pasidd: {option} is given an empty value; try --help\n")
+
     def test_check_config(self):
         good, bad = self.config("{}"), self.folder / "bad.json"
         result = run("--check-config", "--config", good)
