@@ -94,8 +94,8 @@ static const struct {
 
 int error_parse(const char *text, int *ret_error)
 {
-	uint32_t number = 0;
-	int r;
+	char *end = NULL;
+	unsigned long number;
 
 	for (size_t i = 0; i < ARRAY_SIZE(errors); i++) {
 		if (strcmp(text, errors[i].name) == 0) {
@@ -103,9 +103,12 @@ int error_parse(const char *text, int *ret_error)
 			return 0;
 		}
 	}
-	r = number32_parse("error", text, 4095, &number);
+	number = strtoul(text, &end, 0);
+	if (*text < '0' || *text > '9' || *end != '\0' || number == 0 || number > 4095)
+		return usage(
+			"'%s' is no error: a name such as EIO, or a number from 1 to 4095", text);
 	*ret_error = (int)number;
-	return r == 0 && number == 0 ? usage("an error is not 0") : r;
+	return 0;
 }
 
 json_t *json_hex(uint64_t number)

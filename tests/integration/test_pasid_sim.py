@@ -58,7 +58,10 @@ class OnItsOwn(unittest.TestCase):
             self.assertEqual(run(self.folder, "tables")[0], 1)
         run(self.folder, "create", "--device", ONE)
         self.assertEqual(run(self.folder, "fail", "dance", "EIO")[0], 2)
-        self.assertEqual(run(self.folder, "fail", "attach", "ENONSENSE")[0], 2)
+        for error in ("ENONSENSE", "0", "4096", "5x", ""):
+            code, _, said = run(self.folder, "fail", "attach", error)
+            self.assertEqual(code, 2)
+            self.assertIn(f"'{error}' is no error: a name such as EIO, or a number from 1 to 4095", said)
 
     def test_each_command_says_what_it_wants(self):
         run(self.folder, "create", "--device", ONE)
