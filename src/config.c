@@ -111,7 +111,7 @@ static const struct json_key log_keys[] = {
 
 static const struct json_key audit_keys[] = {
 	FIELD("records", json_read_u32, audit.records, .max = CONFIG_AUDIT_RECORDS_MAX),
-	FIELD("path", config_read_path, audit.path, .min = 1, .max = CONFIG_AUDIT_PATH_MAX),
+	FIELD("path", config_read_absolute, audit.path, .min = 1, .max = CONFIG_AUDIT_PATH_MAX),
 	END,
 };
 

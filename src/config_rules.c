@@ -269,6 +269,14 @@ int config_read_path(
 	return 0;
 }
 
+int config_read_absolute(
+	struct json_reader *reader, const json_t *value, const struct json_key *key, void *field)
+{
+	if (json_is_string(value) && json_string_value(value)[0] != '/')
+		return json_fail_found(reader, value, "an absolute path");
+	return config_read_path(reader, value, key, field);
+}
+
 int config_read_mode(
 	struct json_reader *reader, const json_t *value, const struct json_key *key, void *field)
 {

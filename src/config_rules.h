@@ -35,6 +35,9 @@ int config_check_limits(struct json_reader *reader, const struct config *config)
 /* A text, or null for none; the field is a char * that owns it. */
 int config_read_path(
 	struct json_reader *reader, const json_t *value, const struct json_key *key, void *field);
+/* The same, and the text is an absolute path. */
+int config_read_absolute(
+	struct json_reader *reader, const json_t *value, const struct json_key *key, void *field);
 /* "0660"; the field is a uint32_t. */
 int config_read_mode(
 	struct json_reader *reader, const json_t *value, const struct json_key *key, void *field);

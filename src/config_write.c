@@ -248,6 +248,7 @@ static const struct writer {
 	{json_read_choice, write_choice},
 	{json_read_object, write_object},
 	{config_read_path, write_text},
+	{config_read_absolute, write_text},
 	{config_read_mode, write_mode},
 	{config_read_socket_group, write_socket_group},
 	{config_read_who, write_who},

@@ -26,11 +26,6 @@ static int audit_find_path(const struct config_audit *config, const char *usual,
 	const char *logs = getenv("LOGS_DIRECTORY");
 	int n;
 
-	if (config->path != NULL && config->path[0] != '/') {
-		(void)snprintf(ret_error->text, sizeof(ret_error->text),
-			"audit.path: \"%.256s\" is no absolute path", config->path);
-		return -EINVAL;
-	}
 	if (config->path != NULL)
 		n = snprintf(path, AUDIT_PATH_MAX, "%s", config->path);
 	else if (logs != NULL && logs[0] == '/') /* with several names the first is ours */

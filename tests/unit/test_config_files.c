@@ -265,6 +265,24 @@ START_TEST(a_directory_that_is_none_is_refused)
 	}
 END_TEST
 
+START_TEST(the_trail_has_an_absolute_path_or_none)
+	{
+		put("p.json", "{\"audit\": {\"path\": \"/var/log/trail\"}}");
+		loaded();
+		ck_assert_str_eq(config->audit.path, "/var/log/trail");
+		put("p.json.d/1.json", "{\"audit\": {\"path\": null}}");
+		loaded();
+		ck_assert_ptr_null(config->audit.path);
+		put("p.json.d/1.json", "{\"audit\": {\"path\": \"trail\"}}");
+		ck_assert_int_eq(load(), STATUS_INVALID);
+		ck_assert_ptr_nonnull(strstr(
+			error.text, "audit.path: found \"trail\", expected an absolute path"));
+		put("p.json.d/1.json", "{\"audit\": {\"path\": 1}}");
+		ck_assert_int_eq(load(), STATUS_INVALID);
+		ck_assert_ptr_nonnull(strstr(error.text, "expected a text of 1 to 1023 bytes"));
+	}
+END_TEST
+
 START_TEST(all_files_together_have_a_limit)
 	{
 		const size_t half = CONFIG_SIZE_MAX / 2;
@@ -303,6 +321,7 @@ int main(void)
 		what_cannot_be_trusted_is_refused,
 		a_directory_that_is_none_is_refused,
 		all_files_together_have_a_limit,
+		the_trail_has_an_absolute_path_or_none,
 	};
 
 	return suite_run(
