@@ -2,8 +2,11 @@
 """The example VMM, and with it libpasid, against the real daemon; with lost connections in between."""
 
 import array
+import ctypes
 import json
 import os
+import pathlib
+import re
 import select
 import socket
 import subprocess
@@ -253,6 +256,21 @@ class LostConnections(WithVmm):
         self.proxy.close()
         eventually(lambda: self.vm.process.poll() is not None, timeout=60)
         self.assertEqual(self.vm.process.returncode, 3)
+
+
+class SystemCalls(unittest.TestCase):
+    """What docs/INTEGRATING.md says that libpasid needs in a VMM's filter."""
+
+    def test_all_that_the_library_makes_are_named(self):
+        docs = pathlib.Path(__file__).resolve().parents[2] / "docs"
+        named = (docs / "INTEGRATING.md").read_text().split("libpasid needs ")[1].split("\n\n")[0]
+        symbols = subprocess.run(
+            ["nm", "-D", "--undefined-only", BUILD / "libpasid.so"], capture_output=True, text=True, check=True
+        ).stdout
+        number = ctypes.CDLL("libseccomp.so.2").seccomp_syscall_resolve_name
+        calls = {name for name in re.findall(r" U (\w+)", symbols) if number(name.encode()) != -1}
+        self.assertLess({"sendmsg", "mmap"}, calls)
+        self.assertEqual(calls - set(re.findall(r"`(\w+)", named)), set())
 
 
 if __name__ == "__main__":
