@@ -257,6 +257,23 @@ class Run(unittest.TestCase):
         self.assertIn(text, done.stderr)
         self.nothing_is_left()
 
+    def test_what_operating_says_of_a_tainted_device_works(self):
+        """Its worker died, and then its VMM: nobody's word ends it, a run on the function does."""
+        process, said = self.start_vmm("--set", "vm1", "--device", ONE)
+        node = str(self.daemon.simulation / "devices" / ONE)
+        for pid in self.daemon.workers():  # its set's, and maybe one that closes what was handed back
+            if node in {os.readlink(fd) for fd in pathlib.Path(f"/proc/{pid}/fd").iterdir()}:
+                self.daemon.kill(pid)
+        self.assertTrue(eventually(lambda: [info.tainted for info in self.admin.pages("device_list", "devices")
+                                            if info.address == ONE] == [True]))
+        self.end(process)
+        self.assertTrue(eventually(lambda: not self.sets()))
+        number = str(said["number"])
+        for words in (("release", number), ("remove", ONE)):
+            self.assertIn("(device-tainted)", self.run_it(*words).stderr)
+        self.assertEqual(self.run_it("run", *self.iommu(), "--device", ONE, "--", "true").returncode, 0)
+        self.assertTrue(eventually(lambda: self.run_it("who", number).stdout == f"PASID {number}: idle\n"))
+
     def test_a_command_that_is_not_there_leaves_nothing(self):
         for command in ("/no/such/vmm", "no-such-vmm"):
             self.fails(127, command, "run", *self.iommu(), "--device", ONE, "--share", SHARED, "--", command)
