@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The writer of the audit trail. */
 #include "audit_private.h"
+#include "audit_shares.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -25,11 +26,19 @@ struct ring {
 	uint32_t next;
 };
 
+/* The refusals' part is no ring: its slots are taken as audit_shares.h says. */
+struct refusals {
+	struct audit_shares *shares;
+	uint32_t written;  /* modulo 2^32 */
+	uint32_t patience; /* records until space is asked for again */
+};
+
 struct audit {
 	int fd;
 	struct audit_header *header; /* the whole file is mapped */
 	size_t size;
 	struct ring rings[AUDIT_RINGS];
+	struct refusals refusals;
 	uint64_t sequence; /* of the last record */
 	uint64_t now_ms, clock_at_ms, wall_ms;
 	uint32_t boot;
@@ -128,6 +137,14 @@ static bool ring_reserve(struct audit *audit, struct ring *ring, bool is_there)
 	return true;
 }
 
+/* What is overwritten next may have to be read from a disk first. */
+static void ring_prefetch(const struct ring *ring, uint32_t at)
+{
+	if (at + AUDIT_CHUNK <= ring->reserved)
+		(void)madvise(
+			ring->slots + at, AUDIT_CHUNK * sizeof(ring->slots[0]), MADV_WILLNEED);
+}
+
 /* The slot for the next record; NULL: there is no space at all. */
 static struct audit_record *ring_take(struct audit *audit, struct ring *ring)
 {
@@ -139,10 +156,45 @@ static struct audit_record *ring_take(struct audit *audit, struct ring *ring)
 	if (ring->next >= ring->reserved && !ring_reserve(audit, ring, false))
 		return NULL;
 	slot = &ring->slots[ring->next++];
-	/* What is overwritten next may have to be read from a disk first. */
-	if (ring->next % AUDIT_CHUNK == 0 && ring->next + AUDIT_CHUNK <= ring->reserved)
-		(void)madvise(ring->slots + ring->next, AUDIT_CHUNK * sizeof(*slot), MADV_WILLNEED);
+	if (ring->next % AUDIT_CHUNK == 0)
+		ring_prefetch(ring, ring->next);
 	return slot;
+}
+
+/* Space for more, as long as there may be some; not asked for with each record when the disk is
+ * full. */
+static void refusals_grow(struct audit *audit, struct ring *ring)
+{
+	struct refusals *refusals = &audit->refusals;
+	const uint32_t first = ring->reserved;
+
+	if (first >= ring->capacity)
+		return;
+	if (refusals->patience > 0) {
+		refusals->patience--;
+	} else if (ring_reserve(audit, ring, false)) {
+		audit_shares_give(refusals->shares, first, AUDIT_CHUNK);
+	} else {
+		refusals->patience = AUDIT_CHUNK;
+	}
+}
+
+/* The slot for this record, whose time is known. */
+static struct audit_record *refusals_take(
+	struct audit *audit, struct ring *ring, const struct audit_record *record)
+{
+	struct refusals *refusals = &audit->refusals;
+	uint32_t slot;
+
+	if (audit_shares_is_full(refusals->shares))
+		refusals_grow(audit, ring);
+	slot = audit_shares_take(refusals->shares, record);
+	ring->next = slot + 1;
+	/* A flood takes slots mostly in their order. */
+	if (++refusals->written % AUDIT_CHUNK == 0)
+		ring_prefetch(ring,
+			(slot / AUDIT_CHUNK + 1) % (ring->reserved / AUDIT_CHUNK) * AUDIT_CHUNK);
+	return &ring->slots[slot];
 }
 
 /* ---------------------------------------------------------------- writing */
@@ -180,14 +232,17 @@ void audit_write(struct audit *audit, enum audit_ring ring, struct audit_record 
 
 	if (audit == NULL || audit_is_lost(audit))
 		return;
-	slot = ring_take(audit, &audit->rings[ring]);
+	record->time_ms = audit->wall_ms + (audit->now_ms - audit->clock_at_ms);
+	record->boot = audit->boot;
+	if (ring == AUDIT_REFUSALS)
+		slot = refusals_take(audit, &audit->rings[ring], record);
+	else
+		slot = ring_take(audit, &audit->rings[ring]);
 	if (slot == NULL)
 		return;
 	if (slot->sequence != 0)
 		audit->header->lost_ms[ring] = slot->time_ms;
 	record->sequence = ++audit->sequence;
-	record->time_ms = audit->wall_ms + (audit->now_ms - audit->clock_at_ms);
-	record->boot = audit->boot;
 	slot_store(slot, record);
 	audit->header->next[ring] = audit->rings[ring].next;
 	audit->header->sequence = audit->sequence;
@@ -311,13 +366,17 @@ static int audit_prepare(
 
 /* ---------------------------------------------------------------- going on with it */
 
-/* A record of this boot that no settle followed. */
-static void slot_doubt(struct audit_record *slot)
+/* Marks a record of this boot that no settle followed; false: it is none. */
+static bool slot_doubt(const struct audit *audit, struct audit_record *slot)
 {
 	struct audit_record record = *slot;
 
+	if (!audit_is_whole(&record) || record.boot != audit->boot ||
+		record.sequence <= audit->header->settled)
+		return false;
 	record.flags |= AUDIT_DOUBTFUL;
 	slot_store(slot, &record);
+	return true;
 }
 
 /* Space for what is there is made sure of before it is touched; files have holes behind it. */
@@ -388,15 +447,26 @@ static void ring_doubt(const struct audit *audit, struct ring *ring)
 	uint32_t at = ring->next;
 
 	for (uint32_t i = 0; i < ring->reserved; i++) {
-		struct audit_record record;
-
 		at = (at + ring->reserved - 1) % ring->reserved;
-		record = ring->slots[at];
-		if (!audit_is_whole(&record) || record.boot != audit->boot ||
-			record.sequence <= audit->header->settled)
+		if (!slot_doubt(audit, &ring->slots[at]))
 			return;
-		slot_doubt(&ring->slots[at]);
 	}
+}
+
+/* All of them are read: whose they are is known from nothing else. */
+static int refusals_resume(struct audit *audit, struct ring *ring)
+{
+	uint64_t last;
+	const int r = audit_shares_rebuild(
+		audit->refusals.shares, ring->slots, ring->reserved, &last, &ring->next);
+
+	if (r < 0)
+		return r;
+	if (last > audit->sequence)
+		audit->sequence = last;
+	for (uint32_t i = 0; i < ring->reserved; i++)
+		(void)slot_doubt(audit, &ring->slots[i]);
+	return 0;
 }
 
 static bool audit_knows_where(const struct audit *audit)
@@ -409,13 +479,14 @@ static bool audit_knows_where(const struct audit *audit)
 	return knows;
 }
 
-static void audit_go_on(struct audit *audit)
+static int audit_go_on(struct audit *audit)
 {
 	const bool knows = audit_knows_where(audit);
+	int r;
 
 	if (knows)
 		audit->sequence = audit->header->sequence;
-	for (unsigned i = 0; i < AUDIT_RINGS; i++) {
+	for (unsigned i = 0; i < AUDIT_REFUSALS; i++) {
 		struct ring *ring = &audit->rings[i];
 
 		if (knows)
@@ -423,11 +494,16 @@ static void audit_go_on(struct audit *audit)
 		else
 			ring_scan(audit, ring);
 		ring_doubt(audit, ring);
-		audit->header->next[i] = ring->next;
 	}
+	r = refusals_resume(audit, &audit->rings[AUDIT_REFUSALS]);
+	if (r < 0)
+		return r;
+	for (unsigned i = 0; i < AUDIT_RINGS; i++)
+		audit->header->next[i] = audit->rings[i].next;
 	audit->header->sequence = audit->sequence;
 	audit->header->boot = audit->boot;
 	audit_settled(audit);
+	return 0;
 }
 
 static int audit_start(struct audit *audit, const struct audit_header *layout, const char *path,
@@ -454,7 +530,9 @@ static int audit_start(struct audit *audit, const struct audit_header *layout, c
 		if (!ring_open(audit, ring))
 			return audit_no_room(path, ENOSPC, ret_error);
 	}
-	audit_go_on(audit);
+	audit->refusals.shares = audit_shares_new(layout->capacity[AUDIT_REFUSALS]);
+	if (audit->refusals.shares == NULL || audit_go_on(audit) < 0)
+		return audit_fail(ret_error, -ENOMEM, "no memory for the audit trail");
 	if (audit_is_lost(audit))
 		return audit_fail(ret_error, -EIO,
 			"%.256s: the disk of the audit trail fails; name another place with audit.path",
@@ -497,5 +575,6 @@ void audit_close(struct audit *audit)
 	}
 	if (audit->fd >= 0)
 		close(audit->fd);
+	audit_shares_free(audit->refusals.shares);
 	free(audit);
 }

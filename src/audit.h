@@ -3,14 +3,16 @@
  * The audit trail: a file of records of fixed size that says what became of each PASID, binding,
  * set and device, and what was refused to whom.
  *
- * Three rings, so that neither a client that is refused all the time nor one that allocates and
- * frees all the time washes away what happened to the bindings, sets and devices of others. The
- * file is mapped, and its space is there before it is written to: a record costs stores and no
- * system call. It survives the daemon, and with the file system it is in also the host.
+ * Three parts, so that neither a client that is refused all the time nor one that allocates and
+ * frees all the time washes away what happened to the bindings, sets and devices of others. Two are
+ * rings; of the refusals' part each user has a share (audit_shares.h), so that a client that is
+ * refused all the time does not wash away what others were refused either. The file is mapped, and
+ * its space is there before it is written to: a record costs stores and no system call. It survives
+ * the daemon, and with the file system it is in also the host.
  *
  * A record is whole if its check is right; whoever reads takes no lock, at any time, also from a
- * copy, and passes over those that are not. Records are ordered by their sequence, over all rings,
- * daemons and boots.
+ * copy, and passes over those that are not. Records are ordered by their sequence, over all parts,
+ * daemons and boots; where in its part one stands says nothing.
  */
 #ifndef PASIDD_AUDIT_H
 #define PASIDD_AUDIT_H
@@ -24,13 +26,13 @@
 #define AUDIT_VERSION        1u
 #define AUDIT_NAME_MAX       64
 #define AUDIT_NO_RID         UINT32_MAX
-#define AUDIT_RECORDS_MIN    8192u      /* of all rings */
+#define AUDIT_RECORDS_MIN    8192u      /* of all parts */
 #define AUDIT_RECORDS_MAX    (1u << 23) /* 1 GiB */
 
 enum audit_ring {
 	AUDIT_NUMBERS = 0,  /* grants, guest PASIDs, holds, quarantine: half of the file */
 	AUDIT_BINDINGS = 1, /* bindings, sets, devices, and the daemon itself: three eighths */
-	AUDIT_REFUSALS = 2, /* one eighth */
+	AUDIT_REFUSALS = 2, /* one eighth; no ring, but shares of users */
 	AUDIT_RINGS = 3,
 };
 

@@ -21,9 +21,10 @@ struct audit_header {
 	uint32_t version, record_size;
 	uint32_t capacity[4];          /* of each ring, in records; the last one is 0 */
 	uint64_t settled;              /* what is up to this sequence is final */
-	uint64_t lost_ms[AUDIT_RINGS]; /* the time of the last record that was overwritten */
+	uint64_t lost_ms[AUDIT_RINGS]; /* the time of the record that was overwritten last */
 	/* Where a daemon of this boot goes on; of another one what is here may be older than the
-	   records are. */
+	   records are. Of refusals it is behind the last record, for daemons to which they are a
+	   ring, too. */
 	uint32_t boot, next[AUDIT_RINGS];
 	uint64_t sequence; /* of the last record, or of the one before it */
 };

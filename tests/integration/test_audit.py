@@ -7,8 +7,11 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import traceback
 import unittest
 
+from hostile.attack import as_user
+from hostile.field import attacker_user
 from pasid_client import BUILD, TIMEOUT, Daemon, Refused, daemon_user, eventually, guest, host, pb, set_ref
 
 ONE, SHARED = "0000:00:01.0", "0000:00:03.0"
@@ -249,6 +252,84 @@ class Trail(Audited):
         self.assertEqual(os.listdir(logs), ["audit-simulated"])
         self.assertEqual(os.stat(f"{logs}/audit-simulated").st_mode & 0o777, 0o640)
         self.assertIn("set-created", self.events("--set", "vm1"))
+
+
+class Shares(Audited):
+    """Of the refusals, of which the trail of these tests keeps 1024, each user has a share."""
+
+    PLACES = 1024
+    ASKED = (
+        ("allocate", {"count": 50}),
+        ("guest_detach", {"guest_pasid": 9}),
+        ("set_connect", {"set": set_ref("another")}),
+        ("bind", {"pasid": host(1 << 18), "pairs": [pb.BindPair(device=4711)]}),
+    )
+
+    @staticmethod
+    def flood(client, number, batches=16):
+        for _ in range(batches):
+            requests = [client.request("data_set", pasid=host(number), data=1) for _ in range(200)]
+            client.send(*requests)
+            for request in requests:
+                assert client.wait(request.id).status.reason == "no-pasid"
+
+    def flood_as(self, uid, name):
+        """Another user is refused 3200 times, in a process of its own."""
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                as_user(uid)
+                with self.daemon.client() as hostile:
+                    hostile.create(name)
+                    self.flood(hostile, 1 << 19)
+                status = 0
+            except BaseException:  # pylint: disable=broad-exception-caught
+                traceback.print_exc()
+            finally:
+                os._exit(status)
+        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 0)
+
+    def ask(self, client):
+        for operation, fields in self.ASKED:
+            with self.assertRaises(Refused):
+                client.call(operation, **fields)
+
+    def refused(self, uid):
+        found = self.history("--limit", "0")["records"]
+        return [r["operation"] for r in found if r["event"] == "refused" and r["uid"] == uid]
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root can be several users")
+    def test_a_flood_of_one_user_leaves_what_others_were_refused(self):
+        self.begin()
+        self.daemon.folder.chmod(0o755)
+        uid, own = attacker_user(), os.geteuid()
+        expected = [operation.replace("_", "-") for operation, _ in self.ASKED]
+        with self.daemon.client() as vm:
+            vm.create("victim", pasids=10)
+            self.ask(vm)
+        self.flood_as(uid, "hostile")
+        self.assertEqual(self.refused(own), expected)
+        self.assertEqual(len(self.refused(uid)), self.PLACES - len(expected))
+        with self.daemon.client() as vm:  # the places are all taken by then
+            vm.create("late", pasids=10)
+            self.ask(vm)
+        self.kill()
+        self.daemon.start()
+        self.flood_as(uid, "hostile-again")
+        self.assertEqual(self.refused(own), expected * 2)
+        self.assertEqual(len(self.refused(uid)), self.PLACES - 2 * len(expected))
+
+    def test_a_flood_leaves_what_else_its_user_was_refused(self):
+        """But for what a hash takes for the same, which may be one of them."""
+        self.begin()
+        with self.daemon.client() as vm:
+            vm.create("vm1", pasids=10)
+            self.ask(vm)
+            self.flood(vm, 1 << 19)
+        found = self.refused(os.geteuid())
+        self.assertEqual(len(found), self.PLACES)
+        self.assertGreaterEqual(len(set(found) - {"data-set"}), len(self.ASKED) - 1)
 
 
 class Restarted(Audited):
