@@ -4,7 +4,8 @@
  * for who goes on with it.
  *
  * Promised: it is refused with a sentence, or what is found is whole, in order, and what was asked
- * for; a daemon writes on behind it, and that is found.
+ * for; a daemon writes on behind it, and that is found; a user who is refused all the time gets all
+ * free places of the refusals, and none of a user who has no more than a fair share.
  *
  * An input is a byte of flags, 64 bytes for the header, and records. Flags say what of it is put
  * right, which the fuzzer would hardly find: FIX_*.
@@ -25,6 +26,8 @@
 #define RAW        16u /* the rest of the input is the file */
 #define HEAD_SIZE  64u
 #define NEW_HOST   77777u
+#define NEW_USER   88888u
+#define REFUSALS   (AUDIT_UNIT / 8)
 
 static char path[64];
 
@@ -143,6 +146,58 @@ static void check_queries(const struct audit_record *record, size_t all)
 		FUZZ_CHECK(audit_is_about(&last, record->host) && last.kind != AUDIT_REFUSED);
 }
 
+struct kept {
+	uint32_t whole, of_one; /* records; of the user of the first that has one */
+	uint32_t uid;
+	bool has_uid;
+};
+
+static struct kept count_refusals(const struct kept *before)
+{
+	static struct audit_record slots[REFUSALS];
+	const int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct kept kept = {.uid = before->uid, .has_uid = before->has_uid};
+
+	FUZZ_CHECK(fd >= 0);
+	FUZZ_CHECK(pread(fd, slots, sizeof(slots),
+			   AUDIT_HEADER_SIZE + (AUDIT_UNIT - REFUSALS) * sizeof(slots[0])) ==
+		   sizeof(slots));
+	close(fd);
+	for (uint32_t i = 0; i < REFUSALS; i++) {
+		if (!audit_is_whole(&slots[i]))
+			continue;
+		kept.whole++;
+		if (!(slots[i].flags & AUDIT_HAS_PEER) || slots[i].uid == NEW_USER)
+			continue;
+		if (!kept.has_uid)
+			kept.uid = slots[i].uid;
+		kept.has_uid = true;
+		kept.of_one += slots[i].uid == kept.uid;
+	}
+	return kept;
+}
+
+/* Of the last free place, or one of these, nobody may have lost track. */
+static void check_refusals(struct audit *audit)
+{
+	struct audit_record record = {
+		.kind = AUDIT_REFUSED, .operation = 20, .uid = NEW_USER, .flags = AUDIT_HAS_PEER};
+	const struct kept before = count_refusals(&(struct kept){0});
+	struct kept after;
+
+	for (uint32_t i = 0; i < REFUSALS + 64; i++) {
+		record.reason = (uint8_t)(i % 3);
+		audit_write(audit, AUDIT_REFUSALS, &record);
+		if (i + before.whole + 1 == REFUSALS)
+			FUZZ_CHECK(count_refusals(&before).whole == REFUSALS);
+	}
+	after = count_refusals(&before);
+	FUZZ_CHECK(after.whole == REFUSALS);
+	/* so few that there are places for all users, and nobody has more than the new one */
+	if (before.whole < REFUSALS / 16)
+		FUZZ_CHECK(after.of_one == before.of_one);
+}
+
 static void check_writer(void)
 {
 	static const uint8_t boot[16] = {7};
@@ -155,6 +210,7 @@ static void check_writer(void)
 	if (audit_open(path, AUDIT_UNIT, boot, &audit, &error))
 		FUZZ_FAIL("%s", error.text);
 	audit_tick(audit, 1000);
+	check_refusals(audit);
 	audit_write(audit, AUDIT_NUMBERS, &record);
 	audit_settled(audit);
 	audit_close(audit);
