@@ -5,6 +5,7 @@ set(PASIDD_SANITIZE "" CACHE STRING "Sanitizers, as for -fsanitize= (address,und
 set(PASIDD_MUTANT "" CACHE STRING "Break one rule on purpose: a MUTANT_<letter> of src/base.h, by letter; or ANY")
 option(PASIDD_WERROR "Warnings are errors" OFF)
 option(PASIDD_COVERAGE "Count which lines run" OFF)
+option(PASIDD_LTO "Optimise the daemon and the library as a whole (gcc, release)" ON)
 option(PASIDD_FUZZ "Link tests/fuzz with libFuzzer (clang); without it they replay files" OFF)
 
 if(NOT CMAKE_BUILD_TYPE)
@@ -43,7 +44,7 @@ elseif(CMAKE_BUILD_TYPE STREQUAL Release)
   target_compile_options(pasid_flags INTERFACE -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
     -fstack-protector-strong)
   add_link_options(-Wl,-z,relro,-z,now)
-  if(CMAKE_C_COMPILER_ID STREQUAL GNU)
+  if(CMAKE_C_COMPILER_ID STREQUAL GNU AND PASIDD_LTO)
     # The daemon and the library are optimised as a whole, which takes a sixth of the daemon's instructions away; what
     # is not installed is linked the short way.
     target_compile_options(pasid_flags INTERFACE -flto=auto -ffat-lto-objects)
