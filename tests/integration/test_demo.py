@@ -12,7 +12,7 @@ import tempfile
 import time
 import unittest
 
-from pasid_client import BUILD, GONE, TIMEOUT, eventually
+from pasid_client import BUILD, GONE, TIMEOUT, eventually, need_everybody
 
 PATIENCE = 5 * TIMEOUT  # it starts programs all the time
 TITLES = ("two devices", "One shared device", "VM 2 tries", "leaves no entry on either", "VM 1 is killed", "Limits")
@@ -89,6 +89,7 @@ class Demo(unittest.TestCase):
     def test_it_needs_no_root(self):
         if os.geteuid() != 0:
             self.skipTest("is not root anyway")
+        need_everybody(BUILD / "pasidctl")
         nobody = pwd.getpwnam("nobody")
         ended = self.run_it("demo", user=nobody.pw_uid, group=nobody.pw_gid, extra_groups=[])
         self.assertEqual((ended.returncode, ended.stderr), (0, ""), ended.stdout)
